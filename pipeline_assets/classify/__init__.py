@@ -1,0 +1,1 @@
+"""Classifier outputs: content from a torch model, style from measured attributes."""

@@ -1,0 +1,29 @@
+"""Contracts of the classifier outputs. Both are keyed by content: same bytes, same row."""
+
+import dataframely as dy
+
+
+class PhotoClasses(dy.Schema):
+    """One photo's content by a classifier; top five classes, most probable first."""
+
+    day = dy.Date()
+    sha256 = dy.String(primary_key=True, regex="^[0-9a-f]{64}$")
+    model_id = dy.String(description="name and digest of weights, preprocessing and code")
+    top5_index = dy.List(dy.Int32())
+    top5_label = dy.List(dy.String())
+    top5_probability = dy.List(dy.Float32(), description="of a softmax over all classes, in [0, 1]")
+    embedding = dy.List(dy.Float32(), description="pooled features before the classifier's last layer")
+
+
+class PhotoStyles(dy.Schema):
+    """One photo's measured style, on 8-bit sRGB scaled to a short side of 256 pixels."""
+
+    day = dy.Date()
+    sha256 = dy.String(primary_key=True, regex="^[0-9a-f]{64}$")
+    styles_id = dy.String(description="version of the definitions in `classify/styles.py`")
+    brightness = dy.Float32(min=0, max=1, description="mean Rec. 709 luma")
+    contrast = dy.Float32(min=0, description="standard deviation of luma (RMS contrast)")
+    saturation = dy.Float32(min=0, max=1, description="mean HSV saturation")
+    colourfulness = dy.Float32(min=0, description="Hasler and Suesstrunk 2003, M3")
+    sharpness = dy.Float32(min=0, description="variance of the Laplacian of luma in [0, 255]")
+    aspect = dy.Float32(min=0, description="width over height, after orientation")

@@ -1,0 +1,40 @@
+"""Every error that Darkroom raises on purpose. Each message says what to do next.
+
+What a single bad input deserves is not here: it is a quarantine reason in a row (`ingestion/schemas.py`).
+"""
+
+
+class DarkroomError(Exception):
+    """Base of all errors below: catch this to catch what Darkroom raises on purpose."""
+
+
+class BadImage(DarkroomError):
+    """Bytes that can't be decoded as a photo. Carries a quarantine reason.
+
+    reason: one of `ingestion.schemas.VERDICTS`; detail: a sentence for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class ModelUnusable(DarkroomError):
+    """A classifier's files are missing, malformed, or refused by the safe loader."""
+
+
+class SchemaMismatch(DarkroomError):
+    """A frame does not keep its table's declared schema; the message names columns and rules."""
+
+
+class NotMaterialized(DarkroomError):
+    """A table or partition was asked for that no run has written yet."""
+
+
+class NothingToTrainOn(DarkroomError):
+    """A training window has no mature rows, or a split of it is empty."""
+
+
+class StagingCorrupt(DarkroomError):
+    """A staged shard's bytes differ from its recorded sha256."""

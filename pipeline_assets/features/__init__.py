@@ -1,0 +1,1 @@
+"""Features of a user, as known at a moment."""

@@ -1,0 +1,1 @@
+"""From joined rows to a model: training table, staged shards, popularity model."""

@@ -1,0 +1,1 @@
+"""What starts runs: the upload sensor, schedules, and the run-failure sensor."""
