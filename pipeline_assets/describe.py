@@ -1,0 +1,125 @@
+"""What the Dagster UI shows of a table asset: schema, lineage, previews. It reads as documentation, so it is written once.
+
+Nothing personal goes into an event: columns whose description says "personal" are left out of previews.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import dataframely as dy
+import polars as pl
+
+from pipeline_assets.ingestion.schemas import Rejected
+
+if TYPE_CHECKING:
+    from pipeline_assets.execution import Judged, Plan
+    from pipeline_assets.partitions import Days
+    from pipeline_assets.table_asset import Declaration
+    from resources.lake import Lake
+
+PREVIEW_ROWS = 5
+PREVIEW_TEXT = 40
+
+
+def column_schema(schema: type[dy.Schema]) -> dg.TableSchema:
+    """A frame contract as Dagster's table schema: types, descriptions, constraints."""
+    key = schema.primary_key()
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                type=str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=key == [name]),
+                tags={"primary_key": ""} if name in key else {},
+            )
+            for name, column in schema.columns().items()
+        ]
+    )
+
+
+def definition(
+    name: str,
+    schema: type[dy.Schema],
+    inputs: "Mapping[str, Days]",
+    lineage: Mapping[str, Sequence[tuple[str, str]]],
+) -> dict[str, Any]:
+    """Metadata of the asset itself, shown before it was ever materialized."""
+    from pipeline_assets.table_asset import DECLARATIONS
+
+    columns: dict[str, list[dg.TableColumnDep]] = {}
+    for column in schema.columns():
+        named = list(lineage.get(column, ()))
+        same = [(up, column) for up in inputs if up in DECLARATIONS and column in DECLARATIONS[up].schema.columns()]
+        columns[column] = [dg.TableColumnDep(dg.AssetKey(asset), source) for asset, source in named or same]
+    return {
+        "dagster/table_name": f"tables/{name}",
+        "dagster/column_schema": column_schema(schema),
+        "dagster/column_lineage": dg.TableColumnLineage({column: deps for column, deps in columns.items() if deps}),
+    }
+
+
+def materialization(
+    asset: "Declaration", day: date, plan: "Plan", judged: "Judged", lake: "Lake", version: int, *, fresh: bool
+) -> dict[str, Any]:
+    """Metadata of one day: rows, digest, Delta version, what it read, a preview and the asset's own pictures."""
+    shared = {
+        "delta_version": version,
+        "dagster/uri": lake.uri(asset.name),
+        "inputs": dg.MetadataValue.json(dict(plan.inputs[day])),
+    }
+    if not fresh:
+        entry = plan.before[day]
+        return {**shared, "dagster/row_count": entry["rows"], "digest": entry["digest"], "unchanged": True}
+    rows = judged.rows.filter(pl.col("day") == day)
+    return {
+        **shared,
+        "dagster/row_count": rows.height,
+        "digest": judged.digests[day],
+        "unchanged": False,
+        "rejected": judged.rejected.filter(pl.col("day") == day).height,
+        "preview": dg.MetadataValue.md(preview(rows, asset.schema)),
+        **(asset.day_metadata(rows) if asset.day_metadata else {}),
+        **judged.table.metadata,
+        **{title: picture(title, png) for title, png in judged.table.pictures.items()},
+    }
+
+
+def picture(title: str, png: bytes) -> dg.MetadataValue[Any]:
+    """A PNG as Markdown with the bytes inline, which the UI draws."""
+    import base64
+
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def preview(rows: pl.DataFrame, schema: type[dy.Schema]) -> str:
+    """The first rows as a Markdown table, long values cut, personal columns left out."""
+    names = [n for n, c in schema.columns().items() if n in rows.columns and "personal" not in (c.description or "")]
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    for row in rows.select(names).head(PREVIEW_ROWS).iter_rows():
+        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
+    return "\n".join(lines) if rows.height else "no rows"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list) and len(value) > 5:
+        return f"{len(value)} values"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return text if len(text) <= PREVIEW_TEXT else text[: PREVIEW_TEXT - 1] + "…"
+
+
+def as_rejected(broken: pl.DataFrame, key: Sequence[str], rule: str) -> pl.DataFrame:
+    """Rows that failed their schema as quarantine rows; `rule` names the rules that some of them broke."""
+    source = pl.concat_str([pl.col(name).cast(pl.String).fill_null("null") for name in key], separator=" ")
+    frame = broken.select(
+        "day",
+        source=source,
+        reason=pl.lit("schema"),
+        detail=pl.lit(f"breaks the table's schema: {rule}"),
+        raw=pl.struct(pl.all()).struct.json_encode().str.slice(0, 2000),
+    )
+    return Rejected.validate(frame, cast=True)

@@ -1,0 +1,261 @@
+"""How a table asset's run goes, the same for all of them.
+
+Ask the ledger which days' inputs or code have changed; call the asset's function for those; judge each day (schema,
+checks) before anything is written; commit the good days at once; record them in the ledger; report each to Dagster. A
+day that fails a blocking check keeps its old version, and the run fails after the good days are safe. A kill between
+commit and ledger costs a second, equal commit.
+"""
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from pipeline_assets import describe
+from pipeline_assets.errors import DarkroomError, NotMaterialized
+from pipeline_assets.ingestion.schemas import Rejected
+from pipeline_assets.table_asset import DayCheck, Declaration, RunOfDays, Table, Verdict
+from pipeline_assets.versioning.digest import rows_digest
+from resources import ledger
+from resources.lake import Lake, Replacement
+from resources.postgres import Postgres
+
+
+def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mapping[str, pl.LazyFrame]) -> Iterator[Any]:
+    lake, postgres = context.resources.lake, context.resources.postgres
+    resources = {name: getattr(context.resources, name) for name in asset.resources}
+    days = tuple(date.fromisoformat(key) for key in context.partition_keys)
+    try:
+        plan = _plan(asset, postgres, days, resources, force=context.op_execution_context.op_config["force"])
+        run = RunOfDays(asset.name, plan.changed, asset.code_version, context.run_id, context.log, frames, plan.known)
+        judged = _judge(asset, run, _compute(asset, run, frames, resources)) if plan.changed else Judged.nothing(asset)
+        _write_rejected(asset, lake, judged)
+    except DarkroomError as error:
+        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+    moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]
+    rows = judged.rows.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
+    replacement = Replacement(moved, rows)
+    reported = [day for day in days if day in judged.good or day not in plan.changed]
+    if judged.bad:
+        # A MaterializeResult would mark the bad days as materialized too: the good ones are logged one by one.
+        if moved:
+            lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run_id})
+    else:
+        checks = judged.check_results(["schema", *(check.name for check in asset.checks)])
+        yield dg.MaterializeResult(value=replacement, check_results=checks)
+    version = lake.version(asset.name)
+    ledger.record(postgres, _entries(asset, plan, judged, version, context.run_id))
+    for day in reported:
+        event = dg.AssetMaterialization(
+            asset.name,
+            partition=day.isoformat(),
+            metadata=describe.materialization(asset, day, plan, judged, lake, version, fresh=day in judged.good),
+            tags={
+                "dagster/data_version": judged.digests.get(day) or plan.before[day]["digest"],
+                "dagster/code_version": asset.code_version,
+            },
+        )
+        if judged.bad:
+            context.log_event(event)
+        else:
+            yield event
+    unchanged = len(days) - len(plan.changed)
+    context.log.info(f"{asset.name}: {len(plan.changed)} days computed ({len(moved)} with new rows), {unchanged} unchanged")
+    if judged.bad:
+        for evaluation in judged.evaluations(asset.name):
+            context.log_event(evaluation)
+        reasons = "; ".join(f"{day}: {reason}" for day, reason in sorted(judged.bad.items())[:10])
+        raise dg.Failure(
+            description=f"{len(judged.bad)} of {len(days)} days were not written and keep their old version: {reasons}",
+            allow_retries=False,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which days to compute, from what. before: the newest ledger entry of each day that has one."""
+
+    changed: tuple[date, ...]
+    before: Mapping[date, Mapping[str, Any]]
+    inputs: Mapping[date, Mapping[str, str]]
+    known: pl.DataFrame
+
+    def inputs_digest(self, day: date) -> str:
+        """One digest over all that a day reads."""
+        return ledger.digest_of(f"{name} {digest}" for name, digest in sorted(self.inputs[day].items()))
+
+
+def _plan(
+    asset: Declaration, postgres: Postgres, days: Sequence[date], resources: Mapping[str, Any], *, force: bool
+) -> Plan:
+    """Raises NotMaterialized if a same-day input of any day is missing."""
+    reach = [day for window in asset.inputs.values() for edge in (days[0], days[-1]) for day in window.of(edge)]
+    known = ledger.latest(postgres, [asset.name, *asset.inputs], min([*days, *reach]), max([*days, *reach]))
+    digests = {(row["asset"], row["day"]): row for row in known.iter_rows(named=True)}
+    outside = asset.sources(days, **resources) if asset.sources else {}
+    inputs: dict[date, dict[str, str]] = {}
+    for day in days:
+        inputs[day] = {"outside": outside.get(day, "nothing")} if asset.sources else {}
+        for name, window in asset.inputs.items():
+            there = [d for d in window.of(day) if (name, d) in digests]
+            if window.is_same_day and not there:
+                raise NotMaterialized(f"{asset.name} needs {name} of {day}: materialize that day of {name} first")
+            inputs[day][name] = ledger.digest_of(f"{d} {digests[name, d]['digest']}" for d in there)
+    before = {day: digests[asset.name, day] for day in days if (asset.name, day) in digests}
+    plan = Plan((), before, inputs, known)
+    changed = tuple(day for day in days if force or not _is_current(asset, plan, day))
+    return replace(plan, changed=changed)
+
+
+def _is_current(asset: Declaration, plan: Plan, day: date) -> bool:
+    entry = plan.before.get(day)
+    return (
+        entry is not None
+        and entry["code_version"] == asset.code_version
+        and entry["inputs_digest"] == plan.inputs_digest(day)
+    )
+
+
+def _compute(asset: Declaration, run: RunOfDays, frames: Mapping[str, pl.LazyFrame], resources: Mapping[str, Any]) -> Table:
+    made = asset.compute(run, **frames, **resources)
+    table = made if isinstance(made, Table) else Table(made)
+    rows = table.rows
+    return replace(table, rows=rows.collect(engine="streaming") if isinstance(rows, pl.LazyFrame) else rows)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run's rows after schema and checks, day by day. bad: {day: why it was not written}."""
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    good: tuple[date, ...]
+    bad: Mapping[date, str]
+    digests: Mapping[date, str]
+    verdicts: Mapping[date, Mapping[str, tuple[DayCheck | None, Verdict]]]
+    table: Table
+
+    @classmethod
+    def nothing(cls, asset: Declaration) -> "Judged":
+        """No day needed computing."""
+        empty = asset.schema.create_empty()
+        return cls(empty, Rejected.create_empty(), (), {}, {}, {}, Table(empty))
+
+    def check_results(self, names: Sequence[str]) -> list[dg.AssetCheckResult]:
+        """One result a check over all days of the run; a warning names the days."""
+        results = []
+        for name in names:
+            found = {day: verdicts[name] for day, verdicts in self.verdicts.items()}
+            failed = {day: verdict for day, (_, verdict) in found.items() if not verdict.passed}
+            text = "; ".join(f"{day}: {v.description}" for day, v in sorted(failed.items())[:5])
+            if not failed:
+                text = "holds on every day" if found else "nothing has changed"
+            facts = next(iter(found.values()))[1].facts if len(found) == 1 else {"days": len(found)}
+            results.append(
+                dg.AssetCheckResult(
+                    passed=not failed,
+                    check_name=name,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=text,
+                    metadata=dict(facts),
+                )
+            )
+        return results
+
+    def evaluations(self, asset: str) -> Iterator[dg.AssetCheckEvaluation]:
+        """One evaluation a day and check, for a run in which some day failed."""
+        for day, verdicts in self.verdicts.items():
+            for name, (check, verdict) in verdicts.items():
+                yield dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey(asset),
+                    check_name=name,
+                    passed=verdict.passed,
+                    metadata=dict(verdict.facts),
+                    description=verdict.description,
+                    blocking=check is None or check.blocking,
+                    partition=day.isoformat(),
+                )
+
+
+def _judge(asset: Declaration, run: RunOfDays, table: Table) -> Judged:
+    assert isinstance(table.rows, pl.DataFrame)  # noqa: S101  _compute collected it
+    names = list(asset.schema.columns())
+    missing = set(names) - set(table.rows.columns)
+    if missing:
+        raise DarkroomError(f"{asset.name} returned no columns {sorted(missing)}: return all columns of its schema")
+    kept, failure = asset.schema.filter(table.rows.select(names), cast=True)
+    broken = failure.invalid().with_columns(pl.col("day").fill_null(run.days[-1]))
+    rejected = Rejected.validate(table.rejected, cast=True) if table.rejected is not None else Rejected.create_empty()
+    rule = ", ".join(failure.counts()) or ""
+    if asset.quarantines and not broken.is_empty():
+        rejected = pl.concat([rejected, describe.as_rejected(broken, asset.key, rule)])
+        broken = broken.clear()
+    good, bad, digests, verdicts = [], {}, {}, {}
+    for day in run.days:
+        rows = kept.filter(pl.col("day") == day)
+        aside = rejected.filter(pl.col("day") == day)
+        wrong = broken.filter(pl.col("day") == day).height
+        found: dict[str, tuple[DayCheck | None, Verdict]] = {
+            "schema": (None, Verdict(not wrong, f"{wrong} rows break the schema ({rule})" if wrong else "holds"))
+        }
+        for check in asset.checks:
+            found[check.name] = (check, check.judge(rows, aside, run.inputs))
+        verdicts[day] = found
+        why = [f"{n}: {v.description}" for n, (c, v) in found.items() if not v.passed and (c is None or c.blocking)]
+        if why:
+            bad[day] = ", ".join(why)
+        else:
+            good.append(day)
+            digests[day] = rows_digest(rows, asset.key, asset.volatile)
+    return Judged(kept, rejected, tuple(good), bad, digests, verdicts, table)
+
+
+def _write_rejected(asset: Declaration, lake: Lake, judged: Judged) -> None:
+    """The rejected rows go first: a row is never neither in the table nor beside it."""
+    name = f"{asset.name}_rejected"
+    if judged.verdicts and (asset.quarantines or not judged.rejected.is_empty()):
+        days = list(judged.verdicts)
+        if not judged.rejected.is_empty() or lake.exists(name):
+            lake.replace(name, days, judged.rejected)
+
+
+def _entries(asset: Declaration, plan: Plan, judged: Judged, version: int, run_id: str) -> list[ledger.Materialization]:
+    counts = dict(judged.rows.group_by("day").len().iter_rows())
+    rejected = dict(judged.rejected.group_by("day").len().iter_rows())
+    return [
+        ledger.Materialization(
+            asset=asset.name,
+            day=day,
+            digest=judged.digests[day],
+            rows=counts.get(day, 0),
+            rejected=rejected.get(day, 0),
+            code_version=asset.code_version,
+            inputs_digest=plan.inputs_digest(day),
+            inputs=plan.inputs[day],
+            delta_version=version,
+            git_commit=git_commit(),
+            run_id=run_id,
+        )
+        for day in judged.good
+    ]
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the code that is running, with `+` if the tree has changes; None outside a repository."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,214 @@
+"""The one seam between Darkroom and Dagster: `table_asset` turns a function of frames into a partitioned, versioned asset.
+
+What all assets share lives here and nowhere else: which days need computing, quarantine, the schema, checks, the commit,
+the ledger, and what the UI shows. An asset module says only what is its own.
+
+This module declares; `execution.py` runs what is declared; `describe.py` says what the UI shows.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, TypeVar
+
+import dagster as dg
+import dataframely as dy
+import polars as pl
+
+from pipeline_assets import describe
+from pipeline_assets.partitions import Days, daily
+from pipeline_assets.versioning.digest import code_digest
+
+T = TypeVar("T")
+
+OWNERS = ["team:darkroom"]
+INFRASTRUCTURE_RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+"""For a store or server that does not answer. Bad data raises DarkroomError, which is never retried."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What an asset's function returns when it has more to say than rows.
+
+    rejected: inputs kept aside (`Rejected`); metadata: shown with every day of the run; pictures: PNG bytes by title.
+    """
+
+    rows: pl.DataFrame | pl.LazyFrame
+    rejected: pl.DataFrame | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found on one day: `facts` are shown in the UI."""
+
+    passed: bool
+    description: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """A check of one day, before it is written.
+
+    judge: (the day's rows, the day's rejected rows, the run's inputs by name) -> Verdict. A blocking check keeps a bad day
+    out of the table; another only warns.
+    """
+
+    name: str
+    judge: Callable[[pl.DataFrame, pl.DataFrame, Mapping[str, pl.LazyFrame]], Verdict]
+    description: str
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class RunOfDays:
+    """What an asset's function knows of its run: the days to compute, and how to speak."""
+
+    asset: str
+    days: tuple[date, ...]
+    code_version: str
+    run_id: str
+    log: Any
+    inputs: Mapping[str, pl.LazyFrame] = field(default_factory=dict)
+    known: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """The ledger's newest entries of all upstream days: asset, day, digest, rows, delta_version ..."""
+
+    def progress(self, items: Iterable[T], total: int, unit: str) -> Iterator[T]:
+        """Pass items on, telling every few seconds how far it is and how fast. A bar on a terminal, lines in the log."""
+        started, told = time.monotonic(), 0.0
+        for done, item in enumerate(items, start=1):
+            yield item
+            elapsed = time.monotonic() - started
+            if elapsed - told > 5 or (done == total and told):
+                told = elapsed
+                self.log.info(f"{self.asset}: {done:,} of {total:,} {unit}, {done / elapsed:,.0f}/s")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One table asset as declared: what documentation, the CLI and the seam read."""
+
+    name: str
+    schema: type[dy.Schema]
+    inputs: Mapping[str, Days]
+    compute: Callable[..., Any]
+    sources: Callable[..., Mapping[date, str]] | None
+    checks: tuple[DayCheck, ...]
+    quarantines: bool
+    code_version: str
+    day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None
+    resources: tuple[str, ...]
+
+    @property
+    def key(self) -> list[str]:
+        """The columns that name a row: the day and the schema's primary key."""
+        return list(dict.fromkeys(["day", *self.schema.primary_key()]))
+
+    @property
+    def volatile(self) -> list[str]:
+        """Columns that differ between identical runs and stay out of the digest."""
+        return [name for name, column in self.schema.columns().items() if (column.metadata or {}).get("volatile")]
+
+
+DECLARATIONS: dict[str, Declaration] = {}
+"""Every table asset by name, in the order of import."""
+
+
+def table_asset(
+    *,
+    schema: type[dy.Schema],
+    group: str,
+    inputs: Mapping[str, Days] | None = None,
+    sources: Callable[..., Mapping[date, str]] | None = None,
+    code: Sequence[Any] = (),
+    checks: Sequence[DayCheck] = (),
+    quarantines: bool = False,
+    kinds: set[str] | None = None,
+    pool: str | None = None,
+    days_per_run: int | None = None,
+    automation: dg.AutomationCondition[Any] | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
+    lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Declare an asset that is a table: one Delta commit a run, one materialization a day.
+
+    The function takes (run: RunOfDays, one LazyFrame per input, the resources that it names) and returns rows or a Table;
+    its docstring is the asset's description. inputs: upstream assets and the days that a day reads. sources: for what
+    comes from outside, (days, resources) -> {day: digest of what is there}, so that an unchanged day is not read again.
+    code: modules, functions and strings whose change invalidates every day. quarantines: rows that fail the schema are
+    kept aside in `{name}_rejected` instead of failing the run. days_per_run: chunk of a backfill; None is all in one.
+    """
+
+    def declare(compute: Callable[..., Any]) -> dg.AssetsDefinition:
+        reads = dict(inputs or {})
+        parameters = list(inspect.signature(compute).parameters)[1:]
+        declaration = Declaration(
+            name=compute.__name__,
+            schema=schema,
+            inputs=reads,
+            compute=compute,
+            sources=sources,
+            checks=tuple(checks),
+            quarantines=quarantines,
+            code_version=code_digest([compute, str(sorted(schema.columns())), *code]),
+            day_metadata=day_metadata,
+            resources=tuple(name for name in parameters if name not in reads),
+        )
+        DECLARATIONS[declaration.name] = declaration
+        policy = dg.BackfillPolicy.multi_run(days_per_run) if days_per_run else dg.BackfillPolicy.single_run()
+
+        def run(context: dg.AssetExecutionContext, **frames: pl.LazyFrame):  # type: ignore[no-untyped-def]  # Dagster
+            from pipeline_assets.execution import execute  # it reads the classes above
+
+            return execute(declaration, context, frames)
+
+        return dg.asset(
+            run,
+            name=declaration.name,
+            description=inspect.getdoc(compute),
+            group_name=group,
+            ins={name: dg.AssetIn(partition_mapping=days.mapping) for name, days in reads.items()},
+            partitions_def=daily,
+            backfill_policy=policy,
+            io_manager_key="io_manager",
+            required_resource_keys={"lake", "postgres", *declaration.resources},
+            code_version=declaration.code_version,
+            config_schema={
+                "force": dg.Field(
+                    bool, default_value=False, description="compute every day of the run, even if nothing has changed"
+                )
+            },
+            check_specs=[
+                dg.AssetCheckSpec(
+                    "schema",
+                    asset=declaration.name,
+                    blocking=True,
+                    partitions_def=daily,
+                    description="every row keeps the declared schema",
+                ),
+                *(
+                    dg.AssetCheckSpec(
+                        check.name,
+                        asset=declaration.name,
+                        blocking=check.blocking,
+                        partitions_def=daily,
+                        description=check.description,
+                    )
+                    for check in checks
+                ),
+            ],
+            metadata=describe.definition(declaration.name, schema, reads, lineage or {}),
+            owners=OWNERS,
+            kinds=kinds,
+            pool=pool,
+            retry_policy=INFRASTRUCTURE_RETRIES,
+            automation_condition=automation,
+            freshness_policy=freshness,
+        )
+
+    return declare

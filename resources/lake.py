@@ -1,0 +1,175 @@
+"""The lake: Delta tables on S3 or a folder, partitioned by `day`, and the one IO manager through which assets use them.
+
+A write replaces whole days in one commit; a reader sees the version before it or the version after it. Any Delta reader
+opens the tables by path: `{lake_url}/tables/{name}`.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import dagster as dg
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from polars.exceptions import PolarsError
+
+from resources.errors import StoreUnavailable, TableMissing
+
+COMMIT_TRIES = 12
+"""A conflicting commit is read again and retried this often, with jitter, before the run gives up."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Rows that replace exactly these days of a table. No days: nothing is written."""
+
+    days: Sequence[date]
+    rows: pl.DataFrame | pl.LazyFrame
+
+
+class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Delta Lake tables on S3 or a folder. One table an asset, one partition a UTC day.
+
+    Open one without Darkroom: `polars.scan_delta("s3://lake/tables/training_table")`.
+    """
+
+    url: str
+    endpoint: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+    region: str = "us-east-1"
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What `deltalake` and `polars.scan_delta` need to reach the bucket. Holds secrets: not for a log."""
+        if not self.url.startswith("s3://"):
+            return {}
+        options = {"aws_region": self.region, "aws_conditional_put": "etag"}
+        if self.access_key:
+            options |= {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
+        if self.endpoint:
+            options |= {"aws_endpoint_url": self.endpoint, "aws_virtual_hosted_style_request": "false"}
+        if urlparse(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1"):
+            options["aws_allow_http"] = "true"
+        return options
+
+    def uri(self, table: str) -> str:
+        """Where a table lies, for any Delta reader."""
+        root = self.url.rstrip("/")
+        if root.startswith("file://"):
+            root = unquote(urlparse(root).path)
+        return f"{root}/tables/{table}"
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable:
+        """Raises TableMissing if no run has written it yet."""
+        try:
+            return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
+        except TableNotFoundError:
+            raise TableMissing(
+                f"The table {name} does not exist yet. Materialize the asset {name} first: `make run`, or the UI."
+            ) from None
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The lake at {self.url} can't be reached. Start the embedded server with `darkroom up`, or set "
+                f"DARKROOM_LAKE_URL and DARKROOM_S3_ENDPOINT; the store said: {str(error)[:300]}"
+            ) from None
+
+    def exists(self, name: str) -> bool:
+        """Whether a run has ever written this table."""
+        return DeltaTable.is_deltatable(self.uri(name), storage_options=self.storage_options)
+
+    def version(self, name: str) -> int:
+        """The newest Delta version of a table, -1 if there is none."""
+        return self.table(name).version() if self.exists(name) else -1
+
+    def scan(self, name: str, days: Sequence[date] | None = None, version: int | None = None) -> pl.LazyFrame:
+        """A table's rows, lazily; with `days`, only the files of these days are opened.
+
+        Raises TableMissing if no run has written it yet.
+        """
+        frame = pl.scan_delta(self.table(name, version), storage_options=self.storage_options or None)  # type: ignore[arg-type]
+        if days is None:
+            return frame
+        return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
+
+    def replace(self, name: str, days: Sequence[date], rows: pl.DataFrame, *, note: dict[str, str] | None = None) -> int:
+        """Make `rows` the whole content of these days, in one commit. Returns the table's new version.
+
+        Runs that write other days of the same table at the same time both succeed: a lost race is tried again.
+        Raises ValueError if a row is of another day.
+        """
+        days = sorted(set(days))
+        strays = rows.filter(~pl.col("day").is_in(pl.Series(days, dtype=pl.Date).implode()))
+        if not strays.is_empty():
+            raise ValueError(f"{name}: {strays.height} rows are of days that this write does not replace")
+        properties = CommitProperties(custom_metadata=note or {})
+        for attempt in range(COMMIT_TRIES):
+            try:
+                if not self.exists(name):
+                    self._create(name, rows)
+                table = self.table(name)
+                write_deltalake(
+                    table,
+                    rows.sort("day"),
+                    mode="overwrite",
+                    predicate=" OR ".join(f"day = '{day.isoformat()}'" for day in days),
+                    schema_mode="merge",
+                    commit_properties=properties,
+                )
+                table.update_incremental()
+                return table.version()
+            except CommitFailedError:
+                if attempt == COMMIT_TRIES - 1:
+                    raise
+                time.sleep(random.uniform(0.02, 0.2) * (attempt + 1))  # noqa: S311  jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def _create(self, name: str, rows: pl.DataFrame) -> None:
+        if not self.url.startswith("s3://"):
+            Path(self.uri(name)).mkdir(parents=True, exist_ok=True)
+        schema = rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+        DeltaTable.create(
+            self.uri(name),
+            schema=schema,
+            mode="ignore",
+            partition_by=["day"],
+            storage_options=self.storage_options,
+            configuration={"delta.logRetentionDuration": "interval 3650 days"},
+        )
+
+
+class LakeIO(dg.ConfigurableIOManager):
+    """Stores an asset's frame as the run's day partitions of its Delta table, and loads upstream tables lazily.
+
+    An asset may return a `polars.DataFrame`, a `LazyFrame`, or a `Replacement`, which names the days that it replaces. A
+    loaded input is a `LazyFrame` over exactly the upstream days that the partition mapping names.
+    """
+
+    lake: dg.ResourceDependency[Lake]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Replace the run's partitions (or those that a Replacement names) in one commit."""
+        if not isinstance(obj, Replacement):
+            days = [date.fromisoformat(key) for key in context.asset_partition_keys]
+            obj = Replacement(days, obj)
+        rows = obj.rows.collect(engine="streaming") if isinstance(obj.rows, pl.LazyFrame) else obj.rows
+        if obj.days:
+            name = context.asset_key.path[-1]
+            version = self.lake.replace(name, obj.days, rows, note={"dagster_run_id": context.run_id})
+            context.add_output_metadata({"delta_version": version})
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        """The upstream table, restricted to the mapped days."""
+        name = context.asset_key.path[-1]
+        if not context.has_asset_partitions:
+            return self.lake.scan(name)
+        try:
+            return self.lake.scan(name, [date.fromisoformat(key) for key in context.asset_partition_keys])
+        except PolarsError as error:
+            raise StoreUnavailable(f"The table {name} can't be read: {error}") from error

@@ -1,0 +1,94 @@
+"""PostgreSQL: connections, migrations, and reads into Polars through Arrow. The tables are in `migrations/`.
+
+What is asked of them lives with its asker: the upload ledger in `ledger.py`, results by content in `results.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import psycopg2
+import psycopg2.extensions
+from adbc_driver_postgresql import dbapi
+from psycopg2.extras import execute_values
+
+from resources.errors import StoreUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x6461726B
+"""Key of the advisory lock under which migrations run: two starts at once migrate once."""
+
+
+class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The application's database: users, photos, the upload ledger and the ledger of materializations.
+
+    Reads come back as Polars frames through Arrow (ADBC), never row by row; every statement is parameterized.
+    """
+
+    url: str
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg2.extensions.connection]:
+        """A connection in one transaction: committed at the end, rolled back on an error, closed in any case.
+
+        Raises StoreUnavailable if the server can't be reached.
+        """
+        try:
+            connection = psycopg2.connect(self.url, connect_timeout=10, application_name="darkroom")
+        except psycopg2.OperationalError as error:
+            raise StoreUnavailable(
+                "PostgreSQL can't be reached. Start the embedded server with `darkroom up`, or set DARKROOM_POSTGRES_URL; "
+                f"the server said: {str(error).splitlines()[0].split(':')[-1].strip()}"
+            ) from None
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement in a transaction of its own. Returns the number of rows that it touched."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.rowcount
+
+    def insert(self, statement: str, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Insert many rows in one transaction: `statement` holds `values %s` once. Returns what `returning` gave."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            returned = execute_values(cursor, statement, list(rows), page_size=2000, fetch="returning" in statement)
+            return returned or []
+
+    def read(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
+        """The rows of a query as a frame, through Arrow. Parameters are `$1`, `$2` ..."""
+        try:
+            connection = dbapi.connect(self.url, autocommit=True)
+        except dbapi.Error as error:
+            raise StoreUnavailable(
+                "PostgreSQL can't be reached. Start the embedded server with `darkroom up`, or set DARKROOM_POSTGRES_URL; "
+                f"the driver said: {type(error).__name__}"
+            ) from None
+        with connection, connection.cursor() as cursor:
+            cursor.execute(query, parameters=list(parameters) or None)
+            frame = pl.from_arrow(cursor.fetch_arrow_table())
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is a frame
+        return frame
+
+    def migrate(self) -> list[str]:
+        """Apply the migrations that this database has not had, each in a transaction. Returns their names."""
+        applied = []
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+            cursor.execute(
+                "create table if not exists migrations (name text primary key, applied_at timestamptz default now())"
+            )
+            cursor.execute("select name from migrations")
+            done = {row[0] for row in cursor.fetchall()}
+            for file in sorted(MIGRATIONS.glob("*.sql")):
+                if file.name not in done:
+                    cursor.execute(file.read_text())
+                    cursor.execute("insert into migrations (name) values (%s)", (file.name,))
+                    applied.append(file.name)
+        return applied

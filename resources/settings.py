@@ -1,0 +1,109 @@
+"""Every setting of Darkroom, read from the environment in this one place.
+
+The names are `DARKROOM_` and the field in capitals (`DARKROOM_HOME`). `darkroom up` writes those of the embedded servers
+to `.darkroom/env` (mode 0600), which is read first; the environment wins. Secrets are `SecretStr` and print as stars.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where Darkroom keeps things and what it talks to."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", extra="ignore")
+
+    home: Path = Field(Path(".darkroom"), description="state of the embedded servers, caches, Dagster's home")
+    postgres_url: SecretStr | None = Field(None, description="application tables and ledger; empty: embedded server")
+    dagster_postgres_url: SecretStr | None = Field(None, description="Dagster's own storage; empty: embedded server")
+    uploads_url: str = Field("s3://uploads", description="where users' uploads arrive: uploads/{day}/{user}/{name}")
+    lake_url: str = Field("s3://lake", description="tables/, events/ and content-addressed objects/ live here")
+    s3_endpoint: str | None = Field(None, description="S3 endpoint; empty with a Postgres URL set: AWS itself")
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
+    s3_region: str = "us-east-1"
+    staging_dir: Path | None = Field(None, description="fast local disk for training shards; empty: HOME/staging")
+    staging_keep: int = Field(3, ge=1, description="stagings kept on the local disk, newest first")
+    model: str = Field("efficientnet-lite0", description="classifier: a built-in name, or a folder with model.pt2")
+    device: str = Field("auto", description="auto, cuda, mps or cpu")
+    training_window_days: int = Field(90, ge=1, description="days of mature rows that a nightly model learns from")
+    first_day: str = Field("2026-01-01", description="first day partition (UTC)")
+    max_quarantined_share: float = Field(0.2, ge=0, le=1, description="above it, a day's uploads raise an alarm")
+    alert_webhook: SecretStr | None = Field(None, description="URL that gets a JSON post for each failed run")
+    ui_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI on 127.0.0.1")
+
+    embedded: bool = Field(False, description="written by `darkroom up` beside the addresses of its own servers")
+
+    @field_validator("home", "staging_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path else path
+
+    @property
+    def wants_embedded(self) -> bool:
+        """Whether the servers that come along serve this process: no PostgreSQL of your own is set."""
+        return self.embedded or self.postgres_url is None
+
+    @property
+    def env_file(self) -> Path:
+        """Where `darkroom up` leaves the addresses of the embedded servers."""
+        return self.home / "env"
+
+    @property
+    def staging(self) -> Path:
+        """The root of the training shards on local disk."""
+        return self.staging_dir or self.home / "staging"
+
+
+def load_settings() -> Settings:
+    """The settings of this process: the environment first, then `HOME/env`, then the defaults.
+
+    The connection settings are also put into this process's environment, where Dagster's `EnvVar` looks for them at run
+    time: the UI and the event log then show the variable's name, never its value.
+    """
+    found = Settings()
+    if found.env_file.is_file():
+        found = Settings(_env_file=found.env_file)  # type: ignore[call-arg]
+    export(found)
+    return found
+
+
+CONNECTION = ("postgres_url", "dagster_postgres_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "alert_webhook")
+
+
+def export(settings: Settings) -> None:
+    """Put the connection settings into this process's environment; an unset one becomes an empty string."""
+    for name in CONNECTION:
+        os.environ.setdefault(f"DARKROOM_{name.upper()}", _plain(getattr(settings, name)))
+
+
+def shell_lines(settings: Settings) -> list[str]:
+    """`export NAME='value'` lines for a shell: ours, and the names that aws, psql, rclone and duckdb read.
+
+    They hold secrets: for `eval "$(darkroom env)"`, not for a log.
+    """
+    values = {f"DARKROOM_{name.upper()}": _plain(getattr(settings, name)) for name in CONNECTION}
+    values |= {
+        "DARKROOM_HOME": str(settings.home),
+        "DAGSTER_HOME": str(settings.home / "dagster"),
+        "DATABASE_URL": values["DARKROOM_POSTGRES_URL"],
+        "AWS_ENDPOINT_URL": values["DARKROOM_S3_ENDPOINT"],
+        "AWS_ENDPOINT_URL_S3": values["DARKROOM_S3_ENDPOINT"],
+        "AWS_ACCESS_KEY_ID": values["DARKROOM_S3_ACCESS_KEY"],
+        "AWS_SECRET_ACCESS_KEY": values["DARKROOM_S3_SECRET_KEY"],
+        "AWS_REGION": settings.s3_region,
+        "AWS_DEFAULT_REGION": settings.s3_region,
+        "RCLONE_CONFIG_DARKROOM_TYPE": "s3",
+        "RCLONE_CONFIG_DARKROOM_PROVIDER": "Other",
+        "RCLONE_CONFIG_DARKROOM_ENDPOINT": values["DARKROOM_S3_ENDPOINT"],
+        "RCLONE_CONFIG_DARKROOM_ENV_AUTH": "true",
+    }
+    return [f"export {name}={shlex.quote(value)}" for name, value in values.items() if value]
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
