@@ -18,7 +18,7 @@ import dagster as dg
 import polars as pl
 
 from pipeline_assets import describe
-from pipeline_assets.errors import DarkroomError, NotMaterialized
+from pipeline_assets.errors import DarkroomError
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import DayCheck, Declaration, RunOfDays, Table, Verdict
 from pipeline_assets.versioning.digest import rows_digest
@@ -28,12 +28,22 @@ from resources.postgres import Postgres
 
 
 def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mapping[str, pl.LazyFrame]) -> Iterator[Any]:
+    """Run an asset over its context's partitions, yielding what Dagster records."""
     lake, postgres = context.resources.lake, context.resources.postgres
     resources = {name: getattr(context.resources, name) for name in asset.resources}
     days = tuple(date.fromisoformat(key) for key in context.partition_keys)
     try:
-        plan = _plan(asset, postgres, days, resources, force=context.op_execution_context.op_config["force"])
-        run = RunOfDays(asset.name, plan.changed, asset.code_version, context.run_id, context.log, frames, plan.known)
+        plan = plan_days(asset, postgres, days, resources, force=context.op_execution_context.op_config["force"])
+        run = RunOfDays(
+            asset.name,
+            plan.changed,
+            asset.code_version,
+            context.run_id,
+            context.log,
+            frames,
+            plan.known,
+            lambda: _previous(asset, plan, lake),
+        )
         judged = _judge(asset, run, _compute(asset, run, frames, resources)) if plan.changed else Judged.nothing(asset)
         _write_rejected(asset, lake, judged)
     except DarkroomError as error:
@@ -41,48 +51,55 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
 
     moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]
     rows = judged.rows.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
-    replacement = Replacement(moved, rows)
-    reported = [day for day in days if day in judged.good or day not in plan.changed]
-    if judged.bad:
-        # A MaterializeResult would mark the bad days as materialized too: the good ones are logged one by one.
-        if moved:
-            lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run_id})
-    else:
+    failed = {**plan.missing, **judged.bad}
+    if not failed:
         checks = judged.check_results(["schema", *(check.name for check in asset.checks)])
-        yield dg.MaterializeResult(value=replacement, check_results=checks)
+        yield dg.MaterializeResult(value=Replacement(moved, rows), check_results=checks)
+    elif moved:  # a MaterializeResult would mark the failed days as materialized too
+        lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run_id})
     version = lake.version(asset.name)
     ledger.record(postgres, _entries(asset, plan, judged, version, context.run_id))
-    for day in reported:
-        event = dg.AssetMaterialization(
-            asset.name,
-            partition=day.isoformat(),
-            metadata=describe.materialization(asset, day, plan, judged, lake, version, fresh=day in judged.good),
-            tags={
-                "dagster/data_version": judged.digests.get(day) or plan.before[day]["digest"],
-                "dagster/code_version": asset.code_version,
-            },
-        )
-        if judged.bad:
-            context.log_event(event)
-        else:
-            yield event
-    unchanged = len(days) - len(plan.changed)
-    context.log.info(f"{asset.name}: {len(plan.changed)} days computed ({len(moved)} with new rows), {unchanged} unchanged")
-    if judged.bad:
-        for evaluation in judged.evaluations(asset.name):
-            context.log_event(evaluation)
-        reasons = "; ".join(f"{day}: {reason}" for day, reason in sorted(judged.bad.items())[:10])
+    yield from _materializations(asset, days, plan, judged, lake, version)
+    context.log.info(
+        f"{asset.name}: {len(judged.good)} days computed ({len(moved)} with new rows), "
+        f"{len(days) - len(plan.changed) - len(plan.missing)} unchanged"
+    )
+    if failed:
+        yield from judged.evaluations(asset.name)
+        reasons = "; ".join(f"{day}: {reason}" for day, reason in sorted(failed.items())[:10])
         raise dg.Failure(
-            description=f"{len(judged.bad)} of {len(days)} days were not written and keep their old version: {reasons}",
+            description=f"{len(failed)} of {len(days)} days were not written and keep their old version: {reasons}",
             allow_retries=False,
         )
 
 
+def _materializations(
+    asset: Declaration, days: Sequence[date], plan: "Plan", judged: "Judged", lake: Lake, version: int
+) -> Iterator[dg.AssetMaterialization]:
+    """One a day that is current now. The last event of a day wins, so these carry each day's own data version."""
+    for day in days:
+        fresh = day in judged.good
+        if fresh or day not in plan.changed + tuple(plan.missing):
+            yield dg.AssetMaterialization(
+                asset.name,
+                partition=day.isoformat(),
+                metadata=describe.materialization(asset, day, plan, judged, lake, version, fresh=fresh),
+                tags={
+                    "dagster/data_version": judged.digests[day] if fresh else plan.before[day]["digest"],
+                    "dagster/code_version": asset.code_version,
+                },
+            )
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Which days to compute, from what. before: the newest ledger entry of each day that has one."""
+    """Which days to compute, from what. before: the newest ledger entry of each day that has one.
+
+    missing: days whose same-day input was never materialized, with a sentence that says which.
+    """
 
     changed: tuple[date, ...]
+    missing: Mapping[date, str]
     before: Mapping[date, Mapping[str, Any]]
     inputs: Mapping[date, Mapping[str, str]]
     known: pl.DataFrame
@@ -91,26 +108,36 @@ class Plan:
         """One digest over all that a day reads."""
         return ledger.digest_of(f"{name} {digest}" for name, digest in sorted(self.inputs[day].items()))
 
+    def reasons(self, asset: Declaration) -> dict[date, str]:
+        """Why each day is not current: `new`, `code`, `data`, or `waiting` for an input."""
+        found = dict.fromkeys(self.missing, "waiting")
+        for day in self.changed:
+            entry = self.before.get(day)
+            same_code = entry is not None and entry["code_version"] == asset.code_version
+            found[day] = "new" if entry is None else "data" if same_code else "code"
+        return found
 
-def _plan(
-    asset: Declaration, postgres: Postgres, days: Sequence[date], resources: Mapping[str, Any], *, force: bool
+
+def plan_days(
+    asset: Declaration, postgres: Postgres, days: Sequence[date], resources: Mapping[str, Any], *, force: bool = False
 ) -> Plan:
-    """Raises NotMaterialized if a same-day input of any day is missing."""
+    """Which of these days (ascending) a run would compute, asked of the ledger and of what comes from outside."""
     reach = [day for window in asset.inputs.values() for edge in (days[0], days[-1]) for day in window.of(edge)]
     known = ledger.latest(postgres, [asset.name, *asset.inputs], min([*days, *reach]), max([*days, *reach]))
     digests = {(row["asset"], row["day"]): row for row in known.iter_rows(named=True)}
     outside = asset.sources(days, **resources) if asset.sources else {}
     inputs: dict[date, dict[str, str]] = {}
+    missing: dict[date, str] = {}
     for day in days:
         inputs[day] = {"outside": outside.get(day, "nothing")} if asset.sources else {}
         for name, window in asset.inputs.items():
             there = [d for d in window.of(day) if (name, d) in digests]
             if window.is_same_day and not there:
-                raise NotMaterialized(f"{asset.name} needs {name} of {day}: materialize that day of {name} first")
+                missing[day] = f"{name} of this day does not exist yet, materialize it first"
             inputs[day][name] = ledger.digest_of(f"{d} {digests[name, d]['digest']}" for d in there)
     before = {day: digests[asset.name, day] for day in days if (asset.name, day) in digests}
-    plan = Plan((), before, inputs, known)
-    changed = tuple(day for day in days if force or not _is_current(asset, plan, day))
+    plan = Plan((), missing, before, inputs, known)
+    changed = tuple(day for day in days if day not in missing and (force or not _is_current(asset, plan, day)))
     return replace(plan, changed=changed)
 
 
@@ -121,6 +148,12 @@ def _is_current(asset: Declaration, plan: Plan, day: date) -> bool:
         and entry["code_version"] == asset.code_version
         and entry["inputs_digest"] == plan.inputs_digest(day)
     )
+
+
+def _previous(asset: Declaration, plan: Plan, lake: Lake) -> pl.DataFrame:
+    """Rows of the days to compute that the same code made."""
+    days = [day for day in plan.changed if plan.before.get(day, {}).get("code_version") == asset.code_version]
+    return lake.scan(asset.name, days).collect() if days else asset.schema.create_empty()
 
 
 def _compute(asset: Declaration, run: RunOfDays, frames: Mapping[str, pl.LazyFrame], resources: Mapping[str, Any]) -> Table:
@@ -206,7 +239,7 @@ def _judge(asset: Declaration, run: RunOfDays, table: Table) -> Judged:
             "schema": (None, Verdict(not wrong, f"{wrong} rows break the schema ({rule})" if wrong else "holds"))
         }
         for check in asset.checks:
-            found[check.name] = (check, check.judge(rows, aside, run.inputs))
+            found[check.name] = (check, check.judge(day, rows, aside, run))
         verdicts[day] = found
         why = [f"{n}: {v.description}" for n, (c, v) in found.items() if not v.passed and (c is None or c.blocking)]
         if why:

@@ -7,7 +7,6 @@ This module declares; `execution.py` runs what is declared; `describe.py` says w
 """
 
 import inspect
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,6 +18,7 @@ import polars as pl
 
 from pipeline_assets import describe
 from pipeline_assets.partitions import Days, daily
+from pipeline_assets.progress import track
 from pipeline_assets.versioning.digest import code_digest
 
 T = TypeVar("T")
@@ -51,20 +51,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class DayCheck:
-    """A check of one day, before it is written.
-
-    judge: (the day's rows, the day's rejected rows, the run's inputs by name) -> Verdict. A blocking check keeps a bad day
-    out of the table; another only warns.
-    """
-
-    name: str
-    judge: Callable[[pl.DataFrame, pl.DataFrame, Mapping[str, pl.LazyFrame]], Verdict]
-    description: str
-    blocking: bool = False
-
-
-@dataclass(frozen=True)
 class RunOfDays:
     """What an asset's function knows of its run: the days to compute, and how to speak."""
 
@@ -76,16 +62,26 @@ class RunOfDays:
     inputs: Mapping[str, pl.LazyFrame] = field(default_factory=dict)
     known: pl.DataFrame = field(default_factory=pl.DataFrame)
     """The ledger's newest entries of all upstream days: asset, day, digest, rows, delta_version ..."""
+    previous: Callable[[], pl.DataFrame] = field(default=pl.DataFrame)
+    """The asset's own rows of these days that the same code made: what need not be done again."""
 
     def progress(self, items: Iterable[T], total: int, unit: str) -> Iterator[T]:
-        """Pass items on, telling every few seconds how far it is and how fast. A bar on a terminal, lines in the log."""
-        started, told = time.monotonic(), 0.0
-        for done, item in enumerate(items, start=1):
-            yield item
-            elapsed = time.monotonic() - started
-            if elapsed - told > 5 or (done == total and told):
-                told = elapsed
-                self.log.info(f"{self.asset}: {done:,} of {total:,} {unit}, {done / elapsed:,.0f}/s")
+        """Pass items on unchanged, telling how far the work is: a bar on a terminal, else lines in the run's log."""
+        return track(items, total, self.asset, unit, self.log.info)
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """A check of one day, before it is written.
+
+    judge: (day, the day's rows, the day's rejected rows, the run) -> Verdict. A blocking check keeps a bad day out of the
+    table; another only warns.
+    """
+
+    name: str
+    judge: Callable[[date, pl.DataFrame, pl.DataFrame, RunOfDays], Verdict]
+    description: str
+    blocking: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ Both are facts about the past: rows are added, never changed.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from resources.errors import NotFound, ObjectError
+from resources.objects import ObjectInfo, Objects, ObjectStore
 from resources.postgres import Postgres
+
+HEADS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,76 @@ def add_objects(postgres: Postgres, objects: Iterable[SeenObject]) -> list[tuple
     return [(key, version_id, day) for key, version_id, day in returned]
 
 
+def unknown(postgres: Postgres, bucket: str, found: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Those of a listing whose (key, etag) the ledger has not seen."""
+    if not found:
+        return []
+    pairs = json.dumps([{"key": info.key, "etag": info.etag or ""} for info in found])
+    known = postgres.read(
+        "select o.key, o.etag from objects o join json_to_recordset($1::json) as f(key text, etag text) "
+        "on o.key = f.key and o.etag = f.etag where o.bucket = $2",
+        (pairs, bucket),
+    )
+    seen = set(known.iter_rows())
+    return [info for info in found if (info.key, info.etag or "") not in seen]
+
+
+def enter(
+    postgres: Postgres, uploads: Objects, found: Sequence[ObjectInfo], day_of: Callable[[ObjectInfo], date]
+) -> list[tuple[str, str, date]]:
+    """Enter what a listing found into the ledger. Returns (key, version_id, day) of the new.
+
+    Only what is new costs a request: its version id is asked for. One that is gone by then is left for the next listing.
+    """
+    new = unknown(postgres, uploads.bucket, found)
+    with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
+        heads = pool.map(lambda info: _head(uploads.store, info), new)
+        seen = [
+            SeenObject(
+                bucket=uploads.bucket,
+                key=info.key,
+                version_id=version_of(info),
+                etag=info.etag or "",
+                size_bytes=info.size,
+                last_modified=info.last_modified,
+                day=day_of(info),
+            )
+            for info in heads
+            if info is not None
+        ]
+    return add_objects(postgres, seen)
+
+
+def version_of(info: ObjectInfo) -> str:
+    """What tells this content of the key from an earlier one: the version id, else `etag-` and the ETag."""
+    return info.version_id if info.version_id not in (None, "", "null") else f"etag-{info.etag}"
+
+
+def readable_version(version_id: str) -> str | None:
+    """The version id to read with; None where the bucket keeps no versions."""
+    return None if version_id.startswith("etag-") else version_id
+
+
+def _head(store: ObjectStore, info: ObjectInfo) -> ObjectInfo | None:
+    try:
+        return store.head(info.key)
+    except NotFound:
+        return None
+    except ObjectError:
+        return info  # listed, but it can't be asked for: its row will say why
+
+
+def pending_days(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
+    """Days that got objects of late which no materialization of raw_uploads has seen: day, objects, digest."""
+    return postgres.read(
+        "with recent as (select distinct day from objects where bucket = $1 and seen_at > now() - $2 * interval '1 second') "
+        f"select * from ({_DAY_DIGESTS} and day in (select day from recent) group by day) d where digest is distinct from "  # noqa: S608
+        "(select m.inputs ->> 'outside' from materializations m where m.asset = 'raw_uploads' and m.day = d.day "
+        "order by m.id desc limit 1) order by day",
+        (bucket, within.total_seconds()),
+    )
+
+
 def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl.DataFrame:
     """The ledger's object versions of these days: key, version_id, etag, size_bytes, last_modified (UTC), day."""
     return postgres.read(
@@ -66,13 +141,15 @@ def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl
     ).filter(pl.col("day").is_in(list(days)))
 
 
+_DAY_DIGESTS = (
+    "select day, count(*) as objects, md5(string_agg(key || chr(10) || version_id, chr(10) order by key, version_id)) as digest "
+    "from objects where bucket = $1"
+)
+
+
 def object_days(postgres: Postgres, bucket: str) -> pl.DataFrame:
     """For each day with uploads: day, objects (count) and digest of its (key, version_id) set."""
-    return postgres.read(
-        "select day, count(*) as objects, md5(string_agg(key || chr(10) || version_id, chr(10) order by key, version_id)) "
-        "as digest from objects where bucket = $1 group by day order by day",
-        (bucket,),
-    )
+    return postgres.read(f"{_DAY_DIGESTS} group by day order by day", (bucket,))
 
 
 def record(postgres: Postgres, entries: Sequence[Materialization]) -> None:

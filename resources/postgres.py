@@ -13,6 +13,7 @@ import polars as pl
 import psycopg2
 import psycopg2.extensions
 from adbc_driver_postgresql import dbapi
+from psycopg2 import sql
 from psycopg2.extras import execute_values
 
 from resources.errors import StoreUnavailable
@@ -60,6 +61,20 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self.connect() as connection, connection.cursor() as cursor:
             returned = execute_values(cursor, statement, list(rows), page_size=2000, fetch="returning" in statement)
             return returned or []
+
+    def insert_into(
+        self,
+        connection: psycopg2.extensions.connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+    ) -> None:
+        """Insert many rows in the transaction of `connection`; rows whose key is there already are left."""
+        statement = sql.SQL("insert into {} ({}) values %s on conflict do nothing").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        with connection.cursor() as cursor:
+            execute_values(cursor, statement, list(rows), page_size=2000)
 
     def read(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """The rows of a query as a frame, through Arrow. Parameters are `$1`, `$2` ..."""

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Where Darkroom keeps things and what it talks to."""
 
-    model_config = SettingsConfigDict(env_prefix="DARKROOM_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", env_ignore_empty=True, extra="ignore")
 
     home: Path = Field(Path(".darkroom"), description="state of the embedded servers, caches, Dagster's home")
     postgres_url: SecretStr | None = Field(None, description="application tables and ledger; empty: embedded server")
@@ -77,8 +77,7 @@ CONNECTION = ("postgres_url", "dagster_postgres_url", "s3_endpoint", "s3_access_
 
 def export(settings: Settings) -> None:
     """Put the connection settings into this process's environment; an unset one becomes an empty string."""
-    for name in CONNECTION:
-        os.environ.setdefault(f"DARKROOM_{name.upper()}", _plain(getattr(settings, name)))
+    os.environ.update({f"DARKROOM_{name.upper()}": plain(getattr(settings, name)) for name in CONNECTION})
 
 
 def shell_lines(settings: Settings) -> list[str]:
@@ -86,7 +85,7 @@ def shell_lines(settings: Settings) -> list[str]:
 
     They hold secrets: for `eval "$(darkroom env)"`, not for a log.
     """
-    values = {f"DARKROOM_{name.upper()}": _plain(getattr(settings, name)) for name in CONNECTION}
+    values = {f"DARKROOM_{name.upper()}": plain(getattr(settings, name)) for name in CONNECTION}
     values |= {
         "DARKROOM_HOME": str(settings.home),
         "DAGSTER_HOME": str(settings.home / "dagster"),
@@ -105,5 +104,6 @@ def shell_lines(settings: Settings) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in values.items() if value]
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A setting's text, secrets included: for handing on, never for printing. None is empty."""
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")

@@ -62,7 +62,7 @@ class PhotoMetadata(dy.Schema):
     location = dy.String(nullable=True, description="as the user typed it; not GPS")
     followers_at_post = dy.Int64(nullable=True, min=0, description="from details: followers when it was posted")
     user_joined_at = dy.Datetime(time_zone="UTC")
-    details_json = dy.String(description="the rest of the JSONB details, canonical JSON, keys starting with `_` removed")
+    details_json = dy.String(description="the rest of the JSONB details as canonical JSON, less keys that start with `_`")
 
 
 class EventLog(dy.Schema):

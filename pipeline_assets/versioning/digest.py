@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -51,10 +52,13 @@ def _feed(state: Any, column: pl.Series) -> None:
         raise TypeError(f"no canonical bytes are defined for the type {column.dtype} (column {column.name})")
 
 
-def code_digest(parts: Sequence[ModuleType | Any | str]) -> str:
-    """12 hex digits over the source of modules and functions, and over plain strings (a model's digest, a setting)."""
+def code_digest(parts: Sequence[ModuleType | Path | Any | str]) -> str:
+    """12 hex digits over the source of modules, functions and files, and over plain strings (a model's digest, a setting).
+
+    A file stands for a module that is too slow to import just for its digest.
+    """
     state = hashlib.sha256()
     for part in parts:
-        state.update((part if isinstance(part, str) else inspect.getsource(part)).encode())
-        state.update(b"\0")
+        source = part if isinstance(part, str) else part.read_text() if isinstance(part, Path) else inspect.getsource(part)
+        state.update(source.encode() + b"\0")
     return state.hexdigest()[:12]

@@ -30,7 +30,8 @@ create table objects (
     seen_at timestamptz not null default now(),
     primary key (bucket, key, version_id)
 );
-create index objects_by_day on objects (day);
+create index objects_by_day on objects (bucket, day);
+create index objects_by_arrival on objects (bucket, seen_at);
 
 -- The ledger of what was computed: one row for each materialized day of an asset, newest last.
 create table materializations (
@@ -73,4 +74,17 @@ create table imports (
 create table simulated_truth (
     photo_id bigint primary key references photos,
     expected_views_7d double precision not null
+);
+
+-- Each import with its parameters, written before its first upload, so that a killed one goes on as it began.
+create table import_runs (
+    import_id bigint generated always as identity primary key,
+    source text not null,
+    first_day date not null,
+    days integer not null,
+    until date not null,
+    users integer not null,
+    digest text not null,
+    started_at timestamptz not null default now(),
+    finished_at timestamptz
 );

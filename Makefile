@@ -1,0 +1,42 @@
+# Two commands matter: `make run` does the nightly job on sample photos, `make test` proves the whole.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DAYS ?= 14
+
+.PHONY: run ui test bench clean install help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run [PHOTOS=folder] [DAYS=14]   install, start the services, import photos, run the whole graph, stop"
+	@echo "make ui                              the services and the Dagster UI on http://127.0.0.1:3000"
+	@echo "make test                            lint, types, import rules, tests, definitions"
+	@echo "make bench                           every figure that the pages quote"
+	@echo "make clean                           delete .darkroom/ after asking"
+
+install: $(BIN)/.installed
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Darkroom into $(VENV) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: install
+	@$(BIN)/darkroom run $(if $(PHOTOS),--photos "$(PHOTOS)") --days $(DAYS)
+
+ui: install
+	@$(BIN)/darkroom ui
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dagster definitions validate
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+clean: 
+	@test ! -x $(BIN)/darkroom || $(BIN)/darkroom down --delete

@@ -1,0 +1,185 @@
+"""The classifier assets. Both look their rows up by content; what is not known yet is computed in one pass over photos.
+
+A result is keyed by (sha256, model id), so the same bytes under ten keys or days are classified once, and a killed run
+keeps every chunk that it finished. Both assets share the pass: the photos that one decodes serve the other.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from pipeline_assets.automation import WHEN_INPUTS_CHANGE
+from pipeline_assets.classify import checks, registry, styles
+from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
+from pipeline_assets.ingestion.schemas import Rejected
+from pipeline_assets.partitions import SAME_DAY
+from pipeline_assets.table_asset import RunOfDays, Table, table_asset
+from resources import ledger
+from resources.classifier import ClassifierChoice
+from resources.objects import Objects
+from resources.postgres import Postgres
+from resources.results import KEY, Results
+from resources.settings import load_settings
+
+MODEL_ID = registry.model_id(load_settings().model)
+STYLES_ID = styles.STYLES_ID
+CHUNK_ROWS = 512
+"""Results are kept this many photos at a time: what a kill can cost."""
+READ_AHEAD = 32
+DAYS_PER_RUN = 7
+"""Chunk of a backfill: classifying is the heavy part, and a chunk is what a retry repeats looking up."""
+
+
+@table_asset(
+    schema=PhotoClasses,
+    group="classify",
+    inputs={"raw_uploads": SAME_DAY},
+    code=[MODEL_ID],
+    checks=[checks.EVERY_PHOTO_IS_CLASSIFIED, checks.PROBABILITIES],
+    kinds={"torch", "s3"},
+    pool="gpu",
+    days_per_run=DAYS_PER_RUN,
+    automation=WHEN_INPUTS_CHANGE,
+    lineage={name: [("raw_uploads", "sha256")] for name in ("top5_index", "top5_label", "top5_probability", "embedding")},
+    day_metadata=checks.most_common_classes,
+)
+def photo_classes(
+    run: RunOfDays,
+    raw_uploads: pl.LazyFrame,
+    postgres: Postgres,
+    uploads: Objects,
+    objects: Objects,
+    classifier: ClassifierChoice,
+) -> Table:
+    """What is in each photo: the five most probable classes of an image classifier, and the embedding behind them.
+
+    Fetching, decoding and the network overlap; memory is bounded whatever the day's size. The model is EfficientNet-Lite0
+    with ImageNet weights, or yours (setting DARKROOM_MODEL). Same bytes and model, same row, computed once.
+    """
+    return _look_up(run, MODEL_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
+
+
+@table_asset(
+    schema=PhotoStyles,
+    group="classify",
+    inputs={"raw_uploads": SAME_DAY},
+    code=[STYLES_ID],
+    checks=[checks.EVERY_PHOTO_IS_MEASURED],
+    kinds={"numpy", "s3"},
+    pool="gpu",
+    days_per_run=DAYS_PER_RUN,
+    automation=WHEN_INPUTS_CHANGE,
+    lineage={name: [("raw_uploads", "sha256")] for name in list(PhotoStyles.columns())[3:]},
+)
+def photo_styles(
+    run: RunOfDays,
+    raw_uploads: pl.LazyFrame,
+    postgres: Postgres,
+    uploads: Objects,
+    objects: Objects,
+    classifier: ClassifierChoice,
+) -> Table:
+    """How each photo looks: brightness, contrast, saturation, colourfulness, sharpness, aspect, each as published.
+
+    Measured on 8-bit sRGB at a short side of 256 pixels, in the same decode that serves `photo_classes`.
+    """
+    return _look_up(run, STYLES_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
+
+
+def _look_up(
+    run: RunOfDays, kind: str, raw_uploads: pl.LazyFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
+) -> Table:
+    """Rows of one kind for the run's days; what is unknown is computed, what can't be is rejected with its reason."""
+    photos = (
+        raw_uploads.filter(pl.col("verdict") == "ok", pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
+        .select("day", "sha256", "key", "version_id")
+        .unique(["day", "sha256"], keep="first", maintain_order=True)
+        .collect()
+    )
+    hashes = photos["sha256"].unique(maintain_order=True).to_list()
+    missing = set(results.missing(kind, hashes))
+    failed = _compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
+    known = results.get(kind, hashes)
+    schema = PhotoClasses if kind == MODEL_ID else PhotoStyles
+    rows = (
+        photos.select("day", "sha256").join(known, left_on="sha256", right_on=KEY)
+        if known is not None
+        else schema.create_empty()
+    )
+    rejected = (
+        photos.join(pl.DataFrame(failed, schema=["sha256", "reason", "detail"], orient="row"), on="sha256").select(
+            "day", "reason", "detail", source=pl.format("{} {}", "key", "version_id"), raw=pl.lit(None, pl.String)
+        )
+        if failed
+        else Rejected.create_empty()
+    )
+    facts = {"photos": len(hashes), "computed": len(missing) - len(failed), "looked_up": len(hashes) - len(missing)}
+    return Table(rows, rejected=rejected.select(Rejected.column_names()), metadata=facts)
+
+
+def _compute(
+    run: RunOfDays, photos: pl.DataFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
+) -> list[tuple[str, str, str]]:
+    """Classify and measure photos that lack either, keeping results chunk by chunk. Returns (sha256, reason, detail)."""
+    from pipeline_assets.classify import models, pipeline  # torch takes two seconds to import, and look-ups need none
+
+    wanted = photos.unique("sha256", maintain_order=True)
+    failed: list[tuple[str, str, str]] = []
+    fetched = uploads.store.get_many(
+        wanted.iter_rows(named=True),
+        key=lambda row: row["key"],
+        version_id=lambda row: ledger.readable_version(row["version_id"]),
+        concurrency=READ_AHEAD,
+    )
+    done = _Chunks(results)
+    to_classify = results.missing(MODEL_ID, wanted["sha256"].to_list())
+    batches = pipeline.classify_photos(
+        run.progress(_verified(fetched, failed), wanted.height, "photos"),
+        classifier=models.load_classifier(classifier.model) if to_classify else None,
+        styles=True,
+        device=classifier.device,
+        batch_size=classifier.batch_size,
+        cache=classifier.cache,
+    )
+    for batch in batches:
+        done.add(MODEL_ID, batch.classes)
+        done.add(STYLES_ID, batch.styles)
+        failed.extend((failure.sha256, failure.reason, failure.detail) for failure in batch.failures)
+    done.flush()
+    return failed
+
+
+def _verified(
+    fetched: Iterator[tuple[Mapping[str, Any], bytes | Exception]], failed: list[tuple[str, str, str]]
+) -> Iterator[tuple[str, bytes]]:
+    """Photos whose bytes are still those that `raw_uploads` named; the others go to `failed`."""
+    for row, data in fetched:
+        if isinstance(data, Exception):
+            failed.append((row["sha256"], "gone", str(data)))
+        elif (found := hashlib.sha256(data).hexdigest()) != row["sha256"]:
+            failed.append((row["sha256"], "corrupt", f"the bytes read have sha256 {found}: restore the object"))
+        else:
+            yield row["sha256"], data
+
+
+class _Chunks:
+    """Collects rows by kind and keeps them whenever CHUNK_ROWS are together."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.waiting: dict[str, list[pl.DataFrame]] = {}
+
+    def add(self, kind: str, rows: pl.DataFrame) -> None:
+        """Take rows with their `sha256`."""
+        waiting = self.waiting.setdefault(kind, [])
+        waiting.append(rows.rename({"sha256": KEY}))
+        if sum(frame.height for frame in waiting) >= CHUNK_ROWS:
+            self.results.put(kind, pl.concat(self.waiting.pop(kind)))
+
+    def flush(self) -> None:
+        """Keep the rest."""
+        for kind, frames in self.waiting.items():
+            self.results.put(kind, pl.concat(frames))
+        self.waiting.clear()

@@ -1,0 +1,147 @@
+"""Networks compiled by AOTInductor, kept on disk, and used only where they measure faster than the eager one.
+
+Compiling takes about 50 s on two cores and loading 1 s, so an artefact is keyed by all that it depends on, and
+both ways are timed once when it is made; the verdict lies beside it. Measured on two AVX2 cores in float32: 17.6
+ms of CPU a photo compiled, 15 to 17 ms with `fusion.py` alone, so the built-in network stays eager there. It pays
+for a user's own network, and on CPUs with native bfloat16.
+
+The folder holds machine code that will run: it must belong to this user alone.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline_assets.classify.models import Classifier
+
+Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+_WORTH_IT = 0.95
+"""A compiled network must take at most this share of the eager one's time."""
+
+
+def compiled_or_eager(
+    classifier: Classifier, eager: Forward, folder: Path, *, rows: int, dtype: torch.dtype, runners: int
+) -> Forward:
+    """The faster of the compiled and the eager forward pass for batches of exactly `rows` photos on CPU.
+
+    runners: how many threads may call it at once. Where there is no C++ compiler, or compiling fails, that is
+    warned of and eager is returned.
+    """
+    key = _key(classifier, rows, dtype)
+    artefact, verdict = folder / f"{key}.pt2", folder / f"{key}.json"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not verdict.exists():
+        side = classifier.preprocessing.crop_px
+        x = torch.zeros(rows, 3, side, side).to(memory_format=torch.channels_last)
+        _write(verdict, json.dumps(_try_out(classifier, eager, artefact, x, dtype), indent=2).encode())
+    if not json.loads(verdict.read_text())["use_compiled"]:
+        return eager
+    try:
+        return _load(artefact, runners)
+    except Exception as error:
+        warnings.warn(
+            f"the compiled network {artefact} can't be loaded ({error!s:.200}); delete it to have it "
+            "compiled anew. Going on without it, more slowly",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return eager
+
+
+def _try_out(classifier: Classifier, eager: Forward, artefact: Path, x: torch.Tensor, dtype: torch.dtype) -> dict[str, Any]:
+    """Compile, and time both: the verdict."""
+    try:
+        _compile(classifier, artefact, x, dtype)
+        compiled = _load(artefact, 1)
+        compiled_s = _fastest_s(compiled, x, dtype)
+    except Exception as error:
+        warnings.warn(
+            f"the network can't be compiled here ({error!s:.200}); install g++ and delete the cache folder to "
+            "try again. Going on without, more slowly",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return {"use_compiled": False, "error": f"{error!s:.2000}"}
+    eager_s = _fastest_s(eager, x, dtype)
+    return {"use_compiled": compiled_s <= _WORTH_IT * eager_s, "compiled_s": compiled_s, "eager_s": eager_s}
+
+
+class _Autocast(torch.nn.Module):
+    """Autocast as part of the graph, which the compiler then sees through."""
+
+    def __init__(self, module: torch.nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.module, self.dtype = module, dtype
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            logits, embedding = self.module(x)
+        return logits, embedding
+
+
+def _compile(classifier: Classifier, artefact: Path, x: torch.Tensor, dtype: torch.dtype) -> None:
+    import torch._inductor
+
+    # One thread, because the runner has a thread a core already; freezing folds norms and packs weights.
+    config = {"cpp.threads": 1, "freezing": True}
+    with torch.no_grad(), tempfile.TemporaryDirectory(dir=artefact.parent) as scratch:
+        program = torch.export.export(_Autocast(classifier.module, dtype), (x,))
+        made = torch._inductor.aoti_compile_and_package(
+            program, package_path=str(Path(scratch) / "model.pt2"), inductor_configs=config
+        )
+        Path(made).replace(artefact)
+
+
+def _load(artefact: Path, runners: int) -> Forward:
+    from torch.export.pt2_archive._package import load_pt2
+
+    model = load_pt2(str(artefact), num_runners=runners).aoti_runners["model"]
+
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, embedding = model(x)
+        return logits, embedding
+
+    return forward
+
+
+def _fastest_s(forward: Forward, x: torch.Tensor, dtype: torch.dtype) -> float:
+    """Seconds of the fastest of six passes on this thread alone, after one to warm up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            return min([_pass_s(forward, x) for _ in range(7)][1:])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _pass_s(forward: Forward, x: torch.Tensor) -> float:
+    start = time.thread_time()
+    forward(x)
+    return time.thread_time() - start
+
+
+def _key(classifier: Classifier, rows: int, dtype: torch.dtype) -> str:
+    """Hash of all that an artefact and its timing depend on."""
+    code = hashlib.sha256(
+        b"".join(Path(__file__).with_name(n).read_bytes() for n in ("compiled.py", "models.py", "fusion.py"))
+    )
+    flags = {name: str(value) for name, value in torch.cpu.get_capabilities().items()}
+    told = [classifier.model_id, code.hexdigest(), torch.__version__, platform.machine(), flags, rows, str(dtype)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    Path(name).replace(path)

@@ -1,0 +1,217 @@
+"""Run a classifier over chunks of crops on one kind of device, with work in flight while the caller goes on.
+
+Every forward pass has one fixed shape, the last one padded with zeros: compiled code never compiles again, and a
+photo's result does not depend on how many others came with it.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline_assets.classify.models import Classifier
+
+Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Crop = npt.NDArray[np.uint8]
+CPU_ROWS = 16
+"""Rows of a forward pass on CPU: few enough that a layer's output stays near the cache."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of n photos, in order: top-k class indices (n, k) int32 and probabilities (n, k) float32, most probable
+    first, and embeddings (n, E) float32.
+    """
+
+    index: npt.NDArray[np.int32]
+    probability: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+
+
+class Runner(Protocol):
+    """depth: how many submissions should be in flight to keep the device busy."""
+
+    depth: int
+
+    def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
+        """Start on (3, S, S) uint8 crops; the returned call waits for their scores. Take them in order."""
+        ...
+
+    def close(self) -> None:
+        """Drop what has not started, and wait for what has."""
+        ...
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """`auto` is cuda, else mps, else cpu. Raises ValueError if a named device is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, is_there in available.items() if is_there))
+    chosen = torch.device(device)
+    if not available.get(chosen.type, False):
+        there = [name for name, is_there in available.items() if is_there]
+        raise ValueError(f"device {device!r} is not available here: choose auto or one of {there}")
+    return chosen
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes in it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu":
+        flags = torch.cpu.get_capabilities()
+        return torch.bfloat16 if flags.get("avx512_bf16") or flags.get("amx_bf16") else torch.float32
+    return torch.float32
+
+
+def score(forward: Forward, classifier: Classifier, crops: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """Preprocess, classify and rank on the device that crops are on, without waiting for it.
+
+    crops: (B, 3, S, S) uint8, channels_last.  Returns index (B, k) int32, probability (B, k), embedding (B, E)
+    float32 with k = min(5, C).
+    """
+    steps = classifier.preprocessing
+    mean = torch.tensor(steps.mean, device=crops.device).view(1, 3, 1, 1)
+    std = torch.tensor(steps.std, device=crops.device).view(1, 3, 1, 1)
+    x = crops.to(torch.float32).sub_(mean).div_(std)
+    with torch.autocast(crops.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits, embedding = forward(x)
+    top = logits.float().softmax(1).topk(min(5, logits.shape[1]), dim=1)
+    return top.indices.to(torch.int32), top.values, embedding.float()
+
+
+class CpuRunner:
+    """One forward pass a core at a time, each on a thread of its own.
+
+    Two passes side by side beat one pass on two threads: no layer waits for the slower thread, which costs most
+    where decoding keeps the cores busy.
+    """
+
+    def __init__(self, classifier: Classifier, forward: Forward, dtype: torch.dtype, threads: int | None = None) -> None:
+        self._classifier, self._forward, self._dtype = classifier, forward, dtype
+        workers = threads or core_count()
+        self._pool = _single_threaded_pool(workers)
+        self._workers = workers
+        self.depth = 2
+
+    def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
+        """See Runner."""
+        parts: list[Future[Scores]] = [
+            self._pool.submit(self._score, crops[start : start + CPU_ROWS]) for start in range(0, len(crops), CPU_ROWS)
+        ]
+        # Several small chunks must be in flight to give every worker one, and another to take next.
+        self.depth = max(2, -(-2 * self._workers // max(1, len(parts))))
+        return lambda: _joined([part.result() for part in parts])
+
+    def close(self) -> None:
+        """See Runner."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @torch.inference_mode()
+    def _score(self, crops: Sequence[Crop]) -> Scores:
+        batch = channels_last(CPU_ROWS, crops[0].shape[-1])
+        _fill(batch, crops)
+        return _scores([t.numpy() for t in score(self._forward, self._classifier, batch, self._dtype)], len(crops))
+
+
+class DeviceRunner:
+    """An accelerator: copies and kernels are queued, and only the taking of a result waits.
+
+    On CUDA each chunk in flight has a slot of pinned memory, so that copies in both directions run beside the
+    kernels. A slot is filled again only after its scores were taken.
+    """
+
+    depth = 2
+
+    def __init__(
+        self, classifier: Classifier, forward: Forward, device: torch.device, dtype: torch.dtype, rows: int
+    ) -> None:
+        self._classifier, self._forward, self._device, self._dtype = classifier, forward, device, dtype
+        self._is_cuda = device.type == "cuda"
+        side = classifier.preprocessing.crop_px
+        slots = [channels_last(rows, side) for _ in range(self.depth + 1)]
+        self._free = deque(slot.pin_memory() if self._is_cuda else slot for slot in slots)
+
+    @torch.inference_mode()
+    def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
+        """See Runner; at most depth + 1 submissions may wait to be taken."""
+        slot = self._free.popleft()
+        _fill(slot, crops)
+        results = score(self._forward, self._classifier, slot.to(self._device, non_blocking=True), self._dtype)
+        if self._is_cuda:
+            results = tuple(torch.empty_like(t, device="cpu", pin_memory=True).copy_(t, non_blocking=True) for t in results)
+            done = torch.cuda.Event()
+            done.record()
+
+        def take() -> Scores:
+            if self._is_cuda:
+                done.synchronize()
+            # Copied out of the pinned buffers, which torch reuses.
+            taken = _scores([t.cpu().numpy().copy() for t in results], len(crops))
+            self._free.append(slot)
+            return taken
+
+        return take
+
+    def close(self) -> None:
+        """See Runner."""
+        if self._is_cuda:
+            torch.cuda.synchronize(self._device)
+
+
+def core_count() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def channels_last(rows: int, side: int) -> torch.Tensor:
+    """(rows, 3, side, side) uint8 on the host, in the memory order of channels_last."""
+    return torch.zeros((rows, side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+
+
+def _fill(batch: torch.Tensor, crops: Sequence[Crop]) -> None:
+    """Write the crops to the first rows, zeros to the rest. batch: (rows, 3, S, S) uint8 on the host."""
+    rows = batch.numpy()
+    for row, crop in zip(rows, crops, strict=False):
+        row[...] = crop
+    rows[len(crops) :] = 0
+
+
+def _scores(arrays: list[npt.NDArray[np.generic]], count: int) -> Scores:
+    index, probability, embedding = (array[:count] for array in arrays)
+    return Scores(index.astype(np.int32), probability.astype(np.float32), embedding.astype(np.float32))
+
+
+def _joined(parts: list[Scores]) -> Scores:
+    return Scores(
+        np.concatenate([p.index for p in parts]),
+        np.concatenate([p.probability for p in parts]),
+        np.concatenate([p.embedding for p in parts]),
+    )
+
+
+def _single_threaded_pool(workers: int) -> ThreadPoolExecutor:
+    """Threads on which torch uses one core each, while the rest of the process keeps its setting.
+
+    torch.set_num_threads sets the calling thread, and the default of threads that torch has not seen yet: all
+    workers start here, and the default is set back.
+    """
+    before = torch.get_num_threads()
+    all_here = threading.Barrier(workers)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        all_here.wait()
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="classify-model")
+    for started in [pool.submit(start) for _ in range(workers)]:
+        started.result()
+    torch.set_num_threads(before)
+    return pool

@@ -1,0 +1,199 @@
+"""The `darkroom` command: parses, calls, prints. What it does is done elsewhere."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from pipeline_assets.errors import DarkroomError
+from resources.errors import ResourceError
+from resources.settings import Settings, load_settings, shell_lines
+
+console = Console(highlight=False)
+
+
+class Day(click.ParamType):
+    """A UTC day as YYYY-MM-DD."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The day that a text names; a usage error where it names none."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day: write it as 2026-01-31", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="darkroom")
+def main() -> None:
+    """Darkroom: from raw photo uploads to a trained popularity model, every byte of it named.
+
+    \b
+    darkroom run       import photos, materialize the whole graph, print a summary
+    darkroom ui        the Dagster UI on http://127.0.0.1:3000, with schedule and sensors on
+    darkroom show training_table --day 2026-01-31
+    """
+
+
+@contextmanager
+def _services() -> Iterator[Settings]:
+    """The services for one command. An error that Darkroom raises on purpose is printed in one line; exit status 1."""
+    from resources.services import running
+
+    try:
+        with running(load_settings()) as settings:
+            yield settings
+    except (DarkroomError, ResourceError, FileNotFoundError) as error:
+        raise click.ClickException(f"{type(error).__name__}: {error}") from error
+
+
+@main.command()
+@click.option("--photos", metavar="FOLDER|s3://...", help="Photos to import. Default: the sample that comes along.")
+@click.option("--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread new photos over so many days.")
+def run(photos: str | None, days: int) -> None:
+    """Import photos and materialize the whole graph by real Dagster runs; print what came of it.
+
+    Photos are spread over the last DAYS days whose labels are mature, with users and logs from a simulator. With nothing
+    new to do it says so and ends. Services that it started are stopped at the end; the data stay in .darkroom/.
+    """
+    from pipeline_assets.job import run_everything
+
+    with _services() as settings:
+        ok = run_everything(settings, photos, days, datetime.now(UTC).date(), console)
+    sys.exit(0 if ok else 1)
+
+
+@main.command("import")
+@click.argument("source", metavar="FOLDER|s3://...")
+@click.option("--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread the photos over so many days.")
+def import_(source: str, days: int) -> None:
+    """Bring the files of a folder (with all below it) or a bucket in, as if users had uploaded them.
+
+    Each regular file becomes one object and one row of raw_uploads, whatever it is. Files that were imported from there
+    before are left. Owners, posting times and logs are simulated. Nothing is materialized: see `darkroom run`.
+    """
+    from pipeline_assets.job import import_source
+
+    with _services() as settings:
+        import_source(settings, source, days, datetime.now(UTC).date(), console)
+
+
+@main.command()
+@click.argument("asset")
+@click.option("--day", type=Day(), help="One day. Default: all days.")
+@click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "parquet"]), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not to the terminal.")
+@click.option("-n", "--rows", type=click.IntRange(0), help="At most so many rows. Default: 20 for a table, else all.")
+def show(asset: str, day: date | None, kind: str, output: Path | None, rows: int | None) -> None:
+    """Print an asset's rows, or write them to a file. ASSET_rejected is what ASSET kept aside, with reasons.
+
+    \b
+    darkroom show raw_uploads --day 2026-01-31
+    darkroom show training_table --format parquet -o training.parquet
+    darkroom show event_log_rejected
+    """
+    from pipeline_assets.show import write_rows
+
+    if kind == "parquet" and output is None:
+        raise click.UsageError("parquet is not for a terminal: name a file with -o")
+    with _services() as settings:
+        write_rows(settings, asset, day, kind, output, rows)
+
+
+@main.command()
+def status() -> None:
+    """Say what runs, what each asset holds, and which days are not current, with the reason."""
+    from pipeline_assets.job import print_status
+
+    with _services() as settings:
+        print_status(settings, console)
+
+
+@main.command()
+def up() -> None:
+    """Start the services and leave them running: PostgreSQL and S3, migrated, with buckets and Dagster's home made."""
+    from resources.services import start
+
+    try:
+        settings = start(load_settings(), detach=True)
+    except ResourceError as error:
+        raise click.ClickException(str(error)) from error
+    where = "embedded, under " + str(settings.home) if settings.embedded else "yours, from the environment"
+    console.print(f"PostgreSQL and S3 are up ({where}).")
+    console.print('For your own tools: eval "$(darkroom env)".  The UI: darkroom ui.  Stop: darkroom down.')
+
+
+@main.command()
+@click.option("--delete", is_flag=True, help="Also delete all data in .darkroom/, after asking.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def down(delete: bool, yes: bool) -> None:
+    """Stop the embedded services. The data stay, unless --delete is given."""
+    from resources.services import delete_home, home_size, stop
+
+    settings = load_settings()
+    console.print("Stopped." if stop(settings) else "Nothing was running.")
+    if delete:
+        if not settings.home.exists():
+            console.print(f"{settings.home} does not exist: nothing to delete.")
+            return
+        size = home_size(settings)
+        if yes or click.confirm(f"Delete {settings.home} with {size / 2**20:,.0f} MB of objects, tables and ledgers?"):
+            delete_home(settings)
+            console.print(f"Deleted {settings.home}.")
+
+
+@main.command()
+def env() -> None:
+    r"""Print export lines for your shell, so that aws, psql, rclone and duckdb work on the running services.
+
+    \b
+    eval "$(darkroom env)"
+    psql "$DATABASE_URL"            aws s3 ls s3://uploads/
+    rclone ls darkroom:uploads      duckdb   (its httpfs reads the AWS_ variables)
+
+    The lines hold secrets: do not put them into a log.
+    """
+    settings = load_settings()
+    if settings.postgres_url is None:
+        raise click.ClickException("no services run: start them with `darkroom up`")
+    for line in shell_lines(settings):
+        click.echo(line)
+
+
+@main.command()
+def ui() -> None:
+    """Run the Dagster UI with its daemon: schedule, sensors and automation on, until Ctrl-C.
+
+    On http://127.0.0.1:3000 (DARKROOM_UI_PORT). It listens on this machine only and has no login: anyone who can reach
+    the port can start runs. For shared use put a proxy with a login before it: see docs/operations.md.
+    """
+    from resources.services import serve_ui
+
+    with _services() as settings:
+        console.print(f"Dagster UI: http://127.0.0.1:{settings.ui_port}   (Ctrl-C stops it and the services)")
+        code = serve_ui(settings, Path(__file__).parents[1] / "workspace.yaml")
+    sys.exit(code)
+
+
+@main.command(hidden=True)
+@click.argument("output", type=click.Path(path_type=Path))
+def document(output: Path) -> None:
+    """Write docs/tables.md: every asset's table schema, generated from the code."""
+    from pipeline_assets.document import tables_page
+
+    output.write_text(tables_page())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

@@ -1,0 +1,58 @@
+"""The feature assets: a user as known at the end of each day."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import polars as pl
+
+from pipeline_assets.automation import WHEN_INPUTS_CHANGE
+from pipeline_assets.features import event_log as log_module
+from pipeline_assets.features import popularity, windows
+from pipeline_assets.features import user_features as features
+from pipeline_assets.features.schemas import UserFeatures
+from pipeline_assets.partitions import Days
+from pipeline_assets.table_asset import RunOfDays, table_asset
+from resources.postgres import Postgres
+
+LOOKBACK = Days(-features.LOOKBACK_DAYS, 0)
+
+USERS_BY_DAY_SQL = """
+select (joined_at at time zone 'UTC')::date as day,
+    (sum(sum(hashtextextended(user_id::text || joined_at::text, 0)::numeric)) over (order by (joined_at at time zone 'UTC')::date))::text
+from users group by 1 order by 1
+"""
+
+
+def _users_joined(days: Sequence[date], postgres: Postgres) -> Mapping[date, str]:
+    """For each day a digest of the users who had joined by its end: a later one changes no earlier day."""
+    changes = postgres.read(USERS_BY_DAY_SQL).rows()
+    joined = [day for day, _ in changes]
+    return {day: changes[found - 1][1] for day in days if (found := bisect_right(joined, day))}
+
+
+@table_asset(
+    schema=UserFeatures,
+    group="features",
+    inputs={"event_log": LOOKBACK, "photo_metadata": LOOKBACK},
+    sources=_users_joined,
+    code=[features, log_module, popularity, windows],
+    kinds={"polars"},
+    days_per_run=60,
+    automation=WHEN_INPUTS_CHANGE,
+    lineage={
+        "user_id": [("event_log", "user_id"), ("photo_metadata", "user_id")],
+        "days_since_joining": [("photo_metadata", "user_joined_at")],
+        **{
+            name: [("event_log", "kind"), ("event_log", "at"), ("event_log", "arrived_at")] for name in features.FEATURES[1:]
+        },
+    },
+)
+def user_features(run: RunOfDays, event_log: pl.LazyFrame, photo_metadata: pl.LazyFrame, postgres: Postgres) -> pl.LazyFrame:
+    """Every user as known at the end of the day: logins, posts, likes, and how popular their earlier photos were.
+
+    All windows are bounded (30 days), so a day's work does not grow with history. An event counts from the moment that it
+    has happened and has arrived: a late log line changes no earlier moment. The same function serves the training table.
+    """
+    users = postgres.read("select user_id, joined_at from users").lazy()
+    return features.user_features_for_days(run.days, event_log, photo_metadata, users)

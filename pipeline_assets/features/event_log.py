@@ -1,0 +1,54 @@
+"""The event log as a sum: every event once, however often the log delivered it.
+
+What lives here: which deliveries count, and how duplicates are taken out without holding ten million ids. What does
+not: windows (`windows.py`), and the reading of log files (`ingestion`).
+"""
+
+from datetime import timedelta
+
+import polars as pl
+
+CLOCK_SKEW = timedelta(days=1)
+"""An event that claims to happen longer than this after it arrived is not believed: it bounds how far back to read."""
+
+_DETAILS = ("user_id", "photo_id", "kind", "at", "arrived_at")
+
+
+def known_at() -> pl.Expr:
+    """The moment from which on an event can be known: it has happened, and it has arrived."""
+    return pl.max_horizontal("at", "arrived_at")
+
+
+def weighted_events(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows whose weights (+1, -1) add up to each event once, however often and on whatever days it was delivered.
+
+    Of several deliveries of one `event_id` the one known first counts (then the first to arrive, then by content). Every
+    use of the log here is a sum, so a duplicate need not be removed: its row is followed by one of weight -1. That leaves
+    the main scan without ids, and only the few repeated ones are compared. A strict consequence: a delivery known at or
+    after t changes no sum of what was known before t, even if it repeats an id with other content.
+
+    What the look-back cuts off can't be compared: that it changes nothing holds if deliveries of an id agree in `at`.
+
+    Returns user_id, photo_id, kind, at, arrived_at, weight (Int32).
+    """
+    credible = events.filter(pl.col("at") <= pl.col("arrived_at") + CLOCK_SKEW)
+    # The rows are few, and several branches of a plan read them: computed once, they cost one pass over the ids.
+    surplus = _surplus_deliveries(credible).cache()
+    return pl.concat(
+        [
+            credible.select(*_DETAILS, weight=pl.lit(1, pl.Int32)),
+            surplus.select(*_DETAILS, weight=pl.lit(-1, pl.Int32)),
+        ]
+    )
+
+
+def _surplus_deliveries(events: pl.LazyFrame) -> pl.LazyFrame:
+    """All deliveries of an event but the one that counts. The hash only narrows the search: ids themselves decide."""
+    hashed = pl.col("event_id").hash()
+    repeated = events.select(id_hash=hashed).sort("id_hash").filter(pl.col("id_hash") == pl.col("id_hash").shift(1)).unique()
+    return (
+        events.select("event_id", *_DETAILS)
+        .join(repeated, left_on=hashed, right_on="id_hash", how="semi")
+        .sort("event_id", known_at(), "arrived_at", "at", "user_id", "photo_id", "kind", nulls_last=True)
+        .filter(pl.col("event_id") == pl.col("event_id").shift(1))
+    )

@@ -1,0 +1,245 @@
+"""One look at an upload's bytes: what it is, whether it is a photo that decodes whole, and what its EXIF says.
+
+Every object gets exactly one verdict. A photo is decoded once; its perceptual hash comes from the same pixels.
+Everything is safe on threads: no warnings are caught, no global of Pillow is touched. `containers` says what the
+decoder gets to see, and why.
+"""
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import imagehash
+import numpy as np
+import polars as pl
+from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from pipeline_assets.errors import BadImage
+from pipeline_assets.ingestion.containers import read_container
+from pipeline_assets.ingestion.exif import parse_exif
+from pipeline_assets.ingestion.keys import BadKey, UploadKey, parse_upload_key
+from pipeline_assets.ingestion.media_types import DECODED, claimed, sniff
+from pipeline_assets.ingestion.schemas import VERDICTS, RawUploads
+
+# The plugins themselves, not Image.open: that one tries other formats too, and warns about sizes that are checked here.
+_PLUGINS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+    "image/jpeg": JpegImageFile,
+    "image/png": PngImageFile,
+    "image/gif": GifImageFile,
+    "image/webp": WebPImageFile,
+    "image/bmp": BmpImageFile,
+    "image/tiff": TiffImageFile,
+    "image/avif": AvifImageFile,
+}
+_T = TypeVar("_T")
+_SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_MODES = _SIXTEEN_BIT | {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+_ROW_SCHEMA = RawUploads.create_empty().drop("duplicate_of", "near_duplicate_of").schema
+_HASH_SIDE = 32
+_DRAFT_SIDE = 4 * _HASH_SIDE
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one photo may be; beyond it is quarantined."""
+
+    max_pixels: int = 100_000_000
+    max_bytes: int = 64 * 2**20
+    min_side_px: int = 16
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The columns of `RawUploads` that bytes and name decide, under the same names."""
+
+    verdict: str
+    verdict_detail: str | None = None
+    sha256: str | None = None
+    media_type: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    mode: str | None = None
+    orientation: int | None = None
+    taken_at: datetime | None = None
+    latitude_deg: float | None = None
+    longitude_deg: float | None = None
+    camera: str | None = None
+    phash: str | None = None
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def inspect(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Inspection:
+    """Everything that an upload's bytes say, with its verdict. Never raises, whatever the bytes are.
+
+    name: the key or file name, for its extension alone. Facts found before a fault keep their columns.
+    """
+    facts: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        _examine(data, name, limits, facts)
+    except BadImage as bad:
+        return Inspection(bad.reason, bad.detail, **facts)
+    return Inspection("ok", **facts)
+
+
+def rejected_without_bytes(verdict: str, detail: str | None = None) -> Inspection:
+    """The row of an object whose bytes were not read: bad_key, gone, too_large. Raises ValueError for no such verdict."""
+    if verdict not in VERDICTS or verdict == "ok":
+        raise ValueError(f"{verdict!r} is no quarantine reason; choose one of VERDICTS")
+    return Inspection(verdict, detail or VERDICTS[verdict])
+
+
+def inspect_all(
+    fetched: Iterable[tuple[Mapping[str, Any], bytes | Exception]],
+    verdicts: Mapping[type[Exception], str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    workers: int = 2,
+) -> pl.DataFrame:
+    """`RawUploads` rows, duplicates not yet marked, in the order of `fetched`.
+
+    fetched: the ledger's row (day, bucket, key, version_id, last_modified, size_bytes) and the object's bytes, or the
+    error of reading it. verdicts: the quarantine reason of an error's type, FileNotFoundError's `gone` if left out; an
+    error of another type is raised. At most four objects a worker are held, so memory does not grow with the input.
+    """
+    known: Mapping[type[Exception], str] = {FileNotFoundError: "gone"} if verdicts is None else verdicts
+    waiting: deque[Future[dict[str, Any]]] = deque()
+    rows = []
+    with ThreadPoolExecutor(workers, "inspect") as pool:
+        for row, data in fetched:
+            waiting.append(pool.submit(_upload_row, row, data, known, limits))
+            if len(waiting) >= 4 * workers:
+                rows.append(waiting.popleft().result())
+        rows.extend(future.result() for future in waiting)
+    return pl.DataFrame(rows, schema=_ROW_SCHEMA)
+
+
+def _upload_row(
+    row: Mapping[str, Any], data: bytes | Exception, verdicts: Mapping[type[Exception], str], limits: Limits
+) -> dict[str, Any]:
+    parsed = parse_upload_key(row["key"])
+    if isinstance(parsed, BadKey):
+        inspection = rejected_without_bytes("bad_key", parsed.detail)
+    elif isinstance(data, Exception):
+        verdict = next((verdict for kind, verdict in verdicts.items() if isinstance(data, kind)), None)
+        if verdict is None:
+            raise data
+        inspection = rejected_without_bytes(verdict)
+    else:
+        inspection = inspect(data, parsed.name, limits)
+    listed = {name: row[name] for name in ("day", "bucket", "key", "version_id", "size_bytes")}
+    user_id = parsed.user_id if isinstance(parsed, UploadKey) else None
+    return {**listed, "uploaded_at": row["last_modified"], "user_id": user_id, **vars(inspection)}
+
+
+def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> None:
+    """Adds to facts what is found, in order of cost; raises BadImage at the first fault."""
+    if not data:
+        raise BadImage("empty", "the object has zero bytes")
+    media_type = facts["media_type"] = sniff(data)
+    if len(data) > limits.max_bytes:
+        raise BadImage("too_large", f"{len(data)} bytes; at most {limits.max_bytes} are read as a photo")
+    if not media_type.startswith("image/"):
+        raise BadImage("not_an_image", f"the bytes are {media_type}")
+    if media_type not in DECODED:
+        raise BadImage("unsupported_format", f"{media_type} is not read; convert it to JPEG, PNG or WebP")
+    still = read_container(data, media_type)
+    _add_shape(facts, still.size, still.exif)
+    _check_size(still.size, limits)
+    _check_frames(still.frames, media_type)
+    image = _guarded(lambda: _PLUGINS[media_type](io.BytesIO(still.data)))
+    facts["mode"] = image.mode
+    if still.size is None:
+        _add_shape(facts, image.size, image.info.get("exif"))
+    _check_size(image.size, limits)
+    _check_frames(getattr(image, "n_frames", 1) if media_type == "image/avif" else 1, media_type)
+    if image.mode not in _MODES:
+        raise BadImage("unsupported_mode", f"mode {image.mode} has no agreed conversion to 8-bit RGB")
+    luma = _guarded(lambda: _small_luma(image))
+    claim = claimed(name)
+    if claim not in (None, media_type):
+        raise BadImage("wrong_extension", f"the name claims {claim}, the bytes are {media_type}")
+    facts["phash"] = str(imagehash.phash(_upright(luma, facts["orientation"])))
+
+
+def _guarded(work: Callable[[], _T]) -> _T:
+    """The decoder's result. Its complaints have no common type: on bytes of a known format they all mean damage."""
+    try:
+        return work()
+    except Exception as error:
+        raise BadImage("truncated", f"the decoder says: {error!s:.200}".rstrip(": ")) from error
+
+
+def _add_shape(facts: dict[str, Any], size: tuple[int, int] | None, exif_block: bytes | None) -> None:
+    exif = parse_exif(exif_block or b"")
+    facts |= vars(exif)
+    if size is not None and max(size) < 2**31:
+        facts["width_px"], facts["height_px"] = size[::-1] if (exif.orientation or 1) >= 5 else size
+
+
+def _check_size(size: tuple[int, int] | None, limits: Limits) -> None:
+    if size is None:
+        return
+    width, height = size
+    if width < 1 or height < 1:
+        raise BadImage("truncated", f"declared as {width} x {height} pixels")
+    if width * height > limits.max_pixels:
+        raise BadImage("too_many_pixels", f"declared as {width} x {height}; at most {limits.max_pixels} pixels are read")
+    if min(size) < limits.min_side_px:
+        raise BadImage("too_small", f"{width} x {height} pixels; each side needs {limits.min_side_px}")
+
+
+def _check_frames(frames: int, media_type: str) -> None:
+    if frames > 1:
+        what = "pages" if media_type == "image/tiff" else "frames"
+        raise BadImage("animated", f"more than one of its {what}: a photo has one")
+
+
+def _small_luma(image: ImageFile) -> Image.Image:
+    """Decode all of the image, and scale its luma to 32 x 32; transparency shows white.
+
+    A JPEG is decoded at a fraction of its size, which reads every coded byte all the same.
+    """
+    image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE))
+    image.load()
+    side = (_HASH_SIDE, _HASH_SIDE)
+    pixels: Image.Image = image
+    if image.mode in _SIXTEEN_BIT:
+        pixels = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("P", "PA", "La", "RGBa", "1"):
+        pixels = image.convert("L" if image.mode == "1" else "RGBA" if image.has_transparency_data else "RGB")
+    small = pixels.resize(side, Image.Resampling.LANCZOS, reducing_gap=4)
+    if small.mode in ("RGBA", "LA"):
+        small = small.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", side, "white"), small).convert("L")
+    return small if small.mode == "L" else small.convert("RGB").convert("L")
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    """Turned as EXIF says, so that a photo and its turned copy hash alike."""
+    turn = _TURNS.get(orientation or 1)
+    return image if turn is None else image.transpose(turn)

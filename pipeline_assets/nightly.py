@@ -1,0 +1,91 @@
+"""The nightly job from the command line: which days are not current, and the Dagster runs that make them so.
+
+The schedule and sensors do the same under the daemon; this is for `darkroom run`, in one process, with progress shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import dagster as dg
+
+from pipeline_assets.execution import plan_days
+from pipeline_assets.importing import MATURITY_DAYS
+from pipeline_assets.table_asset import DECLARATIONS
+from resources import ledger
+from resources.postgres import Postgres
+
+LOGS = ("event_log",)
+PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
+MODEL = ("staged_training_set", "popularity_model")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One Dagster run: these assets over this range of days."""
+
+    assets: tuple[str, ...]
+    first: date
+    last: date
+
+
+def launches(upload_days: Sequence[date], log_days: Sequence[date]) -> list[Launch]:
+    """The runs that make a set of upload days current: logs, then photos to training rows, then one night's model.
+
+    The model is that of the night on which the last photos' labels are ready.
+    """
+    found = []
+    if log_days:
+        found.append(Launch(LOGS, min(log_days), max(log_days)))
+    if upload_days:
+        found.append(Launch(PHOTOS, min(upload_days), max(upload_days)))
+        night = max(upload_days) + timedelta(days=MATURITY_DAYS)
+        found.append(Launch(MODEL, night, night))
+    return found
+
+
+def stale(postgres: Postgres, resources: Mapping[str, object], launch: Launch) -> dict[str, dict[date, str]]:
+    """The days of each asset that a run would compute, with the reason: new, data, code or waiting."""
+    found: dict[str, dict[date, str]] = {}
+    span = [launch.first + timedelta(days=n) for n in range((launch.last - launch.first).days + 1)]
+    for name in launch.assets:
+        asset = DECLARATIONS[name]
+        needs = {key: resources[key] for key in asset.resources}
+        plan = plan_days(asset, postgres, span, needs)
+        reasons = plan.reasons(asset)
+        if reasons:
+            found[name] = reasons
+    return found
+
+
+def execute(defs: dg.Definitions, instance: dg.DagsterInstance, launch: Launch) -> dg.ExecuteInProcessResult:
+    """One launch as a real Dagster run in this process. Failures are in the result, not raised."""
+    job = defs.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(name) for name in launch.assets],
+        tags={
+            "dagster/asset_partition_range_start": launch.first.isoformat(),
+            "dagster/asset_partition_range_end": launch.last.isoformat(),
+            "darkroom/launched_by": "darkroom run",
+        },
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """The steps that failed, each with its error's own words."""
+    found = {}
+    for event in result.all_events:
+        if event.is_step_failure and event.step_key:
+            error = event.step_failure_data.error
+            told = event.step_failure_data.user_failure_data
+            cause = error.cause if error and error.cause else error
+            found[event.step_key] = (told.description if told else None) or (cause.message.strip() if cause else "failed")
+    return found
+
+
+def upload_days(postgres: Postgres, bucket: str) -> list[date]:
+    """Days with uploads in the ledger."""
+    return ledger.object_days(postgres, bucket)["day"].to_list()

@@ -1,0 +1,32 @@
+"""Labels: what a model is trained to predict, once it can be known."""
+
+from datetime import datetime
+
+import polars as pl
+
+from pipeline_assets.features.event_log import weighted_events
+from pipeline_assets.features.popularity import MATURITY, MATURITY_DAYS, count_views, popularity
+
+LABEL_DAYS = MATURITY_DAYS
+"""Partitions of the event log after a photo's day that its label needs."""
+
+
+def labels(photos: pl.LazyFrame, events: pl.LazyFrame, observed_until: datetime) -> pl.LazyFrame:
+    """Each photo's label: null until it is mature, posted_at + 7 d <= observed_until.
+
+    photos: photo_id (unique), posted_at.  events: of `EventLog`.  observed_until: UTC, the end of the last day of the
+    event log that is loaded; views that arrived before it count, however late.
+    Returns photo_id, views_7d (Int64), popularity (Float32, log2(views_7d / 7 + 1)), in any order.
+    """
+    return labels_from(photos, count_views(photos, weighted_events(events), observed_until), observed_until)
+
+
+def labels_from(photos: pl.LazyFrame, views: pl.LazyFrame, observed_until: datetime) -> pl.LazyFrame:
+    """`labels` for a caller that has already counted. views: of `count_views` up to the same `observed_until`."""
+    mature = pl.col("posted_at") + MATURITY <= pl.lit(observed_until)
+    return (
+        photos.select("photo_id", "posted_at")
+        .join(views.select("photo_id", "observed"), on="photo_id", how="left")
+        .select("photo_id", views_7d=pl.when(mature).then(pl.col("observed").fill_null(0)))
+        .with_columns(popularity=popularity(pl.col("views_7d")).cast(pl.Float32))
+    )

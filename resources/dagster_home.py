@@ -1,0 +1,63 @@
+"""Dagster's own home: `dagster.yaml`, made from the settings each time the services start. Secrets stay in the environment."""
+
+from pathlib import Path
+
+import yaml
+
+from resources.settings import Settings
+
+POOLS = {"gpu": 1, "postgres": 4, "s3": 4}
+"""How many steps may use a thing at once, over all runs."""
+
+TICKS_KEPT_DAYS = {"skipped": 3, "success": 30, "failure": 90}
+
+
+def write_dagster_home(settings: Settings) -> Path:
+    """Write `HOME/dagster/dagster.yaml` and `cli.yaml`. Returns the folder, Dagster's `DAGSTER_HOME`.
+
+    `cli.yaml` is for runs inside the `darkroom` command, which show their progress on the terminal: it leaves the
+    capture of their output away.
+    """
+    home = settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shared = {
+        "storage": {"postgres": {"postgres_url": {"env": "DARKROOM_DAGSTER_POSTGRES_URL"}}},
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+        "retention": {kind: {"purge_after_days": TICKS_KEPT_DAYS} for kind in ("schedule", "sensor")},
+        "concurrency": {"pools": {"granularity": "run"}, "runs": {"max_concurrent_runs": 2}},
+        "local_artifact_storage": {"module": "dagster", "class": "LocalArtifactStorage", "config": {"base_dir": str(home)}},
+    }
+    full = {
+        **shared,
+        "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "max_resume_run_attempts": 0},
+        "compute_logs": _compute_logs(settings),
+    }
+    bare = {
+        **shared,
+        "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
+    }
+    for name, content in (("dagster.yaml", full), ("cli.yaml", bare)):
+        partial = home / f"{name}.partial"
+        partial.write_text(
+            "# Written by `darkroom up` from the settings; changes here are lost.\n" + yaml.safe_dump(content)
+        )
+        partial.replace(home / name)
+    return home
+
+
+def _compute_logs(settings: Settings) -> dict[str, object]:
+    """Runs' stdout and stderr go to the lake's bucket, where every worker and the UI can read them."""
+    if not settings.lake_url.startswith("s3://"):
+        logs = settings.home / "dagster" / "compute_logs"
+        config = {"base_dir": str(logs)}
+        return {
+            "module": "dagster._core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": config,
+        }
+    bucket, _, prefix = settings.lake_url.removeprefix("s3://").partition("/")
+    config = {"bucket": bucket, "prefix": f"{prefix}/dagster/logs".lstrip("/"), "region": settings.s3_region}
+    if settings.s3_endpoint:
+        config["endpoint_url"] = settings.s3_endpoint
+    return {"module": "dagster_aws.s3.compute_log_manager", "class": "S3ComputeLogManager", "config": config}

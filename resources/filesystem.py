@@ -1,0 +1,58 @@
+"""The fast local disk: safe paths below one root, and a check for room before writing.
+
+No `from __future__ import annotations` here: Dagster reads resource annotations at run time.
+"""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from resources.errors import NoSpace, PathEscapes
+
+
+class Filesystem(dg.ConfigurableResource):
+    """A folder on the local disk (NVMe where there is one), for staged training sets, caches and compiled models."""
+
+    root: str = Field(description="Folder that holds everything this resource writes; created when first needed.")
+    reserve_bytes: int = Field(
+        default=512 * 1024**2,
+        ge=0,
+        description="Free space in bytes to leave on the disk whatever is written.",
+    )
+
+    @property
+    def folder(self) -> Path:
+        """The root, absolute, with symbolic links resolved; created if missing, readable by its owner only."""
+        folder = Path(self.root).expanduser()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder.resolve()
+
+    def path(self, *parts: str) -> Path:
+        """A path below the root, which need not exist; its parent folder does afterwards.
+
+        Raises PathEscapes for absolute parts, `..`, NUL, or a symbolic link that leads out of the root.
+        """
+        folder = self.folder
+        if any("\0" in part for part in parts):
+            raise PathEscapes(f"A path below {folder} contains a NUL byte; rename it.")
+        wanted = folder.joinpath(*parts).resolve()
+        if wanted == folder or not wanted.is_relative_to(folder):
+            raise PathEscapes(f"{'/'.join(parts)!r} does not stay below {folder}; use a relative path without '..'.")
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        return wanted
+
+    def free_bytes(self) -> int:
+        """Bytes that may still be written: free on the root's disk, less `reserve_bytes`, never below 0."""
+        return max(0, shutil.disk_usage(self.folder).free - self.reserve_bytes)
+
+    def require_free(self, needed_bytes: int) -> None:
+        """Raise NoSpace, saying how much is missing, unless `needed_bytes` fit beside the reserve."""
+        free = self.free_bytes()
+        if needed_bytes > free:
+            raise NoSpace(
+                f"{self.folder} needs {needed_bytes / 1e9:.2f} GB and has {free / 1e9:.2f} GB "
+                f"({self.reserve_bytes / 1e9:.2f} GB are kept in reserve): {(needed_bytes - free) / 1e9:.2f} GB are "
+                "missing. Free some, lower the number of stagings kept, or put this folder on a larger disk."
+            )

@@ -1,0 +1,174 @@
+"""What differs between folder, S3 and memory: how a store is opened, which keys it can hold, what its errors mean.
+
+obstore normalises keys: `a/` reads `a`, and a listing fails whole on one key with a newline. On S3, keys that it would
+change, and all listings, therefore go through boto3, which takes keys as they are.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import botocore.config
+import botocore.exceptions
+from obstore import exceptions as obs
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from resources.errors import (
+    AccessDenied,
+    BucketMissing,
+    InsecureEndpoint,
+    InvalidKey,
+    InvalidRange,
+    NotFound,
+    ResourceError,
+    StoreUnavailable,
+)
+
+RETRIES = 5
+CONNECT_TIMEOUT = timedelta(seconds=5)
+# Of one request with its body: 64 MB at 1 MB/s fit.
+REQUEST_TIMEOUT = timedelta(seconds=120)
+RETRY_TIMEOUT = timedelta(seconds=150)
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The folder backend's own partial files end so.
+_PARTIAL = re.compile(r"#\d+$")
+_MAX_NAME_BYTES = 255
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How to reach S3; without keys, boto3's own chain of credentials (profile, SSO, role)."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+    region: str = "us-east-1"
+
+    def obstore(self) -> S3Store:
+        """The store for reads and writes, with retries on server errors and timeouts."""
+        if self.access_key:
+            auth: dict[str, Any] = {"access_key_id": self.access_key, "secret_access_key": self.secret_key}
+        else:
+            auth = {"credential_provider": Boto3CredentialProvider()}
+        where = {"endpoint": self.endpoint} if self.endpoint else {}
+        return S3Store(
+            self.bucket,
+            region=self.region,
+            client_options={
+                "allow_http": bool(self.endpoint and self.endpoint.startswith("http://")),
+                "connect_timeout": CONNECT_TIMEOUT,
+                "timeout": REQUEST_TIMEOUT,
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+            **where,
+            **auth,
+        )
+
+    @cached_property
+    def client(self) -> Any:
+        """The boto3 client for listings, and for keys that obstore would change."""
+        return boto3_client(self.endpoint, self.access_key, self.secret_key, self.region)
+
+
+def boto3_client(endpoint: str | None, access_key: str | None, secret_key: str | None, region: str) -> Any:
+    """A boto3 S3 client with our timeouts and retries; empty strings count as not given."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint or None,
+        aws_access_key_id=access_key or None,
+        aws_secret_access_key=secret_key or None,
+        region_name=region,
+        config=botocore.config.Config(
+            retries={"max_attempts": RETRIES, "mode": "standard"},
+            connect_timeout=CONNECT_TIMEOUT.total_seconds(),
+            read_timeout=60,
+            # "path" works everywhere an endpoint is named; AWS itself keeps its default.
+            s3={"addressing_style": "path" if endpoint else "auto"},
+        ),
+    )
+
+
+def open_backend(url: str, *, allow_http: bool = False, **s3: Any) -> tuple[Any, S3Access | None]:
+    """The obstore store of a URL, and the S3 access behind it if it is one.
+
+    Raises ValueError for another scheme, InsecureEndpoint for plain HTTP to another machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return MemoryStore(), None
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(f"{url}: a folder's URL has three slashes, like file:///data/objects.")
+        return LocalStore(Path(unquote(parts.path)), mkdir=True), None
+    if parts.scheme == "s3" and parts.netloc:
+        endpoint = s3.get("endpoint") or None
+        where = urlsplit(endpoint or "")
+        if where.scheme == "http" and where.hostname not in _LOOPBACK and not allow_http:
+            raise InsecureEndpoint(
+                f"{endpoint} would get credentials and data unencrypted: use https, or allow_http=True inside a network "
+                "that you trust."
+            )
+        access = S3Access(parts.netloc, parts.path.strip("/"), **{**s3, "endpoint": endpoint})
+        return access.obstore(), access
+    raise ValueError(f"{url!r} is no object store: use s3://bucket/prefix, file:///folder or memory://.")
+
+
+def survives_obstore(key: str) -> bool:
+    """Whether obstore would use exactly this key."""
+    return not _CONTROL.search(key) and not {"", ".", ".."} & set(key.split("/"))
+
+
+def check_key(key: str, *, in_folder: bool) -> None:
+    """Raise InvalidKey if a folder or memory can't hold this key as it is. What S3 holds is S3's to say."""
+    if not survives_obstore(key):
+        raise InvalidKey(key, f"{key!r} has an empty, '.' or '..' part or a control character: rename the object.")
+    if in_folder and any(len(name.encode()) > _MAX_NAME_BYTES or _PARTIAL.search(name) for name in key.split("/")):
+        raise InvalidKey(key, f"A folder can't hold {key[:300]!r}: a part exceeds 255 bytes or ends in '#' and digits.")
+
+
+_MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
+_DENIED = frozenset({"403", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId"})
+_DENIALS = (
+    obs.PermissionDeniedError,
+    obs.UnauthenticatedError,
+    PermissionError,
+    botocore.exceptions.NoCredentialsError,
+)
+_BAD_KEY = frozenset({"400", "InvalidRequest", "KeyTooLongError", "InvalidURI"})
+_BAD_RANGE = re.compile(r"\b416\b|InvalidRange|[Ii]nvalid range|range was invalid")
+
+
+def translate(error: BaseException, key: str) -> ResourceError:
+    """Ours for an error of obstore or boto3. Their messages name address and status, never credentials."""
+    text = " ".join(str(error).split("Debug source")[0].split())[:400]
+    code = _boto_code(error)
+    if "NoSuchBucket" in text:
+        return BucketMissing(f"The bucket does not exist: create it, or correct its name. {text}")
+    if isinstance(error, FileNotFoundError) or code in _MISSING:
+        return NotFound(key, f"{key!r} is not there (any more): check the key, or restore the version. {text}")
+    if isinstance(error, _DENIALS) or code in _DENIED:
+        return AccessDenied(key, f"Not allowed to use {key!r}: check access key, secret key and bucket policy. {text}")
+    if _BAD_RANGE.search(text):
+        return InvalidRange(key, f"The range starts beyond the end of {key!r}: ask for its size first. {text}")
+    if isinstance(error, obs.InvalidPathError) or code in _BAD_KEY:
+        return InvalidKey(key, f"The store refuses the key {key[:300]!r}: rename the object. {text}")
+    return StoreUnavailable(f"The store did not answer for {key!r}: check that it runs, then run again. {text}")
+
+
+def _boto_code(error: BaseException) -> str:
+    if isinstance(error, botocore.exceptions.ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+EXPECTED = (obs.BaseError, OSError, ValueError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+"""What obstore and boto3 raise for reasons outside this program."""

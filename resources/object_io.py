@@ -1,0 +1,213 @@
+"""One object at a time, asynchronously, on any backend. `objects` makes the synchronous contract of it."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore
+
+from resources.bounded import ByteBudget
+from resources.errors import CorruptObject, NotFound, TooLarge
+from resources.object_backends import EXPECTED, S3Access, check_key, survives_obstore, translate
+
+PART_BYTES = 8 * 1024**2
+SINGLE_PUT_BYTES = 64 * 1024**2
+"""Up to here a content is put in one conditional request; above, in parts, which S3 can't make conditional."""
+UNVERSIONED = ("", "null")
+"""What S3 calls the one version of an object in a bucket without versioning."""
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    """A content: sha256 in hex, size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What the store says of an object. version_id: only from `head`, on a versioned bucket."""
+
+    key: str
+    size: int
+    etag: str | None
+    version_id: str | None
+    last_modified: datetime
+
+
+def content_key(sha256: str) -> str:
+    """Where a content lies: sha256/ab/cdef..."""
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise ValueError(f"{sha256!r} is no sha256 in lower-case hex.")
+    return f"sha256/{sha256[:2]}/{sha256[2:]}"
+
+
+class ObjectIO:
+    """Reads and writes on an obstore store; on S3, keys that obstore would change go through boto3 on a thread."""
+
+    def __init__(self, store: Any, s3: S3Access | None) -> None:
+        self.store = store
+        self.s3 = s3
+
+    async def put_if_absent(self, data: bytes | Path) -> ObjectRef:
+        """Keep a content under its sha256. Raises CorruptObject if what lies there has another size."""
+        digest, size = await asyncio.to_thread(_digest, data)
+        key = content_key(digest)
+        try:
+            found = await self.head(key, None)
+        except NotFound:
+            await self.put(key, data, mode="create" if size <= SINGLE_PUT_BYTES else "overwrite")
+            return ObjectRef(digest, size)
+        if found.size != size:
+            raise CorruptObject(key, f"{key} has {found.size} bytes, not {size}: delete the damaged object and run again.")
+        return ObjectRef(digest, size)
+
+    async def put(self, key: str, data: bytes | Path, *, mode: str = "overwrite") -> str | None:
+        """Write whole or not at all; mode `create` leaves what is there. Returns the version id, if the store has any."""
+        if self._by_boto(key):
+            body = await asyncio.to_thread(data.read_bytes) if isinstance(data, Path) else data
+            return (await self._boto(key, "put_object", Body=body)).get("VersionId")
+        size = data.stat().st_size if isinstance(data, Path) else len(data)
+        parts = mode != "create" and size > PART_BYTES
+        try:
+            put = await self.store.put_async(self.full(key), data, mode=mode, chunk_size=PART_BYTES, use_multipart=parts)
+        except AlreadyExistsError:
+            return None
+        except EXPECTED as error:
+            raise translate(error, key) from None
+        return put["version"]
+
+    async def get(self, key: str, version_id: str | None, span: tuple[int, int] | None = None) -> bytes:
+        """The bytes, or those from span[0] to before span[1], of a version."""
+        if self._by_boto(key):
+            extra = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
+            return await self._boto(key, "get_object", version_id, read=True, **extra)
+        options = {"range": span} if span else {}
+        opened = await self._open(key, version_id, **options)
+        try:
+            return bytes(await opened.bytes_async())
+        except EXPECTED as error:
+            raise translate(error, key) from None
+
+    async def get_within(self, key: str, version_id: str | None, budget: ByteBudget, limit: int | None) -> tuple[bytes, int]:
+        """The bytes, and how many of the budget they hold until the caller releases them. Raises TooLarge above `limit`."""
+        opened = None if self._by_boto(key) else await self._open(key, version_id)
+        size = opened.meta["size"] if opened else (await self.head(key, version_id)).size
+        if limit is not None and size > limit:
+            raise TooLarge(key, f"{key!r} has {size} bytes, more than the {limit} allowed: raise the limit or leave it out.")
+        if not budget.try_acquire(size):
+            # An open response would time out while it waits.
+            opened = None
+            await budget.acquire(size)
+        try:
+            if opened is None:
+                return await self.get(key, version_id), size
+            return bytes(await opened.bytes_async()), size
+        except BaseException as error:
+            budget.release(size)
+            if isinstance(error, EXPECTED):
+                raise translate(error, key) from None
+            raise
+
+    async def head(self, key: str, version_id: str | None) -> ObjectInfo:
+        """What the store says of an object."""
+        if self._by_boto(key):
+            found = await self._boto(key, "head_object", version_id)
+            return ObjectInfo(
+                key, found["ContentLength"], bare(found.get("ETag")), found.get("VersionId"), found["LastModified"]
+            )
+        meta = (await self._open(key, version_id, head=True)).meta
+        return ObjectInfo(key, meta["size"], bare(meta["e_tag"]), meta["version"], meta["last_modified"])
+
+    async def delete(self, key: str) -> None:
+        """Remove an object, or hide it behind a delete marker. Some backends raise NotFound, some don't."""
+        if self._by_boto(key):
+            await self._boto(key, "delete_object")
+            return
+        try:
+            await self.store.delete_async(self.full(key))
+        except EXPECTED as error:
+            raise translate(error, key) from None
+
+    def list(self, prefix: str, start_after: str | None) -> Iterator[ObjectInfo]:
+        """Keys that begin with `prefix` and come after `start_after`, ascending; on S3 page by page."""
+        try:
+            yield from self._list_s3(self.s3, prefix, start_after) if self.s3 else self._list_here(prefix, start_after)
+        except EXPECTED as error:
+            raise translate(error, prefix) from None
+
+    def full(self, key: str) -> str:
+        """The key in the bucket."""
+        return f"{self.s3.prefix}/{key}" if self.s3 and self.s3.prefix else key
+
+    def _list_s3(self, s3: S3Access, prefix: str, start_after: str | None) -> Iterator[ObjectInfo]:
+        skip = len(self.full(""))
+        after = {"StartAfter": self.full(start_after)} if start_after else {}
+        paginator = s3.client.get_paginator("list_objects_v2")
+        for page in paginator.paginate(Bucket=s3.bucket, Prefix=self.full(prefix), **after):
+            for found in page.get("Contents", ()):
+                key = found["Key"][skip:]
+                yield ObjectInfo(key, found["Size"], bare(found.get("ETag")), None, found["LastModified"])
+
+    def _list_here(self, prefix: str, start_after: str | None) -> Iterator[ObjectInfo]:
+        folder = prefix.rpartition("/")[0] or None
+        if folder is not None and not survives_obstore(folder):
+            return
+        metas = [meta for page in self.store.list(folder) for meta in page]
+        for meta in sorted(metas, key=lambda meta: meta["path"]):
+            key = meta["path"]
+            if key.startswith(prefix) and (start_after is None or key > start_after):
+                yield ObjectInfo(key, meta["size"], bare(meta["e_tag"]), None, meta["last_modified"])
+
+    async def _open(self, key: str, version_id: str | None, **options: Any) -> Any:
+        """An open response: the object's metadata is known, its bytes are still to come."""
+        if version_id and (self.s3 or version_id not in UNVERSIONED):
+            if self.s3 is None:
+                raise NotFound(key, f"This store keeps no versions: read {key!r} without one, or use a versioned bucket.")
+            options["version"] = version_id
+        try:
+            return await self.store.get_async(self.full(key), options=options)
+        except EXPECTED as error:
+            raise translate(error, key) from None
+
+    def _by_boto(self, key: str) -> bool:
+        """Whether this key must go through boto3. Raises InvalidKey if the backend can't hold it as it is."""
+        if self.s3 is None:
+            check_key(key, in_folder=isinstance(self.store, LocalStore))
+            return False
+        return not survives_obstore(key)
+
+    async def _boto(self, key: str, method: str, version_id: str | None = None, read: bool = False, **extra: Any) -> Any:
+        if self.s3 is None:
+            raise TypeError("only S3 has a boto3 client")
+        client = self.s3.client
+        where = {"Bucket": self.s3.bucket, "Key": self.full(key), **extra} | (
+            {"VersionId": version_id} if version_id else {}
+        )
+
+        def call() -> Any:
+            answer = getattr(client, method)(**where)
+            return answer["Body"].read() if read else answer
+
+        try:
+            return await asyncio.to_thread(call)
+        except EXPECTED as error:
+            raise translate(error, key) from None
+
+
+def bare(etag: str | None) -> str | None:
+    """An entity tag without its quotes."""
+    return etag.strip('"') if etag else None
+
+
+def _digest(data: bytes | Path) -> tuple[str, int]:
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    return hashlib.sha256(data).hexdigest(), len(data)

@@ -1,0 +1,140 @@
+"""Server processes of ours: launch, recognise, stop; free ports. What each server is told is in `pgserver` and `weed`."""
+
+import itertools
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from resources.errors import ServiceFailed
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+# Below Linux's ephemeral range (32768 up), so that no outgoing connection takes a remembered port.
+PORTS = range(20000, 22700)
+GRPC_OFFSET = 10_000
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process, told from a later one that got the same pid by its start time."""
+
+    pid: int
+    started: float
+
+    def process(self) -> psutil.Process | None:
+        """The living process, or None if it has ended (a child of ours is reaped)."""
+        try:
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.started) > 0.05:
+                return None
+            if process.status() == psutil.STATUS_ZOMBIE:
+                process.wait(0)
+                return None
+        except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+            return None
+        return process
+
+
+def launch(
+    command: list[str],
+    *,
+    cwd: Path,
+    log: Path,
+    env: dict[str, str],
+    death_signal: signal.Signals | None,
+    launcher_options: tuple[str, ...] = (),
+) -> ProcessId:
+    """Start a server in its own session, its output appended to `log`.
+
+    death_signal: sent to it when the *thread* that calls this ends (so call it from the main thread), however it ends;
+    None: the server outlives this process. The environment is `env` and nothing else.
+    """
+    options = ["--cwd", str(cwd), *launcher_options]
+    if death_signal is not None:
+        options += ["--parent", str(os.getpid()), "--death-signal", str(int(death_signal))]
+    arguments = [sys.executable, "-I", "-S", str(LAUNCHER), *options, "--", *command]
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        sys.executable,
+        arguments,
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+    return ProcessId(pid, psutil.Process(pid).create_time())
+
+
+def stop(server: ProcessId, polite: signal.Signals, firm: signal.Signals, timeout_s: float) -> None:
+    """End a server: `polite` first, `firm` after `timeout_s`. Returns when it is gone."""
+    for number, patience_s in ((polite, timeout_s), (firm, 10.0)):
+        process = server.process()
+        if process is None:
+            return
+        try:
+            process.send_signal(number)
+            process.wait(patience_s)
+            return
+        except psutil.NoSuchProcess:
+            return
+        except psutil.TimeoutExpired:
+            continue
+    raise ServiceFailed(f"Process {server.pid} does not end; end it by hand with `kill -9 {server.pid}`.")
+
+
+def wait_until(ready: Callable[[], bool], server: ProcessId, name: str, log: Path, timeout_s: float) -> None:
+    """Poll `ready` until it holds. Raises ServiceFailed with the log's end if the server dies or time runs out."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if ready():
+            return
+        if server.process() is None:
+            raise ServiceFailed(f"{name} ended while starting. The end of {log}:\n{log_tail(log)}")
+        time.sleep(0.02)
+    raise ServiceFailed(f"{name} was not ready after {timeout_s:.0f} s. The end of {log}:\n{log_tail(log)}")
+
+
+def log_tail(log: Path, size: int = 3000) -> str:
+    """The last lines of a log, at most `size` bytes; says so if there is none."""
+    if not log.exists():
+        return "(no log was written)"
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - size))
+        return file.read().decode(errors="replace")
+
+
+def rotate(log: Path, limit: int = 10 * 1024**2) -> None:
+    """Keep one older log once this one exceeds `limit` bytes."""
+    if log.exists() and log.stat().st_size > limit:
+        log.replace(log.with_suffix(".1.log"))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:port now."""
+    with socket.socket() as probe:
+        # As servers do: a port in TIME_WAIT counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct ports, each free together with the port GRPC_OFFSET above it. Raises ServiceFailed if there are too few."""
+    candidates = random.SystemRandom().sample(PORTS, len(PORTS))
+    free = (port for port in candidates if is_free(port) and is_free(port + GRPC_OFFSET))
+    found = list(itertools.islice(free, count))
+    if len(found) < count:
+        raise ServiceFailed(f"No {count} free ports between {PORTS.start} and {PORTS.stop}; stop some servers.")
+    return found

@@ -1,0 +1,105 @@
+"""Everything that must be up before a run: servers, buckets, migrations, Dagster's home. One call makes all of it so."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from resources import s3
+from resources.dagster_home import write_dagster_home
+from resources.embedded import Services
+from resources.postgres import Postgres
+from resources.settings import Settings, export, plain
+
+
+def start(settings: Settings, *, detach: bool) -> Settings:
+    """Start the embedded servers where no others are set, make buckets, migrate, write Dagster's home.
+
+    Returns the settings with the servers' addresses, which are also in this process's environment and in `HOME/env`
+    (mode 0600). detach: the servers outlive this process. A second call attaches to what runs.
+    """
+    if settings.wants_embedded:
+        endpoints = Services(settings.home).start(detach=detach)
+        addresses = {
+            "embedded": "true",
+            "postgres_url": endpoints.postgres_url,
+            "dagster_postgres_url": endpoints.dagster_postgres_url,
+            "s3_endpoint": endpoints.s3_endpoint,
+            "s3_access_key": endpoints.access_key,
+            "s3_secret_key": endpoints.secret_key,
+        }
+        _write_env(settings.env_file, {f"DARKROOM_{name.upper()}": value for name, value in addresses.items()})
+        settings = Settings.model_validate({**settings.model_dump(), **addresses})
+    export(settings)
+    os.environ["DAGSTER_HOME"] = str(write_dagster_home(settings))
+    postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else ""
+    Postgres(url=postgres_url).migrate()
+    for url in (settings.uploads_url, settings.lake_url):
+        if url.startswith("s3://"):
+            s3.ensure_bucket(s3.client(settings), url.removeprefix("s3://").split("/")[0])
+    return settings
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the embedded servers. Returns whether any ran. The data stay."""
+    return Services(settings.home).stop()
+
+
+def home_size(settings: Settings) -> int:
+    """Bytes under the home folder."""
+    return sum(path.lstat().st_size for path in settings.home.rglob("*") if not path.is_dir())
+
+
+def delete_home(settings: Settings) -> None:
+    """Delete the home folder with all data. The servers must be stopped."""
+    shutil.rmtree(settings.home)
+
+
+def serve_ui(settings: Settings, workspace: Path) -> int:
+    """Run Dagster's webserver and daemon on loopback until they end or Ctrl-C. Returns the exit status."""
+    environment = os.environ | {
+        # Compute logs go to S3 through boto3, which reads these.
+        "AWS_ACCESS_KEY_ID": plain(settings.s3_access_key),
+        "AWS_SECRET_ACCESS_KEY": plain(settings.s3_secret_key),
+        "PYTHONWARNINGS": "ignore",
+    }
+    dagster = Path(sys.executable).parent
+    shared = {"cwd": workspace.parent, "env": {k: v for k, v in environment.items() if v}}
+    web = [str(dagster / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.ui_port), "-w", str(workspace)]
+    daemon = [str(dagster / "dagster-daemon"), "run", "-w", str(workspace)]
+    processes = [subprocess.Popen(command, **shared) for command in (web, daemon)]  # type: ignore[call-overload]  # noqa: S603
+    try:
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.5)
+        return next(process.returncode for process in processes if process.returncode is not None)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            process.wait(timeout=30)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Settings]:
+    """The services for the length of a block; those that ran before it go on after it."""
+    ran_before = settings.wants_embedded and Services(settings.home).status().running
+    started = start(settings, detach=False)
+    try:
+        yield started
+    finally:
+        if settings.wants_embedded and not ran_before:
+            stop(settings)
+
+
+def _write_env(path: Path, values: dict[str, str]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    partial.replace(path)

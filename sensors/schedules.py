@@ -1,0 +1,85 @@
+"""The nightly job: at 02:00 UTC yesterday's tables and every label that has matured, then the night's model."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from pipeline_assets.partitions import daily
+
+TABLES = (
+    "raw_uploads",
+    "photo_metadata",
+    "event_log",
+    "photo_classes",
+    "photo_styles",
+    "user_features",
+    "training_table",
+)
+MODEL = ("staged_training_set", "popularity_model")
+LABEL_DAYS = 8
+"""Yesterday's log can change the labels of photos up to this many days old."""
+
+ingest_uploads = dg.define_asset_job(
+    "ingest_uploads",
+    selection=["raw_uploads", "photo_metadata"],
+    partitions_def=daily,
+    description="What the upload sensor asks for: the days that have new objects. The rest follows by automation.",
+)
+
+nightly_tables = dg.define_asset_job(
+    "nightly_tables",
+    selection=list(TABLES),
+    partitions_def=daily,
+    description="All tables of the days that last night's log can change; unchanged days cost a look-up.",
+)
+
+nightly_model = dg.define_asset_job(
+    "nightly_model",
+    selection=list(MODEL),
+    partitions_def=daily,
+    description="The night's staged shards and the popularity model trained on them.",
+)
+
+
+@dg.schedule(
+    job=nightly_tables,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="At 02:00 UTC: yesterday, and the days whose labels mature.",
+)
+def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """One run over the days from `LABEL_DAYS` ago to yesterday."""
+    yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
+    first = yesterday - timedelta(days=LABEL_DAYS)
+    return dg.RunRequest(
+        run_key=yesterday.isoformat(),
+        tags={
+            "dagster/asset_partition_range_start": first.isoformat(),
+            "dagster/asset_partition_range_end": yesterday.isoformat(),
+        },
+    )
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[nightly_tables],
+    request_job=nightly_model,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="When the night's tables are ready, train the night's model.",
+)
+def model_after_tables(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    """One model a night, however often that night's tables were made."""
+    night = context.dagster_run.tags.get("dagster/asset_partition_range_end")
+    if night is None:
+        return dg.SkipReason("the run was not the schedule's: it names no range of days")
+    return dg.RunRequest(run_key=f"model-{night}-{context.dagster_run.run_id}", partition_key=night)
+
+
+automation = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all(),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Classifies, computes features and joins whatever day's inputs have changed.",
+)
