@@ -1,25 +1,19 @@
 """The one assembly of everything that Dagster serves: assets, resources, jobs, schedules, sensors."""
 
-import warnings
-
 import dagster as dg
 
-# Features that Dagster marks as beta or preview are used on purpose; their notices are not the user's concern.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-
-from pipeline_assets.classify import assets as classify  # noqa: E402
-from pipeline_assets.features import assets as features  # noqa: E402
-from pipeline_assets.ingestion import assets as ingestion  # noqa: E402
-from pipeline_assets.training import assets as training  # noqa: E402
-from resources.classifier import ClassifierChoice  # noqa: E402
-from resources.filesystem import Filesystem  # noqa: E402
-from resources.lake import Lake, LakeIO  # noqa: E402
-from resources.objects import Objects  # noqa: E402
-from resources.postgres import Postgres  # noqa: E402
-from resources.settings import Settings, load_settings  # noqa: E402
-from resources.staging import StagingPolicy  # noqa: E402
-from sensors import failures, schedules, uploads  # noqa: E402
+from pipeline_assets.classify import assets as classify
+from pipeline_assets.features import assets as features
+from pipeline_assets.ingestion import assets as ingestion
+from pipeline_assets.training import assets as training
+from resources.classifier import ClassifierChoice
+from resources.filesystem import Filesystem
+from resources.lake import Lake, LakeIO
+from resources.objects import Objects
+from resources.postgres import Postgres
+from resources.settings import Settings, load_settings
+from resources.staging import StagingPolicy
+from sensors import failures, schedules, uploads
 
 
 def build_resources(settings: Settings) -> dict[str, object]:

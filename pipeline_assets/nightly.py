@@ -18,6 +18,7 @@ from resources.postgres import Postgres
 LOGS = ("event_log",)
 PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
 MODEL = ("staged_training_set", "popularity_model")
+ASSETS = (*PHOTOS[:2], *LOGS, *PHOTOS[2:], *MODEL)
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,12 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 def upload_days(postgres: Postgres, bucket: str) -> list[date]:
     """Days with uploads in the ledger."""
     return ledger.object_days(postgres, bucket)["day"].to_list()
+
+
+def durations(result: dg.ExecuteInProcessResult) -> dict[str, float]:
+    """Seconds that each step took."""
+    return {
+        event.step_key: event.step_success_data.duration_ms / 1000
+        for event in result.all_events
+        if event.is_step_success and event.step_key
+    }

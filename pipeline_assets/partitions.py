@@ -1,5 +1,6 @@
 """Every PartitionsDefinition and every window of days, once."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -7,6 +8,10 @@ from datetime import date, timedelta
 import dagster as dg
 
 from resources.settings import load_settings
+
+# Features that Dagster marks as beta or preview are used on purpose; their notices are not the user's concern.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 daily = dg.DailyPartitionsDefinition(start_date=load_settings().first_day, timezone="UTC", end_offset=1)
 """UTC upload days, today included: an upload is processed on its day, and again when it is late."""

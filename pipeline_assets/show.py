@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_assets.definitions import build_resources
+from pipeline_assets.job import resolve
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -15,8 +15,7 @@ DEFAULT_ROWS = 20
 
 def write_rows(settings: Settings, asset: str, day: date | None, kind: str, output: Path | None, rows: int | None) -> None:
     """Print or write an asset's rows, newest days first to last by key. Raises TableMissing if nothing wrote it yet."""
-    lake = resolved(settings, "lake")
-    assert isinstance(lake, Lake)  # noqa: S101  that is what its key means
+    lake: Lake = resolve(settings)["lake"]
     frame = lake.scan(asset, None if day is None else [day]).sort("day", maintain_order=True)
     limit = rows if rows is not None else DEFAULT_ROWS if kind == "table" and output is None else None
     if limit is not None:
@@ -40,11 +39,3 @@ def _text(rows: pl.DataFrame, kind: str) -> str:
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=40, tbl_hide_dataframe_shape=True):
         return f"{rows}\n{rows.height} rows shown\n"
 
-
-def resolved(settings: Settings, name: str) -> object:
-    """One resource with its environment variables read."""
-    import dagster as dg
-
-    resource = build_resources(settings)[name]
-    assert isinstance(resource, dg.ConfigurableResource)  # noqa: S101
-    return resource.process_config_and_initialize()

@@ -26,7 +26,6 @@ def write_dagster_home(settings: Settings) -> Path:
         "nux": {"enabled": False},
         "retention": {kind: {"purge_after_days": TICKS_KEPT_DAYS} for kind in ("schedule", "sensor")},
         "concurrency": {"pools": {"granularity": "run"}, "runs": {"max_concurrent_runs": 2}},
-        "local_artifact_storage": {"module": "dagster", "class": "LocalArtifactStorage", "config": {"base_dir": str(home)}},
     }
     full = {
         **shared,

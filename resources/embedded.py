@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,8 +83,7 @@ class Services:
         with self._locked():
             state = self._state()
             alive = _alive(state)
-            for name, server in alive.items():
-                _stop(name, server)
+            _stop(alive)
             if state["ports"]:
                 weed.remove_sockets(state["ports"])
                 self._save({**state, "servers": {}})
@@ -123,8 +121,7 @@ class Services:
             if "s3" in started:
                 weed.wait_ready(started["s3"], logs["s3"], state["ports"]["s3"])
         except BaseException:
-            for name, server in started.items():
-                _stop(name, server)
+            _stop(started)
             # Other ports next time: one of these may be what failed.
             self._save({"ports": {} if not alive else state["ports"], "servers": _as_json(alive)})
             raise
@@ -201,9 +198,5 @@ def _both_free(port: int) -> bool:
     return is_free(port) and is_free(port + GRPC_OFFSET)
 
 
-def _stop(name: str, server: ProcessId) -> None:
-    if name == "postgres":
-        # SIGINT is the fast shutdown: sessions end, everything committed is on disk.
-        stop(server, signal.SIGINT, signal.SIGQUIT, pgserver.STOP_TIMEOUT_S)
-    else:
-        stop(server, signal.SIGTERM, signal.SIGKILL, weed.STOP_TIMEOUT_S)
+def _stop(servers: dict[str, ProcessId]) -> None:
+    stop([(server, pgserver.ENDING if name == "postgres" else weed.ENDING) for name, server in servers.items()])

@@ -83,7 +83,3 @@ class ServiceFailed(ResourceError):
 
 class TableMissing(ResourceError):
     """A table was asked for that no run has written yet."""
-
-
-class TableMissing(ResourceError):
-    """A table was asked for that no run has written yet."""

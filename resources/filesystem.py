@@ -12,7 +12,7 @@ from pydantic import Field
 from resources.errors import NoSpace, PathEscapes
 
 
-class Filesystem(dg.ConfigurableResource):
+class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
     """A folder on the local disk (NVMe where there is one), for staged training sets, caches and compiled models."""
 
     root: str = Field(description="Folder that holds everything this resource writes; created when first needed.")

@@ -36,10 +36,12 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 REQUEST_TIMEOUT = timedelta(seconds=120)
 RETRY_TIMEOUT = timedelta(seconds=150)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and halves of surrogate pairs, which have no UTF-8.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # The folder backend's own partial files end so.
 _PARTIAL = re.compile(r"#\d+$")
-_MAX_NAME_BYTES = 255
+# 255 are allowed; while it writes, the folder backend appends '#' and a number.
+_MAX_NAME_BYTES = 240
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class S3Access:
             auth: dict[str, Any] = {"access_key_id": self.access_key, "secret_access_key": self.secret_key}
         else:
             auth = {"credential_provider": Boto3CredentialProvider()}
-        where = {"endpoint": self.endpoint} if self.endpoint else {}
+        where: dict[str, Any] = {"endpoint": self.endpoint} if self.endpoint else {}
         return S3Store(
             self.bucket,
             region=self.region,
@@ -124,15 +126,15 @@ def open_backend(url: str, *, allow_http: bool = False, **s3: Any) -> tuple[Any,
 
 def survives_obstore(key: str) -> bool:
     """Whether obstore would use exactly this key."""
-    return not _CONTROL.search(key) and not {"", ".", ".."} & set(key.split("/"))
+    return not _UNSAFE.search(key) and not {"", ".", ".."} & set(key.split("/"))
 
 
 def check_key(key: str, *, in_folder: bool) -> None:
     """Raise InvalidKey if a folder or memory can't hold this key as it is. What S3 holds is S3's to say."""
     if not survives_obstore(key):
-        raise InvalidKey(key, f"{key!r} has an empty, '.' or '..' part or a control character: rename the object.")
+        raise InvalidKey(key, f"{key!r} has an empty, '.' or '..' part, or characters that no path may hold: rename it.")
     if in_folder and any(len(name.encode()) > _MAX_NAME_BYTES or _PARTIAL.search(name) for name in key.split("/")):
-        raise InvalidKey(key, f"A folder can't hold {key[:300]!r}: a part exceeds 255 bytes or ends in '#' and digits.")
+        raise InvalidKey(key, f"A folder can't hold {key[:300]!r}: a part exceeds 240 bytes or ends in '#' and digits.")
 
 
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
@@ -144,12 +146,15 @@ _DENIALS = (
     botocore.exceptions.NoCredentialsError,
 )
 _BAD_KEY = frozenset({"400", "InvalidRequest", "KeyTooLongError", "InvalidURI"})
+_BAD_KEYS = (obs.InvalidPathError, UnicodeError, botocore.exceptions.ParamValidationError)
+# Of folders: not a directory, is a directory (a key below another key), file name too long (Linux, macOS).
+_BAD_PATH = re.compile(r"os error (20|21|36|63)\b")
 _BAD_RANGE = re.compile(r"\b416\b|InvalidRange|[Ii]nvalid range|range was invalid")
 
 
 def translate(error: BaseException, key: str) -> ResourceError:
     """Ours for an error of obstore or boto3. Their messages name address and status, never credentials."""
-    text = " ".join(str(error).split("Debug source")[0].split())[:400]
+    text = " ".join(str(error).split("Debug source")[0].replace(key, key[:100]).split())[:400]
     code = _boto_code(error)
     if "NoSuchBucket" in text:
         return BucketMissing(f"The bucket does not exist: create it, or correct its name. {text}")
@@ -159,7 +164,7 @@ def translate(error: BaseException, key: str) -> ResourceError:
         return AccessDenied(key, f"Not allowed to use {key!r}: check access key, secret key and bucket policy. {text}")
     if _BAD_RANGE.search(text):
         return InvalidRange(key, f"The range starts beyond the end of {key!r}: ask for its size first. {text}")
-    if isinstance(error, obs.InvalidPathError) or code in _BAD_KEY:
+    if isinstance(error, _BAD_KEYS) or code in _BAD_KEY or _BAD_PATH.search(text):
         return InvalidKey(key, f"The store refuses the key {key[:300]!r}: rename the object. {text}")
     return StoreUnavailable(f"The store did not answer for {key!r}: check that it runs, then run again. {text}")
 

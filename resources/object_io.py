@@ -12,7 +12,7 @@ from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
 from resources.bounded import ByteBudget
-from resources.errors import CorruptObject, NotFound, TooLarge
+from resources.errors import CorruptObject, InvalidKey, NotFound, TooLarge
 from resources.object_backends import EXPECTED, S3Access, check_key, survives_obstore, translate
 
 PART_BYTES = 8 * 1024**2
@@ -178,6 +178,8 @@ class ObjectIO:
 
     def _by_boto(self, key: str) -> bool:
         """Whether this key must go through boto3. Raises InvalidKey if the backend can't hold it as it is."""
+        if not key:
+            raise InvalidKey(key, "An object's key is empty: name it.")
         if self.s3 is None:
             check_key(key, in_folder=isinstance(self.store, LocalStore))
             return False

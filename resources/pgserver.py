@@ -19,14 +19,15 @@ import psycopg2
 from psycopg2 import sql
 
 from resources.errors import ServiceFailed
-from resources.processes import LAUNCHER, ProcessId, launch, wait_until
+from resources.processes import LAUNCHER, Ending, ProcessId, launch, wait_until
 from resources.weed import write_secret
 
 SUPERUSER = "darkroom"
 DATABASES = ("darkroom", "dagster")
 SYSTEM_USER = "embedded_postgres"
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+# The fast shutdown: sessions end, everything committed is on disk.
+ENDING = Ending(signal.SIGINT, signal.SIGQUIT, patience_s=30.0)
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -95,7 +96,7 @@ def start(data: Path, log: Path, port: int, password: str, *, detach: bool) -> P
         cwd=data.parent if identity.launcher_options[:1] != ("--user",) else Path("/"),
         log=log,
         env=ENVIRONMENT,
-        death_signal=None if detach else signal.SIGINT,
+        death_signal=None if detach else ENDING.polite,
         launcher_options=identity.launcher_options,
     )
 

@@ -1,5 +1,6 @@
 """Server processes of ours: launch, recognise, stop; free ports. What each server is told is in `pgserver` and `weed`."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -74,21 +75,42 @@ def launch(
     return ProcessId(pid, psutil.Process(pid).create_time())
 
 
-def stop(server: ProcessId, polite: signal.Signals, firm: signal.Signals, timeout_s: float) -> None:
-    """End a server: `polite` first, `firm` after `timeout_s`. Returns when it is gone."""
-    for number, patience_s in ((polite, timeout_s), (firm, 10.0)):
-        process = server.process()
-        if process is None:
-            return
-        try:
+@dataclass(frozen=True)
+class Ending:
+    """How a server is asked to end, and made to after `patience_s`."""
+
+    polite: signal.Signals
+    firm: signal.Signals
+    patience_s: float
+
+
+def stop(servers: list[tuple[ProcessId, Ending]]) -> None:
+    """End servers, all at once. Returns when they are gone; raises ServiceFailed if one can't be ended."""
+    deadline = time.monotonic()
+    for server, ending in servers:
+        _send(server, ending.polite)
+    for server, ending in servers:
+        if not _gone(server, deadline + ending.patience_s - time.monotonic()):
+            _send(server, ending.firm)
+            if not _gone(server, 10.0):
+                raise ServiceFailed(f"Process {server.pid} does not end; end it by hand: `kill -9 {server.pid}`.")
+
+
+def _send(server: ProcessId, number: signal.Signals) -> None:
+    process = server.process()
+    if process is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-            process.wait(patience_s)
-            return
-        except psutil.NoSuchProcess:
-            return
+
+
+def _gone(server: ProcessId, patience_s: float) -> bool:
+    process = server.process()
+    if process is not None:
+        try:
+            process.wait(max(0.0, patience_s))
         except psutil.TimeoutExpired:
-            continue
-    raise ServiceFailed(f"Process {server.pid} does not end; end it by hand with `kill -9 {server.pid}`.")
+            return False
+    return True
 
 
 def wait_until(ready: Callable[[], bool], server: ProcessId, name: str, log: Path, timeout_s: float) -> None:

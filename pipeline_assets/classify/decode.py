@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.errors import BadImage
@@ -92,7 +92,7 @@ def _open(data: bytes) -> Image.Image:
         raise BadImage("empty", "zero bytes")
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImage("not_an_image", f"the bytes are none of {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too_many_pixels", str(error)) from error

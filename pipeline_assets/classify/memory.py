@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
     settings = {
         _M_MMAP_THRESHOLD: 1 << 30,
         _M_TRIM_THRESHOLD: (1 << 31) - 1,
-        _M_TOP_PAD: 64 << 20,
+        _M_TOP_PAD: 1 << 20,
         _M_ARENA_MAX: 1,
     }
     return all([mallopt(name, value) == 1 for name, value in settings.items()])

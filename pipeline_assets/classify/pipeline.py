@@ -172,7 +172,10 @@ def _on_threads(
     ready: queue.Queue[Future[_Shot] | BaseException | None] = queue.Queue(ahead)
     stop = threading.Event()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="classify-decode")
-    submit = partial(pool.submit, work)
+
+    def submit(sha256: str, data: bytes) -> Future[_Shot]:
+        return pool.submit(work, sha256, data)
+
     feeder = threading.Thread(
         target=_feed, args=(photos, submit, ready, 2 * threads, stop), name="classify-feed", daemon=True
     )

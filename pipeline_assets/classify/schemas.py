@@ -6,7 +6,7 @@ import dataframely as dy
 class PhotoClasses(dy.Schema):
     """One photo's content by a classifier; top five classes, most probable first."""
 
-    day = dy.Date()
+    day = dy.Date(primary_key=True)
     sha256 = dy.String(primary_key=True, regex="^[0-9a-f]{64}$")
     model_id = dy.String(description="name and digest of weights, preprocessing and code")
     top5_index = dy.List(dy.Int32())
@@ -18,7 +18,7 @@ class PhotoClasses(dy.Schema):
 class PhotoStyles(dy.Schema):
     """One photo's measured style, on 8-bit sRGB scaled to a short side of 256 pixels."""
 
-    day = dy.Date()
+    day = dy.Date(primary_key=True)
     sha256 = dy.String(primary_key=True, regex="^[0-9a-f]{64}$")
     styles_id = dy.String(description="version of the definitions in `classify/styles.py`")
     brightness = dy.Float32(min=0, max=1, description="mean Rec. 709 luma")

@@ -11,6 +11,8 @@ import polars as pl
 MATURITY_DAYS = 7
 """Views of this many days after posting make a photo's popularity."""
 MATURITY = timedelta(days=MATURITY_DAYS)
+LATE = timedelta(days=1)
+"""Views that arrive longer than this after maturity are not counted: so a label is final, whatever is read later."""
 
 
 def popularity(views_7d: pl.Expr) -> pl.Expr:
@@ -23,11 +25,11 @@ def count_views(photos: pl.LazyFrame, weighted: pl.LazyFrame, observed_until: da
 
     photos: photo_id (unique), posted_at.  weighted: of `event_log.weighted_events`.
     Returns photo_id, at_maturity (Int64: those that had arrived before posted_at + 7 d, a number that never changes
-    after that moment) and, if `observed_until` is given, observed (Int64: those that arrived before it); photos with
-    no such view are absent.
+    after that moment) and, if `observed_until` is given, observed (Int64: those that arrived before it and before
+    posted_at + 7 d + LATE); photos with no such view are absent.
     """
     mature_at = pl.col("posted_at") + MATURITY
-    counted = {"at_maturity": mature_at} | ({} if observed_until is None else {"observed": pl.lit(observed_until)})
+    counted = {"at_maturity": mature_at} | ({} if observed_until is None else {"observed": pl.min_horizontal(pl.lit(observed_until), mature_at + LATE)})
     return (
         weighted.filter(pl.col("kind") == "view")
         .select("photo_id", "at", "arrived_at", "weight")

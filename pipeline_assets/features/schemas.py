@@ -6,7 +6,7 @@ import dataframely as dy
 class UserFeatures(dy.Schema):
     """One user as known at the end of the day (exclusive). Every window is bounded, so a day's work is too."""
 
-    day = dy.Date()
+    day = dy.Date(primary_key=True)
     user_id = dy.Int64(primary_key=True)
     as_of = dy.Datetime(time_zone="UTC", description="nothing that happened or arrived at or after this is seen")
     days_since_joining = dy.Int32(min=0)

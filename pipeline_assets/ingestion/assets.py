@@ -8,7 +8,19 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from pipeline_assets.ingestion import checks, duplicates, events, exif, inspection, keys, media_types
+from pipeline_assets.ingestion import (
+    checks,
+    containers,
+    duplicates,
+    event_lines,
+    events,
+    exif,
+    inspection,
+    keys,
+    log_files,
+    media_types,
+)
+from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from resources import ledger
@@ -28,7 +40,7 @@ def _seen_uploads(days: Sequence[date], postgres: Postgres, uploads: Objects) ->
     schema=RawUploads,
     group="ingestion",
     sources=_seen_uploads,
-    code=[inspection, keys, exif, media_types, duplicates],
+    code=[read, inspection, keys, exif, containers, media_types, duplicates],
     checks=[checks.EVERY_OBJECT_HAS_ONE_ROW, checks.QUARANTINED_SHARE],
     kinds={"s3", "polars"},
     pool="s3",
@@ -45,17 +57,16 @@ def raw_uploads(run: RunOfDays, postgres: Postgres, uploads: Objects) -> pl.Data
     """
     listed = ledger.objects_of_days(postgres, uploads.bucket, run.days)
     identity = ["bucket", "key", "version_id"]
-    done = run.previous().drop("duplicate_of", "near_duplicate_of")
-    new = listed.join(done, on=identity, how="anti")
+    done = run.previous().select(read.COLUMNS).join(listed, on=identity, how="semi")
+    to_read, rows = read.without_reading(listed.join(done, on=identity, how="anti").iter_rows(named=True))
     fetched = uploads.store.get_many(
-        new.iter_rows(named=True),
-        key=lambda row: row["key"],
-        version_id=lambda row: ledger.readable_version(row["version_id"]),
+        to_read,
+        key=lambda item: item["key"],
+        version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    inspected = inspection.inspect_all(run.progress(fetched, new.height, "uploads"))
-    rows = pl.concat([done.join(listed.select(identity), on=identity, how="semi"), inspected], how="diagonal_relaxed")
-    return duplicates.mark_duplicates(rows)
+    rows.extend(run.progress(read.inspect_all(fetched), len(to_read), "uploads"))
+    return duplicates.mark_duplicates(pl.concat([done, read.frame(rows)]).sort("day", *identity))
 
 
 def _photos_changed(days: Sequence[date], postgres: Postgres) -> Mapping[date, str]:
@@ -107,7 +118,7 @@ def _logs_changed(days: Sequence[date], lake_bucket: Objects) -> Mapping[date, s
     schema=EventLog,
     group="ingestion",
     sources=_logs_changed,
-    code=[events],
+    code=[events, event_lines, log_files],
     quarantines=True,
     checks=[checks.REJECTED_SHARE],
     kinds={"s3", "polars"},

@@ -184,7 +184,7 @@ _SUBFILE, _DNG_VERSION = 254, 50706
 
 
 def _read_tiff(data: bytes) -> Still:
-    """The first page, under a new directory at the end of the file that holds nothing but the tags of its pixels."""
+    """The first page, in the same file, under a directory that holds nothing but the tags of its pixels."""
     tiff = TiffBlock(data)
     if not tiff.is_valid:
         raise BadImage("unsupported_format", "a BigTIFF; only classic TIFF is read")
@@ -201,14 +201,16 @@ def _read_tiff(data: bytes) -> Still:
 
 
 def _with_directory(tiff: TiffBlock, entries: list[Entry]) -> bytes:
-    order, data = tiff.order, tiff.data + b"\0" * (len(tiff.data) % 2)
+    """The same bytes, the first directory overwritten: fewer entries take less room, so nothing moves or grows."""
+    order, data = tiff.order, tiff.data
     table = struct.pack(order + "H", len(entries))
     for entry in entries:
         value = data[entry.at : entry.at + 4].ljust(4, b"\0")
         if entry.size_bytes > 4:
             value = struct.pack(order + "I", entry.at)
         table += struct.pack(order + "HHI", entry.tag, entry.kind, entry.count) + value
-    return data[:4] + struct.pack(order + "I", len(data)) + data[8:] + table + b"\0\0\0\0"
+    table += bytes(4)
+    return data[: tiff.first] + table + data[tiff.first + len(table) :]
 
 
 def _tiff_pages(tiff: TiffBlock, following: int) -> int:

@@ -36,7 +36,7 @@ _LEARNABLE = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
 _REQUIRED_QUOTES = 18
 """Quotation marks of the five required fields: ten around names, eight around strings."""
 _LOG_KEY = re.compile(r"events/([0-9]{4}-[0-9]{2}-[0-9]{2})/.+")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _EVENTS: dict[str, Any] = dict(EventLog.create_empty().schema)
 _REJECTED: dict[str, Any] = dict(Rejected.create_empty().schema)
 _FOUND: dict[str, Any] = {"_line": pl.Int64, **{name: _EVENTS[name] for name in Event._fields}}

@@ -26,7 +26,7 @@ EVENT_KINDS = ("login", "view", "like", "post")
 class RawUploads(dy.Schema):
     """One uploaded object version, by day of its key. Every listed object is in exactly one row."""
 
-    day = dy.Date(description="UTC upload day, from the key; the arrival day where the key is bad")
+    day = dy.Date(primary_key=True, description="UTC upload day, from the key; the arrival day where the key is bad")
     bucket = dy.String(primary_key=True)
     key = dy.String(primary_key=True, description="object key, as listed")
     version_id = dy.String(primary_key=True, description="S3 version id; empty where the bucket keeps no versions")
@@ -53,7 +53,7 @@ class RawUploads(dy.Schema):
 class PhotoMetadata(dy.Schema):
     """One photo as the application's database knows it, by day of its upload."""
 
-    day = dy.Date()
+    day = dy.Date(primary_key=True)
     photo_id = dy.Int64(primary_key=True)
     user_id = dy.Int64()
     key = dy.String(description="object key of the upload")
@@ -68,7 +68,7 @@ class PhotoMetadata(dy.Schema):
 class EventLog(dy.Schema):
     """One event of the service's logs, by day of the log file that it arrived in."""
 
-    day = dy.Date(description="day of the log file, the day it arrived")
+    day = dy.Date(primary_key=True, description="day of the log file, the day it arrived")
     event_id = dy.String(primary_key=True)
     user_id = dy.Int64(description="who acted")
     photo_id = dy.Int64(nullable=True)

@@ -1,21 +1,21 @@
 """Labels: what a model is trained to predict, once it can be known."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from pipeline_assets.features.event_log import weighted_events
-from pipeline_assets.features.popularity import MATURITY, MATURITY_DAYS, count_views, popularity
+from pipeline_assets.features.popularity import LATE, MATURITY, MATURITY_DAYS, count_views, popularity
 
-LABEL_DAYS = MATURITY_DAYS
-"""Partitions of the event log after a photo's day that its label needs."""
+EVENT_DAYS_AFTER = MATURITY_DAYS + LATE // timedelta(days=1)
+"""Partitions of the event log after a photo's day that can change its label."""
 
 
 def labels(photos: pl.LazyFrame, events: pl.LazyFrame, observed_until: datetime) -> pl.LazyFrame:
     """Each photo's label: null until it is mature, posted_at + 7 d <= observed_until.
 
     photos: photo_id (unique), posted_at.  events: of `EventLog`.  observed_until: UTC, the end of the last day of the
-    event log that is loaded; views that arrived before it count, however late.
+    event log that is loaded; views that arrived before it, and before posted_at + 8 d, count.
     Returns photo_id, views_7d (Int64), popularity (Float32, log2(views_7d / 7 + 1)), in any order.
     """
     return labels_from(photos, count_views(photos, weighted_events(events), observed_until), observed_until)

@@ -10,7 +10,7 @@ VOLATILE = {"volatile": True}
 class TrainingTable(dy.Schema):
     """One photo with what was known when it was posted and, once mature, its label."""
 
-    day = dy.Date()
+    day = dy.Date(primary_key=True)
     photo_id = dy.Int64(primary_key=True)
     user_id = dy.Int64()
     sha256 = dy.String(regex="^[0-9a-f]{64}$")
@@ -46,7 +46,7 @@ class TrainingTable(dy.Schema):
 class StagedTrainingSet(dy.Schema):
     """One Arrow IPC shard on the fast local disk."""
 
-    day = dy.Date(description="the night that it was staged for; its rows come from the window of days before")
+    day = dy.Date(primary_key=True, description="the night that it was staged for; its rows come from the window of days before")
     shard = dy.String(primary_key=True, description="file name: {split}-{number}.arrow")
     split = dy.String(check=lambda c: c.is_in(list(SPLITS)))
     rows = dy.Int64(min=1)

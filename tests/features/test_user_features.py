@@ -157,6 +157,21 @@ def test_an_event_delivered_on_two_days_counts_once_from_its_first_arrival():
     assert collected(asked, twice, [])["logins_7d"].to_list() == [0, 1, 1]
 
 
+def test_a_delivery_from_the_future_does_not_unseat_one_already_known():
+    t = START + 10 * DAY
+    log = [login("same", t - DAY, DAY / 2), login("same", t + DAY / 4, -DAY)]
+    assert log[1].arrived_at < log[0].arrived_at
+    assert collected([Entity(1, t)], log, [])["logins_7d"].to_list() == [1]
+
+
+def test_likes_count_on_photos_posted_at_most_37_days_before():
+    t = START + 50 * DAY
+    photos = [Photo(1, 1, t - PHOTO_LOOKBACK), Photo(2, 1, t - PHOTO_LOOKBACK - MICROSECOND)]
+    log = [Event(f"{photo.photo_id}", 2, photo.photo_id, "like", t - DAY, t - DAY) for photo in photos]
+    asked = [Entity(1, t), Entity(1, t + MICROSECOND)]
+    assert collected(asked, log, photos)["likes_received_30d"].to_list() == [1, 0]
+
+
 def test_an_event_from_more_than_a_day_after_its_arrival_is_not_believed():
     t = START + 10 * DAY
     log = [login("skewed", t, -1 * DAY), login("absurd", t, -1 * DAY - MICROSECOND)]

@@ -55,6 +55,11 @@ def test_only_views_count_and_each_once_however_often_it_was_delivered():
 
 
 def test_a_late_view_counts_once_it_has_arrived():
-    late = views(("a", 1, POSTED + DAY, POSTED + 10 * DAY))
-    assert labelled(late, POSTED + 10 * DAY)["views_7d"].to_list() == [0, 0]
-    assert labelled(late, POSTED + 10 * DAY + MICROSECOND)["views_7d"].to_list() == [1, 0]
+    late = views(("a", 1, POSTED + DAY, POSTED + 8 * DAY - MICROSECOND))
+    assert labelled(late, POSTED + 8 * DAY - MICROSECOND)["views_7d"].to_list() == [0, 0]
+    assert labelled(late, POSTED + 8 * DAY)["views_7d"].to_list() == [1, 0]
+
+
+def test_a_label_is_final_one_day_after_maturity():
+    too_late = views(("a", 1, POSTED + DAY, POSTED + 8 * DAY))
+    assert labelled(too_late, POSTED + 30 * DAY)["views_7d"].to_list() == [0, 0]

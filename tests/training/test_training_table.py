@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
 from pipeline_assets.features.user_features import FEATURES, LOOKBACK_DAYS, user_features_as_of
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads
-from pipeline_assets.training.labels import LABEL_DAYS
+from pipeline_assets.training.labels import EVENT_DAYS_AFTER
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.training_table import DROP_REASONS, reconcile, training_table
 
@@ -184,7 +184,7 @@ def test_no_personal_exif_is_read():
 
 def test_a_label_is_null_until_mature_and_then_counts_what_arrived_late():
     posted = START + 12 * HOUR
-    world = World(events=[event("v", "view", posted + DAY, 1, late=7 * DAY)])
+    world = World(events=[event("v", "view", posted + DAY, 1, late=6 * DAY + HOUR)])
     assert world.rows(observed_until=posted + 7 * DAY - HOUR)["popularity"].to_list() == [None]
     assert world.rows(observed_until=posted + 7 * DAY)["views_7d"].to_list() == [0]
     assert world.rows(observed_until=posted + 9 * DAY)["views_7d"].to_list() == [1]
@@ -259,13 +259,15 @@ def test_no_row_sees_what_became_known_after_it_was_posted(posted, log, later):
 @settings(max_examples=20, deadline=None)
 @given(posting_hours, st.lists(any_event, max_size=40))
 def test_a_day_needs_no_partitions_beyond_the_exported_look_back_and_label_days(posted, log):
+    # Deliveries of one id are of one event: they agree in `at`, or what the look-back cuts off would matter.
+    log = [row | {"event_id": f"{row['event_id']} of {row['at']}"} for row in log]
     world = world_of(posted, log)
     days = all_days(world)
     day = days[len(days) // 2]
-    end = datetime.combine(day + (LABEL_DAYS + 1) * DAY, datetime.min.time(), UTC)
+    end = datetime.combine(day + (EVENT_DAYS_AFTER + 1) * DAY, datetime.min.time(), UTC)
     whole = world.rows([day], observed_until=end)
     since = day - LOOKBACK_DAYS * DAY
-    world.events = [row for row in log if since <= row["day"] <= day + LABEL_DAYS * DAY]
+    world.events = [row for row in log if since <= row["day"] <= day + EVENT_DAYS_AFTER * DAY]
     world.photos = [row for row in world.photos if since <= row["day"] <= day]
     for name in ("uploads", "classified", "styled"):
         setattr(world, name, [row for row in getattr(world, name) if row["day"] == day])

@@ -1,0 +1,79 @@
+"""From the ledger's object versions to rows of `raw_uploads`: which bytes to read, and what each object's row says.
+
+Reading itself is the caller's. Each object given here comes out as exactly one row.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import polars as pl
+
+from pipeline_assets.ingestion.inspection import DEFAULT_LIMITS, Inspection, inspect, rejected_without_bytes
+from pipeline_assets.ingestion.keys import UploadKey, parse_upload_key
+from pipeline_assets.ingestion.schemas import RawUploads
+
+Listed = Mapping[str, Any]
+"""An object version of the ledger: day, bucket, key, version_id, etag, size_bytes, last_modified."""
+
+COLUMNS = [name for name in RawUploads.column_names() if name not in ("duplicate_of", "near_duplicate_of")]
+SCHEMA = {name: dtype for name, dtype in RawUploads.create_empty().schema.items() if name in COLUMNS}
+THREADS = 4
+
+
+def without_reading(listed: Iterable[Listed]) -> tuple[list[Listed], list[dict[str, Any]]]:
+    """Split object versions into those to read and the rows of those whose key or size says enough."""
+    to_read, rows = [], []
+    for item in listed:
+        parsed = parse_upload_key(item["key"])
+        if not isinstance(parsed, UploadKey):
+            rows.append(_row(item, rejected_without_bytes("bad_key", parsed.detail)))
+        elif item["size_bytes"] > DEFAULT_LIMITS.max_bytes:
+            detail = f"{item['size_bytes']:,} bytes; the limit is {DEFAULT_LIMITS.max_bytes:,}"
+            rows.append(_row(item, rejected_without_bytes("too_large", detail)))
+        else:
+            to_read.append(item)
+    return to_read, rows
+
+
+def inspect_all(fetched: Iterable[tuple[Listed, bytes | Exception]]) -> Iterator[dict[str, Any]]:
+    """Rows of `raw_uploads` (less duplicates) in order, inspected on threads a few ahead; an error is an object gone."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque[tuple[Listed, Future[Inspection]]] = deque()
+        for item, data in fetched:
+            waiting.append((item, pool.submit(_inspect, item, data)))
+            if len(waiting) >= 2 * THREADS:
+                yield _finished(waiting)
+        while waiting:
+            yield _finished(waiting)
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows as a frame with the columns of `RawUploads` that a single object decides."""
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _inspect(item: Listed, data: bytes | Exception) -> Inspection:
+    if isinstance(data, Exception):
+        return rejected_without_bytes("gone", str(data))
+    return inspect(data, item["key"])
+
+
+def _finished(waiting: deque[tuple[Listed, Future[Inspection]]]) -> dict[str, Any]:
+    item, inspection = waiting.popleft()
+    return _row(item, inspection.result())
+
+
+def _row(item: Listed, inspection: Inspection) -> dict[str, Any]:
+    parsed = parse_upload_key(item["key"])
+    return {
+        "day": item["day"],
+        "bucket": item["bucket"],
+        "key": item["key"],
+        "version_id": item["version_id"],
+        "user_id": parsed.user_id if isinstance(parsed, UploadKey) else None,
+        "uploaded_at": item["last_modified"],
+        "size_bytes": item["size_bytes"],
+        **vars(inspection),
+    }

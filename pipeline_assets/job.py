@@ -1,0 +1,209 @@
+"""What `darkroom run`, `import` and `status` do: import, discover, launch Dagster runs, and say what came of it."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from rich.console import Console
+from rich.table import Table as Grid
+
+from pipeline_assets import importing, nightly
+from pipeline_assets.definitions import build_defs, build_resources
+from pipeline_assets.ingestion.events import day_of_log
+from resources import ledger
+from resources.lake import Lake
+from resources.objects import ObjectInfo, Objects, ObjectStore
+from resources.postgres import Postgres
+from resources.settings import Settings, plain
+from sensors.uploads import upload_day
+
+LEDGER_BATCH = 5_000
+
+
+def run_everything(settings: Settings, photos: str | None, days: int, today: date, console: Console) -> bool:
+    """Import, materialize all that is not current, and print the summary. Returns whether every run succeeded."""
+    started = time.monotonic()
+    found = resolve(settings)
+    postgres: Postgres = found["postgres"]
+    uploads: Objects = found["uploads"]
+    if photos is not None or ledger.object_days(postgres, uploads.bucket).is_empty():
+        import_source(settings, photos or importing.SAMPLE, days, today, console)
+    new = discover(postgres, uploads)
+    console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
+    upload_days = nightly.upload_days(postgres, uploads.bucket)
+    launches = nightly.launches(upload_days, log_days(found["lake_bucket"]))
+    ok, timings = _launch_all(settings, found, launches, console)
+    if not timings and ok:
+        console.print("[green]Nothing has changed: every asset is current, and no run was needed.[/green]")
+    print_summary(settings, found, launches, timings, time.monotonic() - started, console)
+    return ok
+
+
+def _launch_all(
+    settings: Settings, found: Mapping[str, Any], launches: Sequence[nightly.Launch], console: Console
+) -> tuple[bool, dict[str, float]]:
+    """Run what is not current. Returns whether all went well, and seconds by asset."""
+    timings: dict[str, float] = {}
+    ok = True
+    defs, instance = build_defs(settings), dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"], "cli.yaml")
+    with instance:
+        for launch in launches:
+            if not any(nightly.stale(found["postgres"], found, launch).values()):
+                continue
+            console.print(f"[bold]{', '.join(launch.assets)}[/bold]  {launch.first} to {launch.last}")
+            result = nightly.execute(defs, instance, launch)
+            timings |= nightly.durations(result)
+            for step, reason in nightly.failures(result).items():
+                console.print(f"[red]{step} failed:[/red] {reason}")
+                ok = False
+            if not result.success:
+                break
+    return ok, timings
+
+
+def import_source(settings: Settings, source: str, days: int, today: date, console: Console) -> None:
+    """Import the files of a source and say what was imported."""
+    found = resolve(settings)
+    told = "the sample photos that come with scikit-image" if source == importing.SAMPLE else source
+    console.print(f"Importing {told} ...")
+    done = importing.import_files(
+        source,
+        importing.files_of(source, lambda url: _open(settings, url)),
+        postgres=found["postgres"],
+        uploads=found["uploads"].store,
+        lake_bucket=found["lake_bucket"].store,
+        days=days,
+        today=today,
+        tell=lambda line: None,
+    )
+    if not done.files:
+        console.print(f"  nothing new: all {done.known:,} files were imported before.")
+        return
+    known = f", {done.known:,} were there already" if done.known else ""
+    console.print(
+        f"  {done.files:,} files uploaded as if on {done.first_day} to {done.last_day}{known}.\n"
+        f"  Users, posting times and logs are SIMULATED: {done.users:,} users, {done.events:,} events "
+        f"(and {done.malformed_lines} lines malformed on purpose)."
+    )
+
+
+def _open(settings: Settings, url: str) -> ObjectStore:
+    return ObjectStore.open(
+        url,
+        endpoint=settings.s3_endpoint,
+        access_key=plain(settings.s3_access_key) or None,
+        secret_key=plain(settings.s3_secret_key) or None,
+        region=settings.s3_region,
+    )
+
+
+def discover(postgres: Postgres, uploads: Objects) -> int:
+    """List the whole uploads bucket into the ledger, a batch at a time. Returns how many versions were new."""
+    listing = uploads.store.list("uploads/")
+    new = 0
+    while batch := list(islice(listing, LEDGER_BATCH)):
+        new += len(ledger.enter(postgres, uploads, batch, upload_day))
+    return new
+
+
+def log_days(lake_bucket: Objects) -> list[date]:
+    """Days that have log files."""
+    return sorted({day for info in _logs(lake_bucket) if (day := day_of_log(info.key))})
+
+
+def _logs(lake_bucket: Objects) -> Iterator[ObjectInfo]:
+    return lake_bucket.store.list("events/")
+
+
+def resolve(settings: Settings) -> dict[str, Any]:
+    """Every resource with its environment variables read, for use outside a run."""
+    resources = build_resources(settings)
+    return {
+        name: resource.process_config_and_initialize()
+        for name, resource in resources.items()
+        if isinstance(resource, dg.ConfigurableResource)
+    }
+
+
+def print_status(settings: Settings, console: Console) -> None:
+    """What each asset holds, and which days are not current, with the reason."""
+    found = resolve(settings)
+    postgres, uploads = found["postgres"], found["uploads"]
+    console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
+    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]))
+    stale = {name: days for launch in launches for name, days in nightly.stale(postgres, found, launch).items()}
+    grid = Grid("asset", "days", "rows", "set aside", "newest", "not current", title="What the ledger knows")
+    for row in _holdings(postgres, found["lake"]).iter_rows(named=True):
+        reasons = stale.get(row["asset"], {})
+        counts = {reason: list(reasons.values()).count(reason) for reason in sorted(set(reasons.values()))}
+        told = ", ".join(f"{count} days: {reason}" for reason, count in counts.items()) or "-"
+        grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), str(row["newest"] or "-"), told)
+    console.print(grid)
+    if stale:
+        console.print("`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input).")
+
+
+def _holdings(postgres: Postgres, lake: Lake) -> pl.DataFrame:
+    """For each asset: days, rows, rows set aside (quarantined or rejected), newest day."""
+    known = ledger.latest(postgres, nightly.ASSETS, date.min, date.max)
+    rows = []
+    for name in nightly.ASSETS:
+        mine = known.filter(pl.col("asset") == name)
+        aside = mine["rejected"].sum()
+        if name == "raw_uploads" and lake.exists(name):
+            aside += lake.scan(name).filter(pl.col("verdict") != "ok").select(pl.len()).collect().item()
+        rows.append((name, mine.height, mine["rows"].sum(), aside, mine["day"].max()))
+    return pl.DataFrame(rows, schema=["asset", "days", "rows", "set_aside", "newest"], orient="row")
+
+
+def print_summary(
+    settings: Settings,
+    found: Mapping[str, Any],
+    launches: Sequence[nightly.Launch],
+    timings: Mapping[str, float],
+    seconds: float,
+    console: Console,
+) -> None:
+    """Rows and quarantined per asset, speed, the model beside its baselines, and where to look next."""
+    lake: Lake = found["lake"]
+    grid = Grid("asset", "days", "rows", "quarantined", "seconds")
+    for row in _holdings(found["postgres"], lake).iter_rows(named=True):
+        took = f"{timings[row['asset']]:.1f}" if row["asset"] in timings else "-"
+        grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), took)
+    console.print(grid)
+    _print_speed(lake, timings, console)
+    _print_model(lake, console)
+    console.print(f"Tables: {lake.uri('')}{{asset}} (Delta Lake), S3 at {settings.s3_endpoint or 'AWS'}; state in {settings.home}")
+    console.print("Next:   make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
+    console.print(f"Done in {seconds:.1f} s.")
+
+
+def _print_speed(lake: Lake, timings: Mapping[str, float], console: Console) -> None:
+    classified = timings.get("photo_classes")
+    if classified and lake.exists("photo_classes"):
+        photos = lake.scan("photo_classes").select(pl.col("sha256").n_unique()).collect().item()
+        console.print(f"Classified {photos:,} distinct photos in {classified:.1f} s: {photos / classified:.0f} photos/s, start included.")
+
+
+def _print_model(lake: Lake, console: Console) -> None:
+    if not lake.exists("popularity_model"):
+        return
+    model = lake.scan("popularity_model").sort("day").tail(1).collect().row(0, named=True)
+    grid = Grid("popularity model", "R2", "Spearman", title=f"Night of {model['day']}, test split of {model['rows_test']} photos")
+    lines = (
+        ("mean of the labels", "r2_mean", None),
+        ("ridge on posting metadata", "r2_metadata", "spearman_metadata"),
+        ("ridge on everything", "r2_ridge", "spearman_ridge"),
+        ("the model", "r2", "spearman"),
+        ("oracle (the simulator's own expectation)", "r2_oracle", "spearman_oracle"),
+    )
+    for name, r2, spearman in lines:
+        if model[r2] is not None:
+            rank = model[spearman] if spearman else None
+            grid.add_row(name, f"{model[r2]:.3f}", "-" if rank is None else f"{rank:.3f}")
+    console.print(grid)
