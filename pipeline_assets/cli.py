@@ -18,7 +18,7 @@ from resources.settings import Settings, load_settings, shell_lines
 console = Console(highlight=False)
 
 
-class Day(click.ParamType):
+class Day(click.ParamType[date]):
     """A UTC day as YYYY-MM-DD."""
 
     name = "day"
@@ -36,7 +36,7 @@ class Day(click.ParamType):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="darkroom")
 def main() -> None:
-    """Darkroom: from raw photo uploads to a trained popularity model, every byte of it named.
+    r"""Darkroom: from raw photo uploads to a trained popularity model, every byte of it named.
 
     \b
     darkroom run       import photos, materialize the whole graph, print a summary
@@ -59,7 +59,9 @@ def _services() -> Iterator[Settings]:
 
 @main.command()
 @click.option("--photos", metavar="FOLDER|s3://...", help="Photos to import. Default: the sample that comes along.")
-@click.option("--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread new photos over so many days.")
+@click.option(
+    "--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread new photos over so many days."
+)
 def run(photos: str | None, days: int) -> None:
     """Import photos and materialize the whole graph by real Dagster runs; print what came of it.
 
@@ -75,7 +77,9 @@ def run(photos: str | None, days: int) -> None:
 
 @main.command("import")
 @click.argument("source", metavar="FOLDER|s3://...")
-@click.option("--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread the photos over so many days.")
+@click.option(
+    "--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread the photos over so many days."
+)
 def import_(source: str, days: int) -> None:
     """Bring the files of a folder (with all below it) or a bucket in, as if users had uploaded them.
 
@@ -92,10 +96,12 @@ def import_(source: str, days: int) -> None:
 @click.argument("asset")
 @click.option("--day", type=Day(), help="One day. Default: all days.")
 @click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "parquet"]), default="table", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not to the terminal.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not to the terminal."
+)
 @click.option("-n", "--rows", type=click.IntRange(0), help="At most so many rows. Default: 20 for a table, else all.")
 def show(asset: str, day: date | None, kind: str, output: Path | None, rows: int | None) -> None:
-    """Print an asset's rows, or write them to a file. ASSET_rejected is what ASSET kept aside, with reasons.
+    r"""Print an asset's rows, or write them to a file. ASSET_rejected is what ASSET kept aside, with reasons.
 
     \b
     darkroom show raw_uploads --day 2026-01-31

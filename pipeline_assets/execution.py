@@ -225,7 +225,9 @@ def _judge(asset: Declaration, run: RunOfDays, table: Table) -> Judged:
         raise DarkroomError(f"{asset.name} returned no columns {sorted(missing)}: return all columns of its schema")
     kept, failure = asset.schema.filter(table.rows.select(names), cast=True)
     broken = failure.invalid().with_columns(pl.col("day").fill_null(run.days[-1]))
-    rejected = Rejected.validate(table.rejected, cast=True) if table.rejected is not None else Rejected.create_empty()
+    rejected: pl.DataFrame = (
+        Rejected.validate(table.rejected, cast=True) if table.rejected is not None else Rejected.create_empty()
+    )
     rule = ", ".join(failure.counts()) or ""
     if asset.quarantines and not broken.is_empty():
         rejected = pl.concat([rejected, describe.as_rejected(broken, asset.key, rule)])

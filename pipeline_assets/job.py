@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from pipeline_assets import importing, nightly
-from pipeline_assets.definitions import build_defs, build_resources
+from pipeline_assets.definitions import build_defs
 from pipeline_assets.ingestion.events import day_of_log
 from resources import ledger
+from resources.assembly import resolve
 from resources.lake import Lake
 from resources.objects import ObjectInfo, Objects, ObjectStore
 from resources.postgres import Postgres
@@ -37,18 +38,20 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
     upload_days = nightly.upload_days(postgres, uploads.bucket)
     launches = nightly.launches(upload_days, log_days(found["lake_bucket"]))
-    ok, timings = _launch_all(settings, found, launches, console)
+    ok, timings, speed = _launch_all(settings, found, launches, console)
     if not timings and ok:
         console.print("[green]Nothing has changed: every asset is current, and no run was needed.[/green]")
-    print_summary(settings, found, launches, timings, time.monotonic() - started, console)
+    print_summary(settings, found, timings, speed, console)
+    console.print(f"Done in {time.monotonic() - started:.1f} s.")
     return ok
 
 
 def _launch_all(
     settings: Settings, found: Mapping[str, Any], launches: Sequence[nightly.Launch], console: Console
-) -> tuple[bool, dict[str, float]]:
-    """Run what is not current. Returns whether all went well, and seconds by asset."""
+) -> tuple[bool, dict[str, float], dict[str, float]]:
+    """Run what is not current. Returns whether all went well, seconds by asset, and what classifying says of itself."""
     timings: dict[str, float] = {}
+    speed: dict[str, float] = {}
     ok = True
     defs, instance = build_defs(settings), dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"], "cli.yaml")
     with instance:
@@ -58,12 +61,13 @@ def _launch_all(
             console.print(f"[bold]{', '.join(launch.assets)}[/bold]  {launch.first} to {launch.last}")
             result = nightly.execute(defs, instance, launch)
             timings |= nightly.durations(result)
+            speed |= nightly.facts(result, "photo_classes")
             for step, reason in nightly.failures(result).items():
                 console.print(f"[red]{step} failed:[/red] {reason}")
                 ok = False
             if not result.success:
                 break
-    return ok, timings
+    return ok, timings, speed
 
 
 def import_source(settings: Settings, source: str, days: int, today: date, console: Console) -> None:
@@ -120,16 +124,6 @@ def _logs(lake_bucket: Objects) -> Iterator[ObjectInfo]:
     return lake_bucket.store.list("events/")
 
 
-def resolve(settings: Settings) -> dict[str, Any]:
-    """Every resource with its environment variables read, for use outside a run."""
-    resources = build_resources(settings)
-    return {
-        name: resource.process_config_and_initialize()
-        for name, resource in resources.items()
-        if isinstance(resource, dg.ConfigurableResource)
-    }
-
-
 def print_status(settings: Settings, console: Console) -> None:
     """What each asset holds, and which days are not current, with the reason."""
     found = resolve(settings)
@@ -145,7 +139,9 @@ def print_status(settings: Settings, console: Console) -> None:
         grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), str(row["newest"] or "-"), told)
     console.print(grid)
     if stale:
-        console.print("`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input).")
+        console.print(
+            "`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input)."
+        )
 
 
 def _holdings(postgres: Postgres, lake: Lake) -> pl.DataFrame:
@@ -162,12 +158,7 @@ def _holdings(postgres: Postgres, lake: Lake) -> pl.DataFrame:
 
 
 def print_summary(
-    settings: Settings,
-    found: Mapping[str, Any],
-    launches: Sequence[nightly.Launch],
-    timings: Mapping[str, float],
-    seconds: float,
-    console: Console,
+    settings: Settings, found: Mapping[str, Any], timings: Mapping[str, float], speed: Mapping[str, float], console: Console
 ) -> None:
     """Rows and quarantined per asset, speed, the model beside its baselines, and where to look next."""
     lake: Lake = found["lake"]
@@ -176,25 +167,22 @@ def print_summary(
         took = f"{timings[row['asset']]:.1f}" if row["asset"] in timings else "-"
         grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), took)
     console.print(grid)
-    _print_speed(lake, timings, console)
+    if speed.get("computed"):
+        console.print(
+            f"Classified {speed['computed']:,} photos at {speed['photos_per_s']:.0f} photos/s, loading the model included."
+        )
     _print_model(lake, console)
-    console.print(f"Tables: {lake.uri('')}{{asset}} (Delta Lake), S3 at {settings.s3_endpoint or 'AWS'}; state in {settings.home}")
-    console.print("Next:   make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
-    console.print(f"Done in {seconds:.1f} s.")
-
-
-def _print_speed(lake: Lake, timings: Mapping[str, float], console: Console) -> None:
-    classified = timings.get("photo_classes")
-    if classified and lake.exists("photo_classes"):
-        photos = lake.scan("photo_classes").select(pl.col("sha256").n_unique()).collect().item()
-        console.print(f"Classified {photos:,} distinct photos in {classified:.1f} s: {photos / classified:.0f} photos/s, start included.")
+    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake) on {settings.s3_endpoint or 'AWS'}; state in {settings.home}")
+    console.print("Look:    make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
 
 
 def _print_model(lake: Lake, console: Console) -> None:
     if not lake.exists("popularity_model"):
         return
     model = lake.scan("popularity_model").sort("day").tail(1).collect().row(0, named=True)
-    grid = Grid("popularity model", "R2", "Spearman", title=f"Night of {model['day']}, test split of {model['rows_test']} photos")
+    grid = Grid(
+        "popularity model", "R2", "Spearman", title=f"Night of {model['day']}, test split of {model['rows_test']} photos"
+    )
     lines = (
         ("mean of the labels", "r2_mean", None),
         ("ridge on posting metadata", "r2_metadata", "spearman_metadata"),

@@ -99,3 +99,13 @@ def durations(result: dg.ExecuteInProcessResult) -> dict[str, float]:
         for event in result.all_events
         if event.is_step_success and event.step_key
     }
+
+
+def facts(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, float]:
+    """The numbers that an asset's run says of itself, from its first newly computed day."""
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key == dg.AssetKey(asset):
+            told = event.step_materialization_data.materialization
+            if told.partition and "unchanged" in told.metadata and not told.metadata["unchanged"].value:
+                return {name: v.value for name, v in told.metadata.items() if isinstance(v.value, int | float)}
+    return {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_assets.job import resolve
+from resources.assembly import resolve
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -38,4 +38,3 @@ def _text(rows: pl.DataFrame, kind: str) -> str:
         return rows.with_columns(as_json).write_csv()
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=40, tbl_hide_dataframe_shape=True):
         return f"{rows}\n{rows.height} rows shown\n"
-

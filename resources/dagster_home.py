@@ -1,4 +1,4 @@
-"""Dagster's own home: `dagster.yaml`, made from the settings each time the services start. Secrets stay in the environment."""
+"""Dagster's own home: `dagster.yaml`, made from the settings at each start. Secrets stay in the environment."""
 
 from pathlib import Path
 

@@ -93,7 +93,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises TableMissing if no run has written it yet.
         """
-        frame = pl.scan_delta(self.table(name, version), storage_options=self.storage_options or None)  # type: ignore[arg-type]
+        frame = pl.scan_delta(self.table(name, version), storage_options=self.storage_options or None)
         if days is None:
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))

@@ -123,13 +123,7 @@ def _head(store: ObjectStore, info: ObjectInfo) -> ObjectInfo | None:
 
 def pending_days(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
     """Days that got objects of late which no materialization of raw_uploads has seen: day, objects, digest."""
-    return postgres.read(
-        "with recent as (select distinct day from objects where bucket = $1 and seen_at > now() - $2 * interval '1 second') "
-        f"select * from ({_DAY_DIGESTS} and day in (select day from recent) group by day) d where digest is distinct from "  # noqa: S608
-        "(select m.inputs ->> 'outside' from materializations m where m.asset = 'raw_uploads' and m.day = d.day "
-        "order by m.id desc limit 1) order by day",
-        (bucket, within.total_seconds()),
-    )
+    return postgres.read(_PENDING, (bucket, within.total_seconds()))
 
 
 def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl.DataFrame:
@@ -141,10 +135,23 @@ def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl
     ).filter(pl.col("day").is_in(list(days)))
 
 
-_DAY_DIGESTS = (
-    "select day, count(*) as objects, md5(string_agg(key || chr(10) || version_id, chr(10) order by key, version_id)) as digest "
-    "from objects where bucket = $1"
+_DAY_DIGESTS = """
+select day, count(*) as objects,
+    md5(string_agg(key || chr(10) || version_id, chr(10) order by key, version_id)) as digest
+from objects where bucket = $1
+"""
+
+_PENDING = f"""
+with recent as (
+    select distinct day from objects where bucket = $1 and seen_at > now() - $2 * interval '1 second'
 )
+select * from ({_DAY_DIGESTS} and day in (select day from recent) group by day) d
+where digest is distinct from (
+    select m.inputs ->> 'outside' from materializations m
+    where m.asset = 'raw_uploads' and m.day = d.day order by m.id desc limit 1
+)
+order by day
+"""  # noqa: S608  a constant of this file
 
 
 def object_days(postgres: Postgres, bucket: str) -> pl.DataFrame:

@@ -81,7 +81,9 @@ class S3Access:
         return boto3_client(self.endpoint, self.access_key, self.secret_key, self.region)
 
 
-def boto3_client(endpoint: str | None, access_key: str | None, secret_key: str | None, region: str) -> Any:
+def boto3_client(
+    endpoint: str | None, access_key: str | None, secret_key: str | None, region: str, connections: int = 10
+) -> Any:
     """A boto3 S3 client with our timeouts and retries; empty strings count as not given."""
     return boto3.session.Session().client(
         "s3",
@@ -93,6 +95,7 @@ def boto3_client(endpoint: str | None, access_key: str | None, secret_key: str |
             retries={"max_attempts": RETRIES, "mode": "standard"},
             connect_timeout=CONNECT_TIMEOUT.total_seconds(),
             read_timeout=60,
+            max_pool_connections=connections,
             # "path" works everywhere an endpoint is named; AWS itself keeps its default.
             s3={"addressing_style": "path" if endpoint else "auto"},
         ),

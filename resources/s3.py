@@ -2,31 +2,27 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 import botocore.exceptions
 from dagster_aws.s3 import S3Resource
 
+from resources.bucket_walk import ObjectVersion, versions_of, walk
 from resources.errors import BucketNotVersioned
 from resources.object_backends import EXPECTED, boto3_client, translate
 from resources.settings import Settings
 
+__all__ = [
+    "ObjectVersion",
+    "client",
+    "client_of",
+    "ensure_bucket",
+    "list_versions",
+    "require_versioning",
+    "versioning_status",
+]
+
 Versioning = Literal["Enabled", "Suspended", "Off"]
-
-
-@dataclass(frozen=True)
-class ObjectVersion:
-    """One version of a key, or a delete marker (size 0, no etag)."""
-
-    key: str
-    version_id: str
-    etag: str | None
-    size: int
-    last_modified: datetime
-    is_latest: bool
-    is_delete_marker: bool
 
 
 def client(settings: Settings) -> Any:
@@ -100,66 +96,20 @@ def list_versions(
 ) -> Iterator[ObjectVersion]:
     """All versions and delete markers below `prefix`, newest first within a key, page by page as they are consumed.
 
-    start_after: a key given by an earlier call of the same kind, all of whose versions were seen. On a bucket without
-    versioning, each object has the version id `null`.
-    by_folder: list folder by folder (a folder's own objects, then its subfolders), which costs a request or two a folder.
-    SeaweedFS 4.48 needs it: its flat listing loses keys between pages where a folder's name continues another's (`a/`,
-    `a-b/`). Default: by folder wherever the client has an endpoint that is not Amazon's; else flat, by key.
+    start_after: a key given by an earlier call of the same kind, all of whose versions were seen; a few may come twice.
+    On a bucket without versioning, each object has the version id `null`.
+    by_folder: the careful way of `bucket_walk`, folder by folder, a folder's own objects first. Default: wherever the
+    client's endpoint is not Amazon's. Otherwise flat, by key.
     """
     if by_folder is None:
         by_folder = not s3.meta.endpoint_url.rstrip("/").endswith("amazonaws.com")
     try:
         if by_folder:
-            yield from _walk(s3, bucket, prefix, start_after, page_size)
+            yield from walk(s3, bucket, prefix, start_after, page_size)
         else:
-            yield from _pages(s3, bucket, start_after, page_size, Prefix=prefix)
+            after = {"KeyMarker": start_after} if start_after else {}
+            paginator = s3.get_paginator("list_object_versions")
+            for page in paginator.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}, **after):
+                yield from versions_of(page)
     except EXPECTED as error:
         raise translate(error, prefix) from None
-
-
-def _walk(s3: Any, bucket: str, folder: str, start_after: str | None, page_size: int) -> Iterator[ObjectVersion]:
-    """Everything below `folder` in walking order, after `start_after`."""
-    inside = start_after is not None and start_after.startswith(folder)
-    rest = start_after[len(folder) :] if inside and start_after is not None else ""
-    within = folder + rest.split("/")[0] + "/" if "/" in rest else None
-    if within is None:
-        yield from _pages(s3, bucket, start_after if inside else None, page_size, Prefix=folder, Delimiter="/")
-    for subfolder in _subfolders(s3, bucket, folder):
-        if within is None or subfolder > within:
-            yield from _walk(s3, bucket, subfolder, None, page_size)
-        elif subfolder == within:
-            yield from _walk(s3, bucket, subfolder, start_after, page_size)
-
-
-def _pages(s3: Any, bucket: str, start_after: str | None, page_size: int, **where: str) -> Iterator[ObjectVersion]:
-    if start_after:
-        where["KeyMarker"] = start_after
-    paginator = s3.get_paginator("list_object_versions")
-    for page in paginator.paginate(Bucket=bucket, PaginationConfig={"PageSize": page_size}, **where):
-        found = [_version(entry, False) for entry in page.get("Versions", ())]
-        found += [_version(entry, True) for entry in page.get("DeleteMarkers", ())]
-        yield from sorted(
-            found, key=lambda version: (version.key, not version.is_latest, -version.last_modified.timestamp())
-        )
-
-
-def _subfolders(s3: Any, bucket: str, folder: str) -> list[str]:
-    """Subfolders with anything in them: objects, by the listing that is complete, or delete markers only."""
-    found: set[str] = set()
-    for method in ("list_objects_v2", "list_object_versions"):
-        for page in s3.get_paginator(method).paginate(Bucket=bucket, Prefix=folder, Delimiter="/"):
-            found |= {entry["Prefix"] for entry in page.get("CommonPrefixes", ())}
-    return sorted(found - {folder})
-
-
-def _version(entry: dict[str, Any], is_delete_marker: bool) -> ObjectVersion:
-    etag = entry.get("ETag")
-    return ObjectVersion(
-        key=entry["Key"],
-        version_id=entry["VersionId"],
-        etag=etag.strip('"') if etag else None,
-        size=entry.get("Size", 0),
-        last_modified=entry["LastModified"],
-        is_latest=entry["IsLatest"],
-        is_delete_marker=is_delete_marker,
-    )

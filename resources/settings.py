@@ -67,7 +67,7 @@ def load_settings() -> Settings:
     """
     found = Settings()
     if found.env_file.is_file():
-        found = Settings(_env_file=found.env_file)  # type: ignore[call-arg]
+        found = Settings(_env_file=found.env_file)
     export(found)
     return found
 

@@ -1,4 +1,4 @@
-"""The upload sensor in listing mode. What it decides is in `uploads_decision.py`; this lists, keeps the ledger, asks for runs."""
+"""The upload sensor in listing mode: lists, keeps the ledger, asks for runs. What it decides is in `uploads_decision.py`."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -60,7 +60,9 @@ def new_uploads(
         context.log.warning(f"The bucket could not be listed, so nothing moved: {tick.failure}")
     pending = ledger.pending_days(postgres, uploads.bucket, REMEMBER)
     for day, objects, digest in pending.iter_rows():
-        yield dg.RunRequest(run_key=f"{day}:{digest}", partition_key=day.isoformat(), tags={"darkroom/objects": str(objects)})
+        yield dg.RunRequest(
+            run_key=f"{day}:{digest}", partition_key=day.isoformat(), tags={"darkroom/objects": str(objects)}
+        )
     if pending.is_empty():
         why = f"listing failed: {tick.failure}" if tick.failure else f"nothing new among {tick.listed:,} listed objects"
         yield dg.SkipReason(f"{why}; {len(new)} entered the ledger")

@@ -5,7 +5,9 @@ keeps every chunk that it finished. Both assets share the pass: the photos that 
 """
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -28,6 +30,8 @@ STYLES_ID = styles.STYLES_ID
 CHUNK_ROWS = 512
 """Results are kept this many photos at a time: what a kill can cost."""
 READ_AHEAD = 32
+Failed = tuple[str, str, str]
+"""A photo that could not be computed: sha256, reason, detail."""
 DAYS_PER_RUN = 7
 """Chunk of a backfill: classifying is the heavy part, and a chunk is what a retry repeats looking up."""
 
@@ -96,44 +100,49 @@ def _look_up(
         raw_uploads.filter(pl.col("verdict") == "ok", pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
         .select("day", "sha256", "key", "version_id")
         .unique(["day", "sha256"], keep="first", maintain_order=True)
+        .sort("day", "key", "version_id")
         .collect()
     )
     hashes = photos["sha256"].unique(maintain_order=True).to_list()
-    missing = set(results.missing(kind, hashes))
+    missing = results.missing(kind, hashes)
+    started = time.monotonic()
     failed = _compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
-    known = results.get(kind, hashes)
+    seconds = time.monotonic() - started
     schema = PhotoClasses if kind == MODEL_ID else PhotoStyles
-    rows = (
-        photos.select("day", "sha256").join(known, left_on="sha256", right_on=KEY)
-        if known is not None
-        else schema.create_empty()
+    known = results.get(kind, hashes)
+    rows = schema.create_empty() if known is None else photos.join(known, left_on="sha256", right_on=KEY)
+    computed = len(missing) - len(failed)
+    facts: dict[str, float] = {"photos": len(hashes), "computed": computed, "looked_up": len(hashes) - len(missing)}
+    if computed:
+        facts |= {"photos_per_s": computed / seconds}
+    return Table(rows, rejected=_rejected(photos, failed), metadata=facts)
+
+
+def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:
+    """Each photo that could not be computed, on each of its days."""
+    reasons = pl.DataFrame(failed, schema=dict.fromkeys(("sha256", "reason", "detail"), pl.String), orient="row")
+    source = pl.format("{} {}", "key", "version_id")
+    rejected = photos.join(reasons, on="sha256").select(
+        "day", "reason", "detail", source=source, raw=pl.lit(None, pl.String)
     )
-    rejected = (
-        photos.join(pl.DataFrame(failed, schema=["sha256", "reason", "detail"], orient="row"), on="sha256").select(
-            "day", "reason", "detail", source=pl.format("{} {}", "key", "version_id"), raw=pl.lit(None, pl.String)
-        )
-        if failed
-        else Rejected.create_empty()
-    )
-    facts = {"photos": len(hashes), "computed": len(missing) - len(failed), "looked_up": len(hashes) - len(missing)}
-    return Table(rows, rejected=rejected.select(Rejected.column_names()), metadata=facts)
+    return rejected.select(Rejected.column_names())
 
 
 def _compute(
     run: RunOfDays, photos: pl.DataFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
-) -> list[tuple[str, str, str]]:
-    """Classify and measure photos that lack either, keeping results chunk by chunk. Returns (sha256, reason, detail)."""
+) -> list[Failed]:
+    """Classify and measure photos that lack either, keeping results chunk by chunk."""
     from pipeline_assets.classify import models, pipeline  # torch takes two seconds to import, and look-ups need none
 
     wanted = photos.unique("sha256", maintain_order=True)
-    failed: list[tuple[str, str, str]] = []
+    failed: list[Failed] = []
     fetched = uploads.store.get_many(
         wanted.iter_rows(named=True),
-        key=lambda row: row["key"],
-        version_id=lambda row: ledger.readable_version(row["version_id"]),
+        key=lambda item: item["key"],
+        version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    done = _Chunks(results)
+    chunks = _Chunks(results)
     to_classify = results.missing(MODEL_ID, wanted["sha256"].to_list())
     batches = pipeline.classify_photos(
         run.progress(_verified(fetched, failed), wanted.height, "photos"),
@@ -141,18 +150,18 @@ def _compute(
         styles=True,
         device=classifier.device,
         batch_size=classifier.batch_size,
-        cache=classifier.cache,
+        cache=Path(classifier.cache),
     )
     for batch in batches:
-        done.add(MODEL_ID, batch.classes)
-        done.add(STYLES_ID, batch.styles)
+        chunks.add(MODEL_ID, batch.classes)
+        chunks.add(STYLES_ID, batch.styles)
         failed.extend((failure.sha256, failure.reason, failure.detail) for failure in batch.failures)
-    done.flush()
+    chunks.flush()
     return failed
 
 
 def _verified(
-    fetched: Iterator[tuple[Mapping[str, Any], bytes | Exception]], failed: list[tuple[str, str, str]]
+    fetched: Iterator[tuple[Mapping[str, Any], bytes | Exception]], failed: list[Failed]
 ) -> Iterator[tuple[str, bytes]]:
     """Photos whose bytes are still those that `raw_uploads` named; the others go to `failed`."""
     for row, data in fetched:

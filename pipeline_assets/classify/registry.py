@@ -59,6 +59,8 @@ class Preprocessing:
         """
         try:
             given = json.loads(text)
+            if not isinstance(given, dict):
+                raise TypeError("not an object")
             unknown = set(given) - {"resize_short_px", "crop_px", "mean", "std"}
             if unknown:
                 raise ModelUnusable(f"preprocessing.json has unknown keys {sorted(unknown)}; see docs for the four known")

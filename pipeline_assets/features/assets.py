@@ -18,9 +18,11 @@ from resources.postgres import Postgres
 LOOKBACK = Days(-features.LOOKBACK_DAYS, 0)
 
 USERS_BY_DAY_SQL = """
-select (joined_at at time zone 'UTC')::date as day,
-    (sum(sum(hashtextextended(user_id::text || joined_at::text, 0)::numeric)) over (order by (joined_at at time zone 'UTC')::date))::text
-from users group by 1 order by 1
+with joined as (
+    select (joined_at at time zone 'UTC')::date as day, sum(hashtextextended(user_id::text || joined_at::text, 0)::numeric) as digest
+    from users group by 1
+)
+select day, (sum(digest) over (order by day))::text from joined order by day
 """
 
 

@@ -29,7 +29,9 @@ def count_views(photos: pl.LazyFrame, weighted: pl.LazyFrame, observed_until: da
     posted_at + 7 d + LATE); photos with no such view are absent.
     """
     mature_at = pl.col("posted_at") + MATURITY
-    counted = {"at_maturity": mature_at} | ({} if observed_until is None else {"observed": pl.min_horizontal(pl.lit(observed_until), mature_at + LATE)})
+    counted = {"at_maturity": mature_at} | (
+        {} if observed_until is None else {"observed": pl.min_horizontal(pl.lit(observed_until), mature_at + LATE)}
+    )
     return (
         weighted.filter(pl.col("kind") == "view")
         .select("photo_id", "at", "arrived_at", "weight")

@@ -15,7 +15,7 @@ class UserFeatures(dy.Schema):
     logins_30d = dy.Int32(min=0)
     posts_30d = dy.Int32(min=0)
     likes_given_30d = dy.Int32(min=0)
-    likes_received_30d = dy.Int32(min=0, description="likes by others on the user's photos")
+    likes_received_30d = dy.Int32(min=0, description="likes by others on the user's photos of the last 37 days")
     mean_popularity_30d = dy.Float32(
         nullable=True, description="mean popularity of own photos that matured in the last 30 days"
     )

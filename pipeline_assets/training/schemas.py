@@ -46,7 +46,9 @@ class TrainingTable(dy.Schema):
 class StagedTrainingSet(dy.Schema):
     """One Arrow IPC shard on the fast local disk."""
 
-    day = dy.Date(primary_key=True, description="the night that it was staged for; its rows come from the window of days before")
+    day = dy.Date(
+        primary_key=True, description="the night that it was staged for; its rows come from the window of days before"
+    )
     shard = dy.String(primary_key=True, description="file name: {split}-{number}.arrow")
     split = dy.String(check=lambda c: c.is_in(list(SPLITS)))
     rows = dy.Int64(min=1)

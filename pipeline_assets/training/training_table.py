@@ -42,23 +42,22 @@ def training_table(
     `observed_until` (UTC), the end of its last loaded day, which decides the labels that are mature.
     Personal EXIF columns of `raw_uploads` are never read.
     """
-    fates = _fates(raw_uploads, photo_metadata, photo_classes, photo_styles, days, observed_until)
-    kept = fates.filter(pl.col("reason").is_null()).select("photo_id", *_CONTENT)
-    posts = photo_metadata.filter(pl.col("day").is_in(list(days))).select(*_POSTED).join(kept, on="photo_id")
-
+    # Features are computed for all photos of the days: what depends on the other inputs joins last and is read once.
+    posts = _posts(photo_metadata, days).filter(pl.col("posted_at") < pl.lit(observed_until))
     entities = posts.select("photo_id", "user_id", as_of="posted_at", joined_at="user_joined_at")
     own_photos = photo_metadata.select("photo_id", "user_id", "posted_at").join(
         entities.select("user_id").unique(), on="user_id", how="semi"
     )
     weighted = weighted_events(event_log)
-    views = count_views(own_photos, weighted, observed_until)
+    views = count_views(own_photos, weighted, observed_until).cache()
     features = user_features_from(entities, weighted, own_photos, views).drop("user_id", "as_of", "joined_at")
     return (
         posts.with_columns(*_posting(), split=split_of(pl.col("user_id"), fractions))
         .join(features, on="photo_id")
         .join(labels_from(posts, views, observed_until), on="photo_id")
-        .join(_class_columns(photo_classes), on=_CONTENT)
+        .join(_current_uploads(raw_uploads), on="key")
         .join(photo_styles.select(*_content_keys(), *_STYLES), on=_CONTENT)
+        .join(_class_columns(photo_classes), on=_CONTENT)
         .select(TrainingTable.column_names())
         .sort("day", "photo_id")
     )
@@ -92,7 +91,8 @@ def reconcile(
     )
 
 
-_POSTED = ("day", "photo_id", "user_id", "posted_at", "title", "location", "followers_at_post", "user_joined_at")
+def _posts(photo_metadata: pl.LazyFrame, days: Sequence[date]) -> pl.LazyFrame:
+    return photo_metadata.filter(pl.col("day").is_in(list(days))).drop("details_json", strict=False)
 
 
 def _fates(
@@ -121,7 +121,7 @@ def _fates(
         .then(pl.lit("not_yet_posted"))
     )
     return (
-        photo_metadata.filter(pl.col("day").is_in(list(days)))
+        _posts(photo_metadata, days)
         .select("day", "photo_id", "key", "posted_at")
         .join(raw_uploads.select("key", _uploads=True).unique(), on="key", how="left")
         .join(_current_uploads(raw_uploads).with_columns(_ok=True), on="key", how="left")

@@ -48,7 +48,7 @@ def test_no_parts_whatever_lead_out(tmp_path_factory: pytest.TempPathFactory, pa
 def test_room_that_is_there_is_granted_and_room_that_is_not_is_named(tmp_path: Path) -> None:
     disk = Filesystem(root=str(tmp_path / "fast"), reserve_bytes=0)
     disk.require_free(1)
-    with pytest.raises(NoSpace, match=r"1000000\.00 GB .* are missing\. Free some"):
+    with pytest.raises(NoSpace, match=r"has .* GB .*: 1000000\.\d\d GB are missing\. Free some"):
         disk.require_free(disk.free_bytes() + 10**15)
 
 

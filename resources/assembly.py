@@ -1,0 +1,44 @@
+"""Every resource by its key, built from the settings: for Dagster's definitions, and ready to use for the command line."""
+
+from typing import Any
+
+import dagster as dg
+
+from resources.classifier import ClassifierChoice
+from resources.filesystem import Filesystem
+from resources.lake import Lake, LakeIO
+from resources.objects import Objects
+from resources.postgres import Postgres
+from resources.settings import Settings
+from resources.staging import StagingPolicy
+
+
+def build_resources(settings: Settings) -> dict[str, object]:
+    """Every resource by its key. Addresses and secrets are environment variables, read at run time and never shown."""
+    s3: dict[str, Any] = {
+        "endpoint": dg.EnvVar("DARKROOM_S3_ENDPOINT"),
+        "access_key": dg.EnvVar("DARKROOM_S3_ACCESS_KEY"),
+        "secret_key": dg.EnvVar("DARKROOM_S3_SECRET_KEY"),
+        "region": settings.s3_region,
+    }
+    lake = Lake(url=settings.lake_url, **s3)
+    return {
+        "postgres": Postgres(url=dg.EnvVar("DARKROOM_POSTGRES_URL")),
+        "lake": lake,
+        "io_manager": LakeIO(lake=lake),
+        "uploads": Objects(url=settings.uploads_url, **s3),
+        "lake_bucket": Objects(url=settings.lake_url, **s3),
+        "objects": Objects(url=f"{settings.lake_url.rstrip('/')}/objects", **s3),
+        "classifier": ClassifierChoice(model=settings.model, device=settings.device, cache=str(settings.home / "compiled")),
+        "local_disk": Filesystem(root=str(settings.staging)),
+        "staging_policy": StagingPolicy(keep=settings.staging_keep, window_days=settings.training_window_days),
+    }
+
+
+def resolve(settings: Settings) -> dict[str, Any]:
+    """The same resources with their environment variables read, for use outside a run."""
+    return {
+        name: resource.process_config_and_initialize()
+        for name, resource in build_resources(settings).items()
+        if isinstance(resource, dg.ConfigurableResource)
+    }

@@ -1,0 +1,25 @@
+"""Classifiers that the tests share."""
+
+from pathlib import Path
+
+import pytest
+from tiny_network import TINY_PREPROCESSING, export_tiny
+
+from pipeline_assets.classify.models import Classifier, load_classifier, save_classifier
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiny"
+    save_classifier(folder, export_tiny(), ("red", "green", "blue"), TINY_PREPROCESSING)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path) -> Classifier:
+    return load_classifier(str(tiny_folder))
+
+
+@pytest.fixture(scope="session")
+def built_in() -> Classifier:
+    return load_classifier()

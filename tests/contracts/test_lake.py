@@ -1,0 +1,277 @@
+"""What `Lake` and `LakeIO` promise, on every backend: a folder and a real S3 server."""
+
+import multiprocessing
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from polars.testing import assert_frame_equal
+
+from resources.errors import StoreUnavailable, TableMissing
+from resources.lake import Lake, LakeIO
+
+FIRST = date(2026, 2, 1)
+SCHEMA = {
+    "day": pl.Date,
+    "key": pl.String,
+    "at": pl.Datetime("us", "UTC"),
+    "size_bytes": pl.Int64,
+    "share": pl.Float32,
+    "embedding": pl.List(pl.Float32),
+    "ok": pl.Boolean,
+}
+PROCESSES = 4
+
+
+@pytest.fixture(params=["folder", "s3"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    """An empty lake. The servers start only if S3 is asked for."""
+    if request.param == "folder":
+        return Lake(url=(tmp_path / "a lake").as_uri())
+    return Lake(url=request.getfixturevalue("s3_url"), **request.getfixturevalue("s3_options"))
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    """Worker processes of their own: what a second run on another machine is."""
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def day(offset: int) -> date:
+    """A day of the tests' month."""
+    return FIRST + timedelta(days=offset)
+
+
+def rows(days: Sequence[date], *, rows_a_day: int = 2, mark: str = "first") -> pl.DataFrame:
+    """Rows of all types that our tables use; `mark` tells one writing from another."""
+    return pl.DataFrame(
+        [
+            {
+                "day": of,
+                "key": f"{mark}-{of}-{n}",
+                "at": datetime(of.year, of.month, of.day, 23, 59, 59, 123456, tzinfo=UTC),
+                "size_bytes": 2**40 + n,
+                "share": None if n else 0.25,
+                "embedding": [0.5, -1.25, 3.0] if n else [],
+                "ok": n == 0,
+            }
+            for of in days
+            for n in range(rows_a_day)
+        ],
+        schema=SCHEMA,
+    )
+
+
+def read(lake: Lake, days: Sequence[date] | None = None, version: int | None = None) -> pl.DataFrame:
+    """A table's rows in the order of their key."""
+    return lake.scan("photos", days, version).sort("day", "key").collect()
+
+
+def files_read(frame: pl.LazyFrame) -> set[str]:
+    """The partitions whose files the plan of a lazy frame opens."""
+    return set(re.findall(r"day=(\d{4}-\d\d-\d\d)", frame.explain()))
+
+
+def test_rows_come_back_with_the_types_that_were_written(lake: Lake) -> None:
+    written = rows([day(0), day(1)])
+    lake.replace("photos", [day(0), day(1)], written)
+    assert_frame_equal(read(lake), written)
+    assert dict(lake.scan("photos").collect_schema()) == SCHEMA
+
+
+def test_a_write_replaces_exactly_the_days_that_it_names(lake: Lake) -> None:
+    days = [day(n) for n in range(4)]
+    lake.replace("photos", days, rows(days))
+    again = rows([day(1), day(2)], rows_a_day=1, mark="second")
+    lake.replace("photos", [day(1), day(2)], again)
+    assert_frame_equal(read(lake), pl.concat([rows([day(0)]), again, rows([day(3)])]))
+
+
+def test_a_write_is_one_commit_however_many_days_it_has(lake: Lake) -> None:
+    days = [day(n) for n in range(20)]
+    before = lake.replace("photos", days, rows(days))
+    assert lake.replace("photos", days, rows(days, mark="second")) == before + 1 == lake.version("photos")
+
+
+def test_a_day_that_was_named_and_has_no_rows_is_emptied(lake: Lake) -> None:
+    lake.replace("photos", [day(0), day(1)], rows([day(0), day(1)]))
+    lake.replace("photos", [day(0), day(1)], rows([day(1)], mark="second"))
+    assert_frame_equal(read(lake), rows([day(1)], mark="second"))
+    lake.replace("photos", [day(1)], rows([]))
+    assert_frame_equal(read(lake), rows([]))
+
+
+def test_a_table_can_begin_empty(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([]))
+    assert_frame_equal(read(lake), rows([]))
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    assert_frame_equal(read(lake), rows([day(0)]))
+
+
+@pytest.mark.parametrize("stray", [day(1), None])
+def test_rows_of_other_days_are_refused_and_nothing_is_written(lake: Lake, stray: date | None) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    wrong = pl.concat([rows([day(0)]), rows([day(0)]).with_columns(day=pl.lit(stray, pl.Date))])
+    with pytest.raises(ValueError, match="2 rows are of days that this write does not replace"):
+        lake.replace("photos", [day(0)], wrong)
+    assert_frame_equal(read(lake), rows([day(0)]))
+
+
+def test_a_write_that_names_no_days_is_refused(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    with pytest.raises(ValueError, match="no days"):
+        lake.replace("photos", [], rows([]))
+    assert_frame_equal(read(lake), rows([day(0)]))
+
+
+def test_a_new_column_is_null_in_the_days_before_it(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    lake.replace("photos", [day(1)], rows([day(1)]).with_columns(camera=pl.lit("Leica")))
+    assert read(lake).select("day", "camera").unique(maintain_order=True).rows() == [(day(0), None), (day(1), "Leica")]
+
+
+def test_an_older_version_stays_readable(lake: Lake) -> None:
+    first = lake.replace("photos", [day(0)], rows([day(0)]))
+    lake.replace("photos", [day(0), day(1)], rows([day(1)], mark="second"))
+    assert_frame_equal(read(lake, version=first), rows([day(0)]))
+    assert_frame_equal(read(lake), rows([day(1)], mark="second"))
+
+
+def test_reading_some_days_opens_their_files_only(lake: Lake) -> None:
+    days = [day(n) for n in range(6)]
+    lake.replace("photos", days, rows(days))
+    assert files_read(lake.scan("photos")) == {str(of) for of in days}
+    assert files_read(lake.scan("photos", [day(2)])) == {"2026-02-03"}
+    assert files_read(lake.scan("photos", [day(2), day(4)])) == {"2026-02-03", "2026-02-05"}
+    assert_frame_equal(read(lake, [day(2), day(4)]), rows([day(2), day(4)]))
+
+
+def test_days_that_are_not_there_read_as_no_rows(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    assert_frame_equal(read(lake, [day(9)]), rows([]))
+    assert_frame_equal(read(lake, []), rows([]))
+
+
+def test_a_table_that_no_run_has_written_says_what_to_do(lake: Lake) -> None:
+    assert not lake.exists("photos")
+    assert lake.version("photos") == -1
+    with pytest.raises(TableMissing, match=r"The table photos does not exist yet\. Materialize the asset photos first"):
+        lake.scan("photos")
+
+
+def test_the_commit_names_the_run_that_made_it(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]), note={"dagster_run_id": "abc"})
+    assert lake.table("photos").history(1)[0]["dagster_run_id"] == "abc"
+
+
+def test_any_delta_reader_opens_the_table_by_its_path(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    table = DeltaTable(lake.uri("photos"), storage_options=lake.storage_options)
+    assert table.metadata().partition_columns == ["day"]
+    assert_frame_equal(
+        pl.scan_delta(lake.uri("photos"), storage_options=lake.storage_options or None).sort("key").collect(), rows([day(0)])
+    )
+
+
+def test_a_lake_that_does_not_answer_is_not_taken_for_a_missing_table(free_port: int) -> None:
+    lake = Lake(url="s3://lake", endpoint=f"http://127.0.0.1:{free_port}", access_key="a", secret_key="b")  # noqa: S106
+    with pytest.raises(StoreUnavailable, match="can't be reached") as found:
+        lake.table("photos")
+    assert "darkroom up" in str(found.value)
+
+
+def _write_days(arguments: tuple[dict[str, str], list[date], str]) -> list[int]:
+    """In a process of its own: replace each day, one commit a day. Returns the versions."""
+    lake, days, mark = Lake(**arguments[0]), arguments[1], arguments[2]
+    return [lake.replace("photos", [of], rows([of], mark=mark)) for of in days]
+
+
+def _fields(lake: Lake) -> dict[str, str]:
+    return {name: getattr(lake, name) for name in ("url", "endpoint", "access_key", "secret_key", "region")}
+
+
+def test_processes_that_replace_different_days_at_once_all_succeed(lake: Lake, processes: Executor) -> None:
+    """From the table's creation on, which they race for too."""
+    shares = [[day(n) for n in range(process, 3 * PROCESSES, PROCESSES)] for process in range(PROCESSES)]
+    versions = list(processes.map(_write_days, [(_fields(lake), share, f"process{n}") for n, share in enumerate(shares)]))
+    expected = pl.concat([rows(share, mark=f"process{n}") for n, share in enumerate(shares)])
+    assert_frame_equal(read(lake), expected.sort("day", "key"))
+    assert all(mine == sorted(set(mine)) for mine in versions)
+
+
+def test_processes_that_race_for_one_day_leave_one_whole_version(lake: Lake, processes: Executor) -> None:
+    others = [day(1), day(2)]
+    lake.replace("photos", [day(0), *others], rows([day(0), *others]))
+    list(processes.map(_write_days, [(_fields(lake), [day(0)] * 3, f"process{n}") for n in range(PROCESSES)]))
+    found = read(lake, [day(0)])
+    winner = found["key"].item(0).split("-")[0]
+    assert_frame_equal(found, rows([day(0)], mark=winner))
+    assert_frame_equal(read(lake, others), rows(others))
+
+
+# LakeIO, under real Dagster runs of plain assets.
+
+february = dg.DailyPartitionsDefinition(str(FIRST), timezone="UTC", end_date="2026-03-01")
+
+
+@dg.asset(partitions_def=february, backfill_policy=dg.BackfillPolicy.single_run())
+def photos(context: dg.AssetExecutionContext) -> pl.DataFrame:
+    """A frame of the run's days."""
+    return rows([date.fromisoformat(key) for key in context.partition_keys], mark=context.run.tags.get("mark", "first"))
+
+
+@dg.asset(partitions_def=february, backfill_policy=dg.BackfillPolicy.single_run())
+def counts(photos: pl.LazyFrame) -> pl.LazyFrame:
+    """A lazy frame of a lazy input, which stands for the run's days alone."""
+    assert isinstance(photos, pl.LazyFrame)
+    return photos.group_by("day").agg(rows=pl.len().cast(pl.Int64), files=pl.lit(len(files_read(photos)), pl.Int64))
+
+
+@dg.asset
+def total(counts: pl.LazyFrame) -> None:
+    """An asset without partitions reads all days."""
+    assert counts.select(pl.col("rows").sum()).collect().item() == 6
+
+
+@pytest.fixture
+def run(lake: Lake) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
+    """Runs the assets above over a range of days."""
+    defs = dg.Definitions([photos, counts, total], resources={"io_manager": LakeIO(lake=lake)})
+    job = defs.resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def launch(first: date | None, last: date | None, *names: str, **tags: str) -> dg.ExecuteInProcessResult:
+            days = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+            chosen: Any = [dg.AssetKey(name) for name in names]
+            return job.execute_in_process(instance=instance, asset_selection=chosen, tags={**(days if first else {}), **tags})
+
+        yield launch
+
+
+def test_plain_assets_store_and_load_one_partition(lake: Lake, run: Callable[..., dg.ExecuteInProcessResult]) -> None:
+    run(day(3), day(3), "photos", "counts")
+    assert_frame_equal(read(lake), rows([day(3)]))
+    assert lake.scan("counts").collect().rows() == [(day(3), 2, 1)]
+
+
+def test_plain_assets_store_a_range_in_one_commit_and_load_its_days_only(
+    lake: Lake, run: Callable[..., dg.ExecuteInProcessResult]
+) -> None:
+    run(day(0), day(4), "photos")
+    before = lake.version("photos")
+    result = run(day(1), day(3), "photos", "counts", mark="second")
+    assert lake.version("photos") == before + 1
+    expected = pl.concat([rows([day(0)]), rows([day(1), day(2), day(3)], mark="second"), rows([day(4)])])
+    assert_frame_equal(read(lake), expected.sort("day", "key"))
+    assert lake.scan("counts").sort("day").collect().rows() == [(day(n), 2, 3) for n in (1, 2, 3)]
+    (event, *_) = result.asset_materializations_for_node("photos")
+    assert event.metadata["delta_version"].value == before + 1
+    assert run(None, None, "total").success
