@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 from polars.testing import assert_frame_equal
 
+from pipeline_assets.features.popularity import LATE
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.split import split_of
 from pipeline_assets.training.training_table import training_table
@@ -149,7 +150,10 @@ def counts_by_hand(photos: pl.LazyFrame, events: pl.LazyFrame) -> list[pl.LazyFr
     views = (
         viewed.filter(at >= moment, at < moment + WEEK)
         .group_by("photo_id")
-        .agg(views_7d=(arrived < OBSERVED_UNTIL).sum(), early=(arrived < moment + WEEK).sum())
+        .agg(
+            views_7d=((arrived < OBSERVED_UNTIL) & (arrived < moment + WEEK + LATE)).sum(),
+            early=(arrived < moment + WEEK).sum(),
+        )
     )
     early = (pl.col("early").fill_null(0) / 7 + 1).log(2)
     matured = photos.join(views, on="photo_id", how="left").select("user_id", mature_at=moment + WEEK, early=early)
@@ -183,7 +187,7 @@ def run_one(side: str, folder: Path) -> None:
 
 def main() -> None:
     """Generate, run by turns, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name, default in (("events", 1_000_000), ("photos", 100_000), ("users", 20_000), ("repeats", 5), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
@@ -202,9 +206,11 @@ def main() -> None:
                 command = [sys.executable, __file__, "--side", side, "--folder", name]
                 found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         assert_frame_equal(*(pl.read_parquet(folder / f"{side}.parquet") for side in runs), rel_tol=1e-5)
-    figures = {side: {key: statistics.median(run[key] for run in found) for key in found[0]} for side, found in runs.items()}
-    for side, found in figures.items():
-        print(f"{side:8} {found['s']:7.2f} s {found['cpu_s']:8.2f} CPU s {found['peak_mb']:8.0f} MB peak")
+    figures: dict[str, dict[str, float]] = {
+        side: {key: statistics.median(run[key] for run in found) for key in found[0]} for side, found in runs.items()
+    }
+    for side, figure in figures.items():
+        print(f"{side:8} {figure['s']:7.2f} s {figure['cpu_s']:8.2f} CPU s {figure['peak_mb']:8.0f} MB peak")
     figures["ratio"] = {key: figures["ours"][key] / figures["by_hand"][key] for key in figures["ours"]}
     print(f"ratio    {figures['ratio']['s']:7.2f}   (equal tables: {given.photos:,} photos, {given.events:,} events)")
     if given.json:

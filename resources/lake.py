@@ -5,6 +5,7 @@ opens the tables by path: `{lake_url}/tables/{name}`.
 """
 
 import random
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from resources.errors import StoreUnavailable, TableMissing
 
 COMMIT_TRIES = 12
 """A conflicting commit is read again and retried this often, with jitter, before the run gives up."""
+
+_ENCODED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#%<>?`{}]""")
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return options
 
     def uri(self, table: str) -> str:
-        """Where a table lies, for any Delta reader."""
+        """Where a table lies, for any Delta reader.
+
+        Raises ValueError for a folder whose path a URL would encode: polars can't read Delta tables there.
+        """
         root = self.url.rstrip("/")
         if root.startswith("file://"):
             root = unquote(urlparse(root).path)
+            if _ENCODED_IN_URLS.search(root):
+                raise ValueError(f"The lake can't lie in {root}: choose a path of ASCII letters, digits and -_. without spaces.")
         return f"{root}/tables/{table}"
 
     def table(self, name: str, version: int | None = None) -> DeltaTable:
@@ -102,10 +110,12 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Make `rows` the whole content of these days, in one commit. Returns the table's new version.
 
         Runs that write other days of the same table at the same time both succeed: a lost race is tried again.
-        Raises ValueError if a row is of another day.
+        Raises ValueError if a row is of another day or of none, or if no days are named.
         """
         days = sorted(set(days))
-        strays = rows.filter(~pl.col("day").is_in(pl.Series(days, dtype=pl.Date).implode()))
+        if not days:
+            raise ValueError(f"{name}: no days are named, so there is nothing to replace")
+        strays = rows.filter(~pl.col("day").is_in(pl.Series(days, dtype=pl.Date).implode()).fill_null(value=False))
         if not strays.is_empty():
             raise ValueError(f"{name}: {strays.height} rows are of days that this write does not replace")
         properties = CommitProperties(custom_metadata=note or {})

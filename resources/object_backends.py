@@ -5,7 +5,7 @@ change, and all listings, therefore go through boto3, which takes keys as they a
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -51,8 +51,8 @@ class S3Access:
     bucket: str
     prefix: str
     endpoint: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
     region: str = "us-east-1"
 
     def obstore(self) -> S3Store:

@@ -30,12 +30,13 @@ class ProcessId:
     started: float
 
     def process(self) -> psutil.Process | None:
-        """The living process, or None if it has ended (a child of ours is reaped)."""
+        """The living process, or None if it has ended with all its threads (a child of ours is reaped)."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) > 0.05:
                 return None
-            if process.status() == psutil.STATUS_ZOMBIE:
+            # A killed process is a zombie while its last threads still hold its ports.
+            if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
                 process.wait(0)
                 return None
         except (psutil.NoSuchProcess, psutil.TimeoutExpired):

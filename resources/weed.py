@@ -16,7 +16,7 @@ PORT_NAMES = ("s3", "master", "filer", "volume", "admin")
 READY_TIMEOUT_S = 60.0
 # When its patience ends it is killed: it may wait 30 s for idle connections of its own. What it has acknowledged is in
 # files by then (it keeps nothing back), and it recovers from a kill at any moment.
-ENDING = Ending(signal.SIGTERM, signal.SIGKILL, patience_s=4.0)
+ENDING = Ending(signal.SIGTERM, signal.SIGKILL, patience_s=3.0)
 REGION = "us-east-1"
 
 # Volumes are files that grow as they fill, so many may be allowed: 512 MB x 4,000 leaves the disk as the only limit,

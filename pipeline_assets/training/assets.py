@@ -11,7 +11,8 @@ import polars as pl
 
 from pipeline_assets.automation import WHEN_INPUTS_CHANGE
 from pipeline_assets.features import event_log as log_module
-from pipeline_assets.features import popularity, user_features, windows
+from pipeline_assets.features import popularity, windows
+from pipeline_assets.features import user_features as features
 from pipeline_assets.partitions import SAME_DAY, Days
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from pipeline_assets.training import checks, feature_matrix, labels, scores, split, staging, staging_plan
@@ -34,8 +35,8 @@ MODEL_CODE = [
 ]
 """Modules that import torch: their files stand for them, so that Dagster loads the definitions quickly."""
 VERSIONED = ("raw_uploads", "photo_metadata", "event_log", "photo_classes", "photo_styles", "training_table")
-PAST = Days(-user_features.LOOKBACK_DAYS, 0)
-PAST_AND_LABEL = Days(-user_features.LOOKBACK_DAYS, labels.EVENT_DAYS_AFTER)
+PAST = Days(-features.LOOKBACK_DAYS, 0)
+PAST_AND_LABEL = Days(-features.LOOKBACK_DAYS, labels.EVENT_DAYS_AFTER)
 WINDOW = Days(1 - load_settings().training_window_days, 0)
 SEED = 0
 NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))
@@ -49,10 +50,11 @@ NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_w
         "photo_metadata": PAST,
         "photo_classes": SAME_DAY,
         "photo_styles": SAME_DAY,
+        "user_features": SAME_DAY,
         "event_log": PAST_AND_LABEL,
     },
-    code=[joins, labels, split, user_features, log_module, popularity, windows],
-    checks=[checks.NO_FUTURE_LEAK, checks.ROWS_RECONCILE],
+    code=[joins, labels, split, features, log_module, popularity, windows],
+    checks=[checks.NO_FUTURE_LEAK, checks.ROWS_RECONCILE, checks.USERS_AGREE],
     kinds={"polars", "deltalake"},
     days_per_run=60,
     automation=WHEN_INPUTS_CHANGE,
@@ -70,7 +72,7 @@ NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_w
         "days_since_joining": [("photo_metadata", "user_joined_at"), ("photo_metadata", "posted_at")],
         **{
             name: [("event_log", "kind"), ("event_log", "at"), ("event_log", "arrived_at")]
-            for name in (*user_features.FEATURES[1:], "views_7d", "popularity")
+            for name in (*features.FEATURES[1:], "views_7d", "popularity")
         },
     },
 )
@@ -80,13 +82,15 @@ def training_table(
     photo_metadata: pl.LazyFrame,
     photo_classes: pl.LazyFrame,
     photo_styles: pl.LazyFrame,
+    user_features: pl.LazyFrame,
     event_log: pl.LazyFrame,
 ) -> pl.LazyFrame:
     """One row a photo: what was known when it was posted, what is in it, and its popularity once seven days have passed.
 
     Point-in-time correct: a feature counts an event only if it had both happened and arrived before the photo was posted.
     popularity = log2(views in the first 7 days / 7 + 1), null until the log covers those days. The split goes by a hash
-    of the user and does not change when data are added.
+    of the user and does not change when data are added. The features are those of `user_features`, by the same function,
+    as of each posting instead of the day's end; a check compares the two.
     """
     return joins.training_table(
         raw_uploads,

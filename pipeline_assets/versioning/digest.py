@@ -31,7 +31,7 @@ def rows_digest(frame: pl.DataFrame, key: Sequence[str], exclude: Sequence[str] 
 
 def _feed(state: Any, column: pl.Series) -> None:
     nulls = column.is_null()
-    state.update(np.packbits(nulls.to_numpy()).tobytes() if nulls.any() else b"-")
+    state.update(b"nulls" + np.packbits(nulls.to_numpy()).tobytes() if nulls.any() else b"whole")
     if isinstance(column.dtype, pl.List):
         lengths = column.list.len().fill_null(0)
         state.update(lengths.to_numpy().astype("<u4").tobytes())
@@ -43,7 +43,7 @@ def _feed(state: Any, column: pl.Series) -> None:
         state.update(column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())
     elif column.dtype == pl.Boolean:
         state.update(np.packbits(column.fill_null(value=False).to_numpy()).tobytes())
-    elif column.dtype.is_numeric():
+    elif column.dtype.is_integer() or column.dtype.is_float():
         values = column.fill_null(0).to_numpy()
         if column.dtype.is_float():
             values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values) + 0.0  # one NaN, one zero

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_network import TINY_PREPROCESSING, export_tiny
 
-from pipeline_assets.classify.fusion import fuse
+from pipeline_assets.classify.fusion import FusedConvolution, fuse
 from pipeline_assets.classify.models import load_classifier, save_classifier
 from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.errors import ModelUnusable
@@ -53,10 +53,23 @@ def test_fusing_changes_no_logit_by_more_than_rounding_and_not_the_original(buil
     with torch.inference_mode():
         for ours, theirs in zip(fused(x), built_in.module(x), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            coarse = fused(x)[0].float().softmax(1)
-    torch.testing.assert_close(coarse, built_in.module(x)[0].softmax(1), rtol=0, atol=0.02)
     assert all(torch.equal(value, before[name]) for name, value in built_in.module.state_dict().items())
+
+
+@pytest.mark.parametrize(("stride", "padding", "groups"), [(1, (1, 1, 1, 1), 8), (2, (0, 1, 0, 1), 8), (1, (0, 0, 0, 0), 1)])
+def test_a_fused_convolution_is_padding_convolution_and_relu6_also_under_autocast(stride, padding, groups):
+    generator = torch.Generator().manual_seed(3)
+    plain = torch.nn.Conv2d(8, 8, 3, stride, groups=groups)
+    plain.weight.data = torch.randn(plain.weight.shape, generator=generator)
+    plain.bias.data = torch.randn(8, generator=generator)
+    plain.static_padding = torch.nn.ZeroPad2d(padding)
+    x = torch.randn(2, 8, 9, 9, generator=generator)
+    expected = torch.nn.functional.relu6(plain(plain.static_padding(x)))
+    fused = FusedConvolution(plain, has_relu6=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(x), expected, rtol=0, atol=1e-5)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.testing.assert_close(fused(x).float(), expected, rtol=0, atol=0.1)
 
 
 def test_a_users_network_comes_back_from_its_folder(tiny):
@@ -104,9 +117,8 @@ def test_a_pickle_inside_a_real_archive_never_runs(tiny_folder, tmp_path):
     torch.save(((Bomb(mark),), {}), buffer)
     bomb = buffer.getvalue()
     rewritten(tiny_folder / "model.pt2", lambda name, old: bomb if name == "data/sample_inputs/model.pt" else old)
-    # What makes the check needed: torch itself would run it.
-    torch.export.load(tiny_folder / "model.pt2")
-    assert mark.exists()
+    torch.load(io.BytesIO(bomb), weights_only=False)
+    assert mark.exists()  # it is live, and torch.export.load would unpickle it just so
     mark.unlink()
     assert load_classifier(str(tiny_folder)).embedding_width == 3
     assert not mark.exists()

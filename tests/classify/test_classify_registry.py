@@ -76,7 +76,8 @@ def test_absent_keys_of_preprocessing_take_the_defaults():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", "3", "null", '{"crop_px": "x"}', '{"crop_px": null}', '{"mean": 3}', '{"mean": [1, 2]}', '{"std": [0, 1, 1]}',
+        "", "[]", "3", "null", '{"crop_px": "x"}',
+        '{"crop_px": null}', '{"mean": 3}', '{"mean": [1, 2]}', '{"std": [0, 1, 1]}',
         '{"std": [1, 1, -1]}', '{"crop_px": 300}', '{"crop_px": 0}', '{"resize_short_px": 100000}', '{"mean": [NaN, 1, 1]}',
         '{"sice": 3}',
     ],

@@ -343,7 +343,7 @@ texts = st.builds(
 
 
 @given(st.lists(texts.filter(lambda text: text.strip(" \t\r") != ""), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_a_file_is_read_as_its_lines_are_one_by_one(lines: list[str]) -> None:
     """Ordinary lines come before and after, so that blocks are parsed, refused, halved and learned from."""
     lines = [*many(70), *lines, *lines, *many(70, v="1")]

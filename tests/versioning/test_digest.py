@@ -1,0 +1,162 @@
+"""Digests: what must not change them, and what must."""
+
+import json as a_module
+import random as another_module
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.versioning.digest import code_digest, rows_digest
+
+SCHEMA = {
+    "day": pl.Date,
+    "key": pl.String,
+    "size_bytes": pl.Int64,
+    "share": pl.Float32,
+    "at": pl.Datetime("us", "UTC"),
+    "ok": pl.Boolean,
+    "embedding": pl.List(pl.Float32),
+    "labels": pl.List(pl.String),
+}
+KEY = ["day", "key"]
+WRITTEN = "06bc77a4"
+"""Beginning of the digest of `rows()`, so that a change of the canonical layout is noticed: it changes every version."""
+
+floats = st.floats(width=32, allow_nan=False)
+row = st.fixed_dictionaries(
+    {
+        "day": st.dates(date(2026, 1, 1), date(2026, 1, 3)),
+        "key": st.text(max_size=3),
+        "size_bytes": st.none() | st.integers(0, 3),
+        "share": st.none() | floats,
+        "at": st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2030, 1, 1)),  # noqa: DTZ001
+        "ok": st.none() | st.booleans(),
+        "embedding": st.none() | st.lists(st.none() | floats, max_size=3),
+        "labels": st.none() | st.lists(st.none() | st.text(max_size=2), max_size=3),
+    }
+)
+tables = st.lists(row, max_size=9, unique_by=lambda one: (one["day"], one["key"]))
+
+
+def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def rows() -> pl.DataFrame:
+    """Two rows, with nulls at every depth."""
+    first = {"day": date(2026, 1, 1), "key": "a", "size_bytes": 1, "share": 0.5, "at": datetime(2026, 1, 1, tzinfo=UTC), "ok": True}
+    second = {"day": date(2026, 1, 1), "key": "b", "labels": ["x", None], "embedding": []}
+    return frame([{**first, "embedding": [1.0, None], "labels": None}, second])
+
+
+@settings(deadline=None)
+@given(tables, st.randoms(), st.integers(1, 4))
+def test_order_of_rows_and_columns_chunks_and_slices_leave_no_trace(found: list[dict[str, Any]], random: Any, size: int) -> None:
+    digest = rows_digest(frame(found), KEY)
+    shuffled = random.sample(found, len(found))
+    chunks = [frame(shuffled[start : start + size]) for start in range(0, len(shuffled), size)]
+    in_chunks = pl.concat([frame([]), *chunks], rechunk=False).select(random.sample(list(SCHEMA), len(SCHEMA)))
+    sliced = pl.concat([frame(found[:1]), frame(found)]).slice(len(found[:1]))
+    assert rows_digest(in_chunks, KEY) == digest
+    assert rows_digest(sliced, KEY) == digest
+
+
+@settings(deadline=None)
+@given(tables, tables)
+def test_different_rows_have_different_digests(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
+    same = frame(one).sort(KEY).equals(frame(other).sort(KEY))
+    assert (rows_digest(frame(one), KEY) == rows_digest(frame(other), KEY)) == same
+
+
+def test_a_round_trip_through_parquet_and_ipc_leaves_no_trace(tmp_path: Path) -> None:
+    rows().write_parquet(tmp_path / "rows.parquet", compression="zstd")
+    rows().write_ipc(tmp_path / "rows.arrow", compression="lz4")
+    assert rows_digest(pl.read_parquet(tmp_path / "rows.parquet"), KEY) == rows_digest(rows(), KEY)
+    assert rows_digest(pl.read_ipc(tmp_path / "rows.arrow"), KEY) == rows_digest(rows(), KEY)
+
+
+def test_the_digest_of_known_rows_is_what_it_was_when_this_layout_was_fixed() -> None:
+    assert rows_digest(rows(), KEY).startswith(WRITTEN)
+
+
+NULLS_LIKE_A_DASH = [1, 2, None, 3, None, None, 4, None]
+"""Packed, the nulls of these eight rows are the byte of `-`."""
+
+
+LISTS = pl.List(pl.Int64)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "dtype"),
+    [
+        pytest.param([1, None], [1, 0], pl.Int64, id="null and zero"),
+        pytest.param(NULLS_LIKE_A_DASH, [n or 0 for n in NULLS_LIKE_A_DASH], pl.Int64, id="many nulls and zeros"),
+        pytest.param(["", None], [None, ""], pl.String, id="null and empty text"),
+        pytest.param(["ab", "c"], ["a", "bc"], pl.String, id="where texts end"),
+        pytest.param([[1], [2, 3]], [[1, 2], [3]], LISTS, id="where lists end"),
+        pytest.param([[], None], [None, []], LISTS, id="null and empty list"),
+        pytest.param([[None]], [[]], LISTS, id="list of null and empty list"),
+        pytest.param([[None]], [None], LISTS, id="list of null and null"),
+        pytest.param([1], [1, 1], pl.Int64, id="a row twice"),
+    ],
+)
+def test_values_that_differ_have_another_digest(one: list[Any], other: list[Any], dtype: pl.DataType) -> None:
+    def digest(values: list[Any]) -> str:
+        return rows_digest(pl.DataFrame({"k": pl.Series(values, dtype=dtype)}).with_row_index("n"), ["n"])
+
+    assert digest(one) != digest(other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pl.DataFrame({"l": [1]}),
+        pl.DataFrame({"k": [1]}, schema={"k": pl.Int32}),
+        pl.DataFrame({"k": [1.0]}),
+        pl.DataFrame({"k": [True]}),
+        pl.DataFrame({"k": [1], "l": [None]}, schema={"k": pl.Int64, "l": pl.Int64}),
+        pl.DataFrame({"k": []}, schema={"k": pl.Int64}),
+    ],
+)
+def test_names_types_and_columns_count(other: pl.DataFrame) -> None:
+    assert rows_digest(other, ["k"]) != rows_digest(pl.DataFrame({"k": [1]}), ["k"])
+
+
+def test_the_bits_of_a_float_do_not_count_where_its_value_is_the_same() -> None:
+    quiet, signed = pl.Series([float("nan"), 0.0]), pl.Series([-float("nan"), -0.0])
+    assert rows_digest(pl.DataFrame({"k": quiet}), []) == rows_digest(pl.DataFrame({"k": signed}), [])
+
+
+def test_excluded_columns_do_not_count() -> None:
+    timed = rows().with_columns(seconds=pl.Series([1.0, 2.0]))
+    assert rows_digest(timed, KEY, exclude=["seconds"]) == rows_digest(rows(), KEY)
+    assert rows_digest(timed, KEY) != rows_digest(rows(), KEY)
+
+
+@pytest.mark.parametrize("dtype", [pl.Struct({"a": pl.Int64}), pl.Categorical, pl.Object, pl.Decimal(10, 2)])
+def test_a_type_without_canonical_bytes_is_refused(dtype: pl.DataType) -> None:
+    with pytest.raises(TypeError, match="no canonical bytes are defined"):
+        rows_digest(pl.DataFrame({"k": pl.Series([None], dtype=dtype)}), [])
+
+
+def test_a_code_digest_follows_functions_modules_files_and_texts(tmp_path: Path) -> None:
+    source = tmp_path / "code.py"
+    source.write_text("x = 1")
+    parts: list[Any] = [rows, a_module, source, "model-1"]
+    digest = code_digest(parts)
+    assert digest == code_digest(parts)
+    assert len(digest) == 12
+    assert code_digest([frame, *parts[1:]]) != digest
+    assert code_digest([rows, another_module, *parts[2:]]) != digest
+    assert code_digest([*parts[:3], "model-2"]) != digest
+    source.write_text("x = 2")
+    assert code_digest(parts) != digest
+
+
+def test_where_one_part_of_code_ends_counts() -> None:
+    assert code_digest(["ab", "c"]) != code_digest(["a", "bc"])
