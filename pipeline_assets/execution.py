@@ -3,7 +3,7 @@
 Ask the ledger which days' inputs or code have changed; call the asset's function for those; judge each day (schema,
 checks) before anything is written; commit the good days at once; record them in the ledger; report each to Dagster. A
 day that fails a blocking check keeps its old version, and the run fails after the good days are safe. A kill between
-commit and ledger costs a second, equal commit.
+commit and ledger costs a second, equal commit: the days that a commit replaces are marked in the ledger before it.
 """
 
 import subprocess
@@ -52,6 +52,7 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
     moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]
     rows = judged.rows.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
     failed = {**plan.missing, **judged.bad}
+    ledger.begin(postgres, asset.name, [day for day in moved if day in plan.before], context.run_id)
     if not failed:
         checks = judged.check_results(["schema", *(check.name for check in asset.checks)])
         yield dg.MaterializeResult(value=Replacement(moved, rows), check_results=checks)

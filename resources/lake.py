@@ -71,7 +71,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if root.startswith("file://"):
             root = unquote(urlparse(root).path)
             if _ENCODED_IN_URLS.search(root):
-                raise ValueError(f"The lake can't lie in {root}: choose a path of ASCII letters, digits and -_. without spaces.")
+                raise ValueError(
+                    f"The lake can't lie in {root}: choose a path of ASCII letters, digits and -_. without spaces."
+                )
         return f"{root}/tables/{table}"
 
     def table(self, name: str, version: int | None = None) -> DeltaTable:

@@ -121,8 +121,8 @@ def _head(store: ObjectStore, info: ObjectInfo) -> ObjectInfo | None:
         return info  # listed, but it can't be asked for: its row will say why
 
 
-def pending_days(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
-    """Days that got objects of late which no materialization of raw_uploads has seen: day, objects, digest."""
+def pending_objects(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
+    """Objects of the days that got some of late which no materialization of raw_uploads has seen: key, version_id, day."""
     return postgres.read(_PENDING, (bucket, within.total_seconds()))
 
 
@@ -145,12 +145,12 @@ _PENDING = f"""
 with recent as (
     select distinct day from objects where bucket = $1 and seen_at > now() - $2 * interval '1 second'
 )
-select * from ({_DAY_DIGESTS} and day in (select day from recent) group by day) d
-where digest is distinct from (
+select o.key, o.version_id, o.day from objects o
+join ({_DAY_DIGESTS} and day in (select day from recent) group by day) d using (day)
+where o.bucket = $1 and d.digest is distinct from (
     select m.inputs ->> 'outside' from materializations m
     where m.asset = 'raw_uploads' and m.day = d.day order by m.id desc limit 1
 )
-order by day
 """  # noqa: S608  a constant of this file
 
 
@@ -181,6 +181,17 @@ def record(postgres: Postgres, entries: Sequence[Materialization]) -> None:
             for e in entries
         ],
     )
+
+
+def begin(postgres: Postgres, asset: str, days: Sequence[date], run_id: str) -> None:
+    """Enter that these days are about to be replaced, so that none counts as current until it is recorded.
+
+    Without it, a run killed between its commit and `record` would leave rows that the ledger takes for those before, as
+    soon as inputs or code go back to what they were.
+    """
+    unknown_yet = [Materialization(asset, day, "", 0, 0, "", "", {}, -1, None, run_id) for day in days]
+    if unknown_yet:
+        record(postgres, unknown_yet)
 
 
 def latest(postgres: Postgres, assets: Sequence[str], first: date, last: date) -> pl.DataFrame:

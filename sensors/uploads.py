@@ -12,7 +12,17 @@ from resources.errors import ResourceError
 from resources.objects import ObjectInfo, Objects
 from resources.postgres import Postgres
 from sensors.schedules import ingest_uploads
-from sensors.uploads_decision import Cursor, Limits, ListedObject, ListingFailed, ListingRequest, Page, day_of, decide_tick
+from sensors.uploads_decision import (
+    Cursor,
+    Limits,
+    ListedObject,
+    ListingFailed,
+    ListingRequest,
+    Page,
+    day_of,
+    decide_tick,
+    requests_by_day,
+)
 
 LIMITS = Limits()
 REMEMBER = timedelta(days=3)
@@ -58,11 +68,13 @@ def new_uploads(
     context.update_cursor(tick.cursor.to_json())
     if tick.failure:
         context.log.warning(f"The bucket could not be listed, so nothing moved: {tick.failure}")
-    pending = ledger.pending_days(postgres, uploads.bucket, REMEMBER)
-    for day, objects, digest in pending.iter_rows():
+    pending = requests_by_day(ledger.pending_objects(postgres, uploads.bucket, REMEMBER).iter_rows())
+    for wanted in pending:
         yield dg.RunRequest(
-            run_key=f"{day}:{digest}", partition_key=day.isoformat(), tags={"darkroom/objects": str(objects)}
+            run_key=wanted.run_key,
+            partition_key=wanted.day.isoformat(),
+            tags={"darkroom/objects": str(wanted.objects)},
         )
-    if pending.is_empty():
+    if not pending:
         why = f"listing failed: {tick.failure}" if tick.failure else f"nothing new among {tick.listed:,} listed objects"
         yield dg.SkipReason(f"{why}; {len(new)} entered the ledger")

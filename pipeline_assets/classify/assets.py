@@ -20,6 +20,7 @@ from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from resources import ledger
 from resources.classifier import ClassifierChoice
+from resources.errors import NotFound
 from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.results import KEY, Results
@@ -165,6 +166,8 @@ def _verified(
 ) -> Iterator[tuple[str, bytes]]:
     """Photos whose bytes are still those that `raw_uploads` named; the others go to `failed`."""
     for row, data in fetched:
+        if isinstance(data, Exception) and not isinstance(data, NotFound):
+            raise data
         if isinstance(data, Exception):
             failed.append((row["sha256"], "gone", str(data)))
         elif (found := hashlib.sha256(data).hexdigest()) != row["sha256"]:

@@ -24,6 +24,7 @@ from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from resources import ledger
+from resources.errors import NotFound, ObjectError
 from resources.objects import Objects
 from resources.postgres import Postgres
 
@@ -65,8 +66,15 @@ def raw_uploads(run: RunOfDays, postgres: Postgres, uploads: Objects) -> pl.Data
         version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    rows.extend(run.progress(read.inspect_all(fetched), len(to_read), "uploads"))
+    rows.extend(run.progress(read.inspect_all(map(_gone_or_raise, fetched)), len(to_read), "uploads"))
     return duplicates.mark_duplicates(pl.concat([done, read.frame(rows)]).sort("day", *identity))
+
+
+def _gone_or_raise(fetched: tuple[Any, bytes | ObjectError]) -> tuple[Any, bytes | ObjectError]:
+    """An object that was deleted since it was listed is a row; one that may not be read is no fact about it."""
+    if isinstance(fetched[1], ObjectError) and not isinstance(fetched[1], NotFound):
+        raise fetched[1]
+    return fetched
 
 
 def _photos_changed(days: Sequence[date], postgres: Postgres) -> Mapping[date, str]:

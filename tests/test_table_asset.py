@@ -1,0 +1,342 @@
+"""The seam: which days are computed, what is written, what Dagster and the ledger then know. Real runs, real tables."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import psycopg2
+import pytest
+import toy_assets
+from polars.testing import assert_frame_equal
+
+from pipeline_assets.execution import plan_days
+from resources import ledger
+from resources.lake import Lake
+from resources.postgres import Postgres
+
+FIRST = date(2026, 2, 1)
+ALL = ("notes", "totals", "copies")
+
+
+def day(number: int) -> date:
+    """A day of February 2026, by its number."""
+    return FIRST + timedelta(days=number - 1)
+
+
+class Bench:
+    """The toy assets on a folder and a fresh database, with all that a test does with them."""
+
+    def __init__(self, folder: Path, postgres_url: str, instance: dg.DagsterInstance) -> None:
+        self.world = toy_assets.World(path=str(folder / "world.json"))
+        self.lake = Lake(url=(folder / "lake").as_uri())
+        self.postgres = Postgres(url=postgres_url)
+        self.instance = instance
+        self.there: dict[str, list[list[Any]]] = {}
+        self.code = "1"
+
+    def tell(self, notes: Mapping[int, list[list[Any]]]) -> None:
+        """Set what lies outside on these days of February."""
+        self.there |= {str(day(number)): found for number, found in notes.items()}
+        Path(self.world.path).write_text(json.dumps(self.there))
+
+    def run(self, first: int, last: int, *names: str, force: bool = False) -> dg.ExecuteInProcessResult:
+        defs = toy_assets.definitions(self.world, self.lake, self.postgres, self.code)
+        return toy_assets.execute(defs, self.instance, day(first), day(last), *(names or ALL), force=force)
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """A table's rows as (day of February, the rest), volatile and personal columns left out."""
+        found = self.lake.scan(table).drop("took_s", "author", strict=False).collect()
+        return sorted((row[0].day, *row[1:]) for row in found.iter_rows())
+
+    def current(self, asset: str) -> set[int]:
+        """The days that Dagster counts as materialized."""
+        return {date.fromisoformat(key).day for key in self.instance.get_materialized_partitions(dg.AssetKey(asset))}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, postgres_url: str) -> Iterator[Bench]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = Bench(tmp_path, postgres_url, instance)
+        made.postgres.migrate()
+        yield made
+
+
+def days_of(result: dg.ExecuteInProcessResult, asset: str, *, computed: bool) -> set[int]:
+    """The days of February that a run computed, or found unchanged."""
+    return {
+        date.fromisoformat(event.partition).day
+        for event in result.asset_materializations_for_node(asset)
+        if event.partition and "unchanged" in event.metadata and event.metadata["unchanged"].value is not computed
+    }
+
+
+def computed(result: dg.ExecuteInProcessResult) -> dict[str, set[int]]:
+    """What a run computed, by asset."""
+    return {asset: days_of(result, asset, computed=True) for asset in ALL}
+
+
+def failure_of(result: dg.ExecuteInProcessResult, step: str) -> str:
+    """What a failed step said."""
+    (event,) = [event for event in result.all_events if event.is_step_failure and event.step_key == step]
+    told = event.step_failure_data.user_failure_data
+    assert told is not None
+    assert told.description is not None
+    return told.description
+
+
+def versions_of(bench: Bench, asset: str) -> dict[int, str]:
+    """The data version of each materialized day, as the UI shows it."""
+    found = {}
+    for number in bench.current(asset):
+        record = bench.instance.get_latest_data_version_record(dg.AssetKey(asset), partition_key=str(day(number)))
+        assert record is not None
+        assert record.asset_materialization is not None
+        found[number] = (record.asset_materialization.tags or {})["dagster/data_version"]
+    return found
+
+
+NOTES: dict[int, list[list[Any]]] = {1: [["a", 1]], 2: [["a", 2], ["b", 20]], 3: [["a", 3]], 4: [["a", 4]]}
+
+
+def test_a_range_of_days_is_computed_in_one_commit_a_table(bench: Bench) -> None:
+    bench.tell(NOTES)
+    result = bench.run(1, 4)
+    assert result.success
+    assert bench.rows("notes") == [(1, "a", 1), (2, "a", 2), (2, "b", 20), (3, "a", 3), (4, "a", 4)]
+    assert bench.rows("totals") == [(1, 1), (2, 23), (3, 25), (4, 7)] == bench.rows("copies")
+    assert [bench.lake.version(name) for name in ALL] == [1, 1, 1]
+    assert computed(result) == dict.fromkeys(ALL, {1, 2, 3, 4})
+
+
+def test_what_has_not_changed_is_neither_computed_nor_written_again(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 4)
+    entries = bench.postgres.read("select count(*) as n from materializations").item()
+    result = bench.run(1, 4)
+    assert result.success
+    assert computed(result) == dict.fromkeys(ALL, set())
+    assert {asset: days_of(result, asset, computed=False) for asset in ALL} == dict.fromkeys(ALL, {1, 2, 3, 4})
+    assert [bench.lake.version(name) for name in ALL] == [1, 1, 1]
+    assert bench.postgres.read("select count(*) as n from materializations").item() == entries
+
+
+def test_a_changed_source_recomputes_its_day_and_the_days_that_read_it(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 4)
+    bench.tell({2: [["a", 200]]})
+    result = bench.run(1, 4)
+    assert computed(result) == {"notes": {2}, "totals": {2, 3}, "copies": {2, 3}}
+    assert bench.rows("copies") == [(1, 1), (2, 201), (3, 203), (4, 7)]
+
+
+def test_a_source_that_changed_without_changing_the_rows_stops_there(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 4)
+    bench.tell({2: [["b", 20], ["a", 2]]})  # the same notes in another order
+    result = bench.run(1, 4)
+    assert computed(result) == {"notes": {2}, "totals": set(), "copies": set()}
+    assert bench.lake.version("notes") == 1
+
+
+def test_new_code_recomputes_every_day_and_downstream_only_if_rows_changed(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 4)
+    bench.code = "2"
+    assert computed(bench.run(1, 4)) == {"notes": {1, 2, 3, 4}, "totals": set(), "copies": set()}
+
+
+def test_force_recomputes_what_has_not_changed(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 4)
+    assert computed(bench.run(2, 3, "notes", force=True))["notes"] == {2, 3}
+    assert bench.rows("notes") == [(1, "a", 1), (2, "a", 2), (2, "b", 20), (3, "a", 3), (4, "a", 4)]
+
+
+def test_the_plan_says_why_a_day_is_not_current(bench: Bench) -> None:
+    bench.tell({1: NOTES[1], 2: NOTES[2]})
+    bench.run(1, 2)
+    bench.tell({2: [["a", 5]]})
+    notes, totals, copies = toy_assets.build_declarations("1")
+    world = {"world": bench.world}
+    days = [day(1), day(2), day(3)]
+    assert plan_days(notes, bench.postgres, days, world).reasons(notes) == {day(2): "data", day(3): "new"}
+    assert plan_days(copies, bench.postgres, days, {}).reasons(copies) == {day(3): "waiting"}
+    assert plan_days(totals, bench.postgres, days, {}).reasons(totals) == {day(3): "new"}
+    changed = toy_assets.build_declarations("2")[0]
+    assert set(plan_days(changed, bench.postgres, days, world).reasons(changed).values()) == {"code", "new"}
+
+
+def test_rows_that_break_the_schema_are_kept_aside_with_their_reason(bench: Bench) -> None:
+    bench.tell({1: [["good", 1], ["negative", -1], ["odd", 5]], 2: [["good", 2]]})
+    assert bench.run(1, 2).success
+    assert bench.rows("notes") == [(1, "good", 1), (2, "good", 2)]
+    aside = bench.lake.scan("notes_rejected").sort("reason").collect()
+    assert aside.select("day", "source", "reason", "detail").rows() == [
+        (day(1), "odd", "odd", "an odd note"),
+        (day(1), "2026-02-01 negative", "schema", "breaks the table's schema: value|min"),
+    ]
+    assert json.loads(aside["raw"][1])["value"] == -1
+    known = ledger.latest(bench.postgres, ["notes"], day(1), day(2)).sort("day")
+    assert known.select("rows", "rejected").rows() == [(1, 2), (1, 0)]
+
+
+def test_a_mended_day_leaves_the_quarantine(bench: Bench) -> None:
+    bench.tell({1: [["negative", -1]], 2: [["negative", -2]]})
+    bench.run(1, 2, "notes")
+    bench.tell({1: [["negative", 1]]})
+    bench.run(1, 2, "notes")
+    assert bench.rows("notes") == [(1, "negative", 1)]
+    assert bench.lake.scan("notes_rejected").select("day").collect()["day"].to_list() == [day(2)]
+
+
+def test_rows_that_break_the_schema_fail_their_day_where_nothing_is_quarantined(bench: Bench) -> None:
+    bench.tell({1: [["a", 1]], 2: [["a", 2**62], ["b", 2**62]]})
+    bench.run(1, 2, "notes")
+    result = bench.run(1, 2, "totals")  # the sum of day 2 leaves 64 bits
+    assert not result.success
+
+
+def test_a_day_that_fails_a_blocking_check_keeps_its_old_rows_while_good_days_are_written(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 3)
+    before = versions_of(bench, "totals")
+    bench.tell({2: [["a", 5000]], 4: NOTES[4]})
+    result = bench.run(1, 4)
+    assert not result.success
+    told = failure_of(result, "totals")
+    assert told.startswith("2 of 4 days were not written and keep their old version: 2026-02-02: below_1000")
+    assert "2026-02-03: below_1000: the largest total is 5003" in told
+    assert bench.rows("totals") == [(1, 1), (2, 23), (3, 25), (4, 7)]
+    assert days_of(result, "totals", computed=True) == {4}
+    assert bench.current("totals") == {1, 2, 3, 4}
+    after = versions_of(bench, "totals")
+    assert {number: after[number] for number in before} == before
+    verdicts = {
+        (event.check_name, date.fromisoformat(event.partition or "").day): event.passed
+        for event in result.get_asset_check_evaluations()
+        if event.asset_key == dg.AssetKey("totals") and event.partition
+    }
+    assert verdicts["below_1000", 2] is verdicts["below_1000", 3] is False
+    assert verdicts["below_1000", 4] is verdicts["schema", 2] is True
+
+
+def test_a_new_day_that_fails_is_not_marked_as_materialized(bench: Bench) -> None:
+    bench.tell({1: [["a", 1]], 2: [["a", 5000]], 3: [["a", 3]]})
+    result = bench.run(1, 3)
+    assert not result.success
+    assert bench.current("notes") == {1, 2, 3}
+    assert bench.current("totals") == {1}
+    assert bench.rows("totals") == [(1, 1)]
+    assert ledger.latest(bench.postgres, ["totals"], day(1), day(3))["day"].to_list() == [day(1)]
+
+
+def test_a_failed_day_is_computed_again_once_it_is_mended(bench: Bench) -> None:
+    bench.tell({1: [["a", 1]], 2: [["a", 5000]]})
+    bench.run(1, 2)
+    bench.tell({2: [["a", 5]]})
+    result = bench.run(1, 2)
+    assert result.success
+    assert computed(result) == {"notes": {2}, "totals": {2}, "copies": {1, 2}}
+    assert bench.rows("copies") == [(1, 1), (2, 6)]
+
+
+def test_a_check_that_does_not_block_warns_and_names_the_day(bench: Bench) -> None:
+    bench.tell({1: [["a", 1]], 2: [], 3: []})
+    result = bench.run(1, 3)
+    assert result.success
+    (found,) = [event for event in result.get_asset_check_evaluations() if event.check_name == "not_zero"]
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.WARN
+    assert found.description == "2026-02-03: 1 totals are zero"
+    assert bench.rows("totals") == [(1, 1), (2, 1), (3, 0)]
+
+
+def test_a_missing_day_upstream_is_named_and_the_others_go_on(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 2)
+    result = bench.run(1, 3, "copies")
+    assert not result.success
+    assert "1 of 3 days were not written" in failure_of(result, "copies")
+    assert "2026-02-03: totals of this day does not exist yet, materialize it first" in failure_of(result, "copies")
+    assert bench.current("copies") == {1, 2}
+
+
+def test_bad_data_is_not_tried_again_and_says_its_error(bench: Bench) -> None:
+    bench.tell({1: [["unreadable", 1]]})
+    result = bench.run(1, 1)
+    assert failure_of(result, "notes") == "DarkroomError: a note is unreadable: mend it"
+    assert not [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert not bench.lake.exists("notes")
+
+
+def test_each_day_has_a_data_version_of_its_own_that_follows_its_rows(bench: Bench) -> None:
+    bench.tell(NOTES)
+    bench.run(1, 4)
+    first = versions_of(bench, "notes")
+    assert len(set(first.values())) == 4
+    bench.run(1, 4, "notes", force=True)  # another value in the volatile column
+    assert versions_of(bench, "notes") == first
+    bench.tell({2: [["a", 200]]})
+    bench.run(1, 4)
+    after = versions_of(bench, "notes")
+    assert {number for number in first if after[number] != first[number]} == {2}
+
+
+def test_the_materialization_shows_rows_inputs_and_a_preview_without_personal_columns(bench: Bench) -> None:
+    bench.tell({1: [["a|b", 1], ["negative", -1]]})
+    result = bench.run(1, 1)
+    (event,) = [found for found in result.asset_materializations_for_node("notes") if "unchanged" in found.metadata]
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert shown["dagster/row_count"] == shown["keys"] == 1
+    assert shown["rejected"] == 1
+    assert shown["delta_version"] == 1
+    assert shown["dagster/uri"] == bench.lake.uri("notes")
+    assert shown["digest"] == (event.tags or {})["dagster/data_version"]
+    assert shown["code"] == "1"
+    assert shown["dot"] == "![dot](data:image/png;base64,iVBORw==)"
+    assert shown["preview"].splitlines()[0] == "| day | key | value | took_s |"
+    assert shown["preview"].splitlines()[2].startswith(r"| 2026-02-01 | a\|b | 1 | ")
+    assert "Ann" not in str(shown)
+
+
+def test_a_day_without_rows_is_materialized_as_empty(bench: Bench) -> None:
+    bench.tell({1: [["a", 1]], 2: []})
+    bench.run(1, 2)
+    assert bench.current("notes") == {1, 2}
+    assert ledger.latest(bench.postgres, ["notes"], day(2), day(2))["rows"].to_list() == [0]
+
+
+def kill_between_commit_and_ledger(bench: Bench, postgres_url: str, first: int, last: int, *names: str) -> None:
+    """Run in a process of its own; kill -9 it when its rows are committed and the ledger does not know of them yet."""
+    before = bench.lake.version(names[-1])
+    told = {
+        "world": bench.world.path,
+        "lake": bench.lake.url,
+        "postgres": postgres_url,
+        "first": str(day(first)),
+        "last": str(day(last)),
+        "assets": names,
+        "code": bench.code,
+    }
+    marked = bench.postgres.read("select count(*) as n from materializations").item()
+    connection = psycopg2.connect(postgres_url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_HOLD_RECORDS)  # real rows may be read and marked, but not recorded
+        connection.commit()
+        process = subprocess.Popen([sys.executable, toy_assets.__file__, json.dumps(told)], cwd=Path(__file__).parents[1])
+        deadline = time.monotonic() + 120
+        while bench.lake.version(names[-1]) <= max(before, 0) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    finally:
+        connection.close()
+    assert marked
