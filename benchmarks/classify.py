@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from rich.table import Table
 from pipeline_assets.classify.registry import IMAGENET_CLASSES
 
 WAYS = ("plain", "darkroom")
+BATCH = 64
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+Classify = Callable[[list[tuple[str, bytes]]], Iterator[dict[str, int]]]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -64,44 +68,54 @@ def in_own_process(way: str, photos: Path, limit: int) -> dict[str, Any]:
 
 
 def measure(way: str, folder: Path, limit: int) -> dict[str, Any]:
-    """Photos a second in steady state: the first batch, which pays for imports and warming up, is not counted."""
+    """Photos a second from the first to the last, after a warm-up on one batch: filling and draining count."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
-    if len(paths) < 129:
-        sys.exit(f"{folder} holds {len(paths)} photos; a steady state needs at least 129")
+    if len(paths) < 2 * BATCH:
+        sys.exit(f"{folder} holds {len(paths)} photos; {2 * BATCH} are needed")
     photos = [(path.name, path.read_bytes()) for path in paths]
-    cpu_s, marks, top1 = time.process_time(), [], {}
-    for found in (darkroom if way == "darkroom" else plain)(photos):
-        marks.append((time.perf_counter(), len(found)))
+    classify = darkroom() if way == "darkroom" else plain()
+    top1 = dict(pair for found in classify(photos[:BATCH]) for pair in found.items())
+    start_s, start_cpu_s = time.perf_counter(), cpu_s()
+    for found in classify(photos[BATCH:]):
         top1.update(found)
-    timed = sum(count for _, count in marks[1:])
-    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    timed = len(photos) - BATCH
     return {
-        "photos_per_s": timed / (marks[-1][0] - marks[0][0]),
-        "cpu_ms_per_photo": (time.process_time() - cpu_s) * 1000 / len(photos) if way == "darkroom" else None,
-        "peak_rss_mb": peak_kb / 1024,
+        "photos_per_s": timed / (time.perf_counter() - start_s),
+        "cpu_ms_per_photo": (cpu_s() - start_cpu_s) * 1000 / timed,
+        "peak_rss_mb": sum(resource.getrusage(who).ru_maxrss for who in WHO) / 1024,
         "top1": accuracy(top1),
     }
 
 
-def darkroom(photos):
+def cpu_s() -> float:
+    """CPU time of this process and its finished children."""
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, WHO))
+
+
+def darkroom() -> Classify:
     """Classes and styles by this project."""
     from pipeline_assets.classify.models import load_classifier
     from pipeline_assets.classify.pipeline import classify_photos
 
-    for batch in classify_photos(photos, classifier=load_classifier(), styles=True):
-        yield {name: top[0] for name, top in batch.classes.select("sha256", "top5_index").iter_rows()}
+    classifier = load_classifier()
+
+    def classify(photos: list[tuple[str, bytes]]) -> Iterator[dict[str, int]]:
+        for batch in classify_photos(photos, classifier=classifier, styles=True, batch_size=BATCH):
+            yield {name: top[0] for name, top in batch.classes.select("sha256", "top5_index").iter_rows()}
+
+    return classify
 
 
 class PlainDataset:
     """What a tutorial writes: decode whole, resize, crop, to tensor, normalise."""
 
-    def __init__(self, photos) -> None:
+    def __init__(self, photos: list[tuple[str, bytes]]) -> None:
         self.photos = photos
 
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, at: int):
+    def __getitem__(self, at: int) -> tuple[str, Any]:
         import numpy as np
         import torch
         from PIL import Image
@@ -115,7 +129,7 @@ class PlainDataset:
         return name, (torch.from_numpy(np.array(image)).permute(2, 0, 1).float() - 127) / 128
 
 
-def plain(photos):
+def plain() -> Classify:
     """Classes by a DataLoader with a worker a core and the network as it comes."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
@@ -126,10 +140,14 @@ def plain(photos):
     net.load_state_dict(torch.load(resolve().weights, weights_only=True))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = net.eval().to(device)
-    loader = torch.utils.data.DataLoader(PlainDataset(photos), batch_size=64, num_workers=os.cpu_count() or 1)
-    with torch.no_grad():
-        for names, images in loader:
-            yield dict(zip(names, net(images.to(device)).argmax(1).tolist(), strict=True))
+
+    def classify(photos: list[tuple[str, bytes]]) -> Iterator[dict[str, int]]:
+        loader = torch.utils.data.DataLoader(PlainDataset(photos), batch_size=BATCH, num_workers=os.cpu_count() or 1)
+        with torch.no_grad():
+            for names, images in loader:
+                yield dict(zip(names, net(images.to(device)).argmax(1).tolist(), strict=True))
+
+    return classify
 
 
 def accuracy(top1: dict[str, int]) -> float | None:

@@ -15,7 +15,7 @@ from pipeline_assets.errors import DarkroomError
 from resources.errors import ResourceError
 from resources.settings import Settings, load_settings, shell_lines
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class Day(click.ParamType[date]):

@@ -38,7 +38,7 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
             asset.name,
             plan.changed,
             asset.code_version,
-            context.run_id,
+            context.run.run_id,
             context.log,
             frames,
             plan.known,
@@ -52,14 +52,14 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
     moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]
     rows = judged.rows.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
     failed = {**plan.missing, **judged.bad}
-    ledger.begin(postgres, asset.name, [day for day in moved if day in plan.before], context.run_id)
+    ledger.begin(postgres, asset.name, [day for day in moved if day in plan.before], context.run.run_id)
     if not failed:
         checks = judged.check_results(["schema", *(check.name for check in asset.checks)])
         yield dg.MaterializeResult(value=Replacement(moved, rows), check_results=checks)
     elif moved:  # a MaterializeResult would mark the failed days as materialized too
-        lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run_id})
+        lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run.run_id})
     version = lake.version(asset.name)
-    ledger.record(postgres, _entries(asset, plan, judged, version, context.run_id))
+    ledger.record(postgres, _entries(asset, plan, judged, version, context.run.run_id))
     yield from _materializations(asset, days, plan, judged, lake, version)
     context.log.info(
         f"{asset.name}: {len(judged.good)} days computed ({len(moved)} with new rows), "

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+from dagster_aws.s3 import S3Resource
 
 from resources.classifier import ClassifierChoice
 from resources.filesystem import Filesystem
@@ -21,9 +22,16 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "secret_key": dg.EnvVar("DARKROOM_S3_SECRET_KEY"),
         "region": settings.s3_region,
     }
+    administration = S3Resource(
+        region_name=settings.s3_region,
+        endpoint_url=dg.EnvVar("DARKROOM_S3_ENDPOINT") if settings.s3_endpoint else None,
+        aws_access_key_id=dg.EnvVar("DARKROOM_S3_ACCESS_KEY") if settings.s3_access_key else None,
+        aws_secret_access_key=dg.EnvVar("DARKROOM_S3_SECRET_KEY") if settings.s3_secret_key else None,
+    )
     lake = Lake(url=settings.lake_url, **s3)
     return {
         "postgres": Postgres(url=dg.EnvVar("DARKROOM_POSTGRES_URL")),
+        "s3": administration,
         "lake": lake,
         "io_manager": LakeIO(lake=lake),
         "uploads": Objects(url=settings.uploads_url, **s3),

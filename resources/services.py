@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
+
 from resources import s3
-from resources.dagster_home import write_dagster_home
+from resources.assembly import resolve
+from resources.dagster_home import POOLS, write_dagster_home
 from resources.embedded import Services
 from resources.postgres import Postgres
 from resources.settings import Settings, export, plain
@@ -39,9 +42,10 @@ def start(settings: Settings, *, detach: bool) -> Settings:
     os.environ["DAGSTER_HOME"] = str(write_dagster_home(settings))
     postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else ""
     Postgres(url=postgres_url).migrate()
+    administration = s3.client_of(resolve(settings)["s3"])
     for url in (settings.uploads_url, settings.lake_url):
         if url.startswith("s3://"):
-            s3.ensure_bucket(s3.client(settings), url.removeprefix("s3://").split("/")[0])
+            s3.ensure_bucket(administration, url.removeprefix("s3://").split("/")[0])
     return settings
 
 
@@ -62,6 +66,9 @@ def delete_home(settings: Settings) -> None:
 
 def serve_ui(settings: Settings, workspace: Path) -> int:
     """Run Dagster's webserver and daemon on loopback until they end or Ctrl-C. Returns the exit status."""
+    with dg.DagsterInstance.get() as instance:
+        for pool, limit in POOLS.items():
+            instance.event_log_storage.set_concurrency_slots(pool, limit)
     environment = os.environ | {
         # Compute logs go to S3 through boto3, which reads these.
         "AWS_ACCESS_KEY_ID": plain(settings.s3_access_key),

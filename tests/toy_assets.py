@@ -18,7 +18,7 @@ import polars as pl
 from pipeline_assets.errors import DarkroomError
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.partitions import SAME_DAY, Days
-from pipeline_assets.table_asset import DECLARATIONS, DayCheck, RunOfDays, Table, Verdict, table_asset
+from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, RunOfDays, Table, Verdict, table_asset
 from resources import ledger
 from resources.lake import Lake, LakeIO
 from resources.postgres import Postgres
@@ -49,7 +49,7 @@ class Totals(dy.Schema):
 
 class Copies(dy.Schema):
     day = dy.Date(primary_key=True)
-    total = dy.Int64()
+    total = dy.Int64(max=500)
 
 
 def _outside(days: Sequence[date], world: World) -> Mapping[date, str]:
@@ -67,8 +67,8 @@ def _not_zero(_day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, _run: Run
     return Verdict(not zeros, f"{zeros} totals are zero")
 
 
-def build(code: str = "1") -> list[dg.AssetsDefinition]:
-    """The three assets; `code` is the first one's code."""
+def build(code: str = "1") -> tuple[list[dg.AssetsDefinition], list[Declaration]]:
+    """The three assets as Dagster has them and as the seam does; `code` is the first one's code."""
 
     @table_asset(schema=Notes, group="toys", sources=_outside, code=[code], quarantines=True, day_metadata=lambda r: {"keys": r.height})
     def notes(run: RunOfDays, world: World) -> Table:
@@ -105,14 +105,12 @@ def build(code: str = "1") -> list[dg.AssetsDefinition]:
         """The totals again, lazily."""
         return totals.filter(pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
 
-    for name in ("notes", "totals", "copies"):
-        del DECLARATIONS[name]
-    return [notes, totals, copies]
+    return [notes, totals, copies], [DECLARATIONS.pop(name) for name in ("notes", "totals", "copies")]
 
 
 def definitions(world: World, lake: Lake, postgres: Postgres, code: str = "1") -> dg.Definitions:
     resources = {"world": world, "lake": lake, "postgres": postgres, "io_manager": LakeIO(lake=lake)}
-    return dg.Definitions(build(code), resources=resources)
+    return dg.Definitions(build(code)[0], resources=resources)
 
 
 def execute(

@@ -31,6 +31,8 @@ STYLES_ID = styles.STYLES_ID
 CHUNK_ROWS = 512
 """Results are kept this many photos at a time: what a kill can cost."""
 READ_AHEAD = 32
+COMPILE_FROM = 5_000
+"""Photos from which on trying a compiled network, about a minute the first time, can pay."""
 Failed = tuple[str, str, str]
 """A photo that could not be computed: sha256, reason, detail."""
 DAYS_PER_RUN = 7
@@ -151,7 +153,7 @@ def _compute(
         styles=True,
         device=classifier.device,
         batch_size=classifier.batch_size,
-        cache=Path(classifier.cache),
+        cache=Path(classifier.cache) if wanted.height >= COMPILE_FROM else None,
     )
     for batch in batches:
         chunks.add(MODEL_ID, batch.classes)

@@ -42,7 +42,7 @@ def _seen_uploads(days: Sequence[date], postgres: Postgres, uploads: Objects) ->
     group="ingestion",
     sources=_seen_uploads,
     code=[read, inspection, keys, exif, containers, media_types, duplicates],
-    checks=[checks.EVERY_OBJECT_HAS_ONE_ROW, checks.QUARANTINED_SHARE],
+    checks=[checks.EVERY_OBJECT_HAS_ONE_ROW, checks.QUARANTINED_SHARE, checks.BUCKET_KEEPS_VERSIONS],
     kinds={"s3", "polars"},
     pool="s3",
     days_per_run=30,

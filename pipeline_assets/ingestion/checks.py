@@ -32,6 +32,19 @@ def _one_row_each(_day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, _run:
     )
 
 
+def _keeps_versions(_day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, _run: RunOfDays) -> Verdict:
+    unversioned = rows.filter(pl.col("version_id").str.starts_with("etag-")).height
+    return Verdict(
+        not unversioned,
+        f"{unversioned} uploads lie in a bucket without versioning: once overwritten they are lost, and training data that "
+        "used them can't be got back. Switch it on: aws s3api put-bucket-versioning --bucket BUCKET "
+        "--versioning-configuration Status=Enabled"
+        if unversioned
+        else "overwritten uploads can be got back",
+        {"without_version": unversioned},
+    )
+
+
 def _quarantined_share(_day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, _run: RunOfDays) -> Verdict:
     quarantined = rows.filter(pl.col("verdict") != "ok").height
     return _share(quarantined, rows.height, "uploads")
@@ -55,6 +68,9 @@ EVERY_OBJECT_HAS_ONE_ROW = DayCheck(
     _one_row_each,
     "every listed object version is in exactly one row, ok or quarantined",
     blocking=True,
+)
+BUCKET_KEEPS_VERSIONS = DayCheck(
+    "bucket_keeps_versions", _keeps_versions, "the bucket keeps what is overwritten, so that training data can be got back"
 )
 QUARANTINED_SHARE = DayCheck(
     "quarantined_share", _quarantined_share, "no more than the threshold of a day's uploads is quarantined"

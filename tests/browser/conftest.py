@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from served_ui import Ui, photo, served
+from served_ui import DAYS, PHOTOS, Ui, photo, served
 
 CHROMIUM_ARGUMENTS = [
     "--headless=new",
@@ -19,8 +19,6 @@ CHROMIUM_ARGUMENTS = [
 ]
 SLOW_MS = 60_000
 """How long a page may take on a machine that is busy with something else."""
-DAYS = 3
-PHOTOS = 11
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from resources.postgres import Postgres
 from resources.processes import free_ports
 
 DARKROOM = Path(sys.executable).parent / "darkroom"
+PHOTOS = 11
+DAYS = 3
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,14 @@ def served(root: Path, photos: Path, days: int) -> Iterator[Ui]:
     _darkroom("import", str(photos), "--days", str(days), env=env)
     log = root / "ui.log"
     with log.open("wb") as output:
-        # Where a shell has put the tests in the background they ignore SIGINT, and so would their children.
         serving = subprocess.Popen(
             [DARKROOM, "ui"],
             env=env,
             stdout=output,
             stderr=subprocess.STDOUT,
+            # A process group of its own, as a terminal gives it: Ctrl-C is a signal to all of it. Where a shell has put
+            # the tests in the background they ignore SIGINT, and their children would too.
+            process_group=0,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
@@ -120,7 +124,7 @@ def _answers(port: int) -> bool:
 def _interrupt(serving: subprocess.Popen[bytes]) -> list[str]:
     """Ctrl-C. Returns the commands that outlive it, which are killed then."""
     family = psutil.Process(serving.pid).children(recursive=True) if serving.poll() is None else []
-    serving.send_signal(signal.SIGINT)
+    os.killpg(serving.pid, signal.SIGINT)
     try:
         serving.wait(timeout=90)
     except subprocess.TimeoutExpired:

@@ -1,0 +1,116 @@
+"""Settings: where they come from, which wins, and that a secret is never shown."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from resources.settings import Settings, load_settings, plain, shell_lines
+
+SECRETS = {
+    "postgres_url": "postgresql://darkroom:s3cr3t-pg@127.0.0.1:5432/darkroom",
+    "dagster_postgres_url": "postgresql://darkroom:s3cr3t-dg@127.0.0.1:5432/dagster",
+    "s3_access_key": "s3cr3t-access",
+    "s3_secret_key": "s3cr3t'secret $(id) `id` \"x\" \\",
+    "alert_webhook": "https://hooks.example.org/s3cr3t-hook",
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings but a test's own; what a test exports is taken back."""
+    for name in [*os.environ, *(f"DARKROOM_{name.upper()}" for name in Settings.model_fields)]:
+        if name.startswith("DARKROOM_"):
+            monkeypatch.setenv(name, "")
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, **SECRETS)
+    shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump()), json.dumps(
+        settings.model_dump(mode="json"))]
+    assert not [text for text in shown if "s3cr3t" in text]
+    assert plain(settings.s3_secret_key) == SECRETS["s3_secret_key"]
+
+
+def test_every_setting_that_names_a_secret_is_a_secret() -> None:
+    telling = ("key", "password", "token", "webhook", "postgres_url")
+    for name, field in Settings.model_fields.items():
+        if any(word in name for word in telling):
+            assert field.annotation in (SecretStr, SecretStr | None), name
+
+
+def test_a_wrong_setting_is_refused_without_repeating_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_S3_SECRET_KEY", "s3cr3t")
+    monkeypatch.setenv("DARKROOM_UI_PORT", "70000")
+    with pytest.raises(ValidationError, match="ui_port") as found:
+        Settings()
+    assert "s3cr3t" not in str(found.value)
+
+
+def test_the_environment_wins_over_the_file_that_wins_over_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_HOME", str(tmp_path))
+    assert load_settings().s3_endpoint is None
+    (tmp_path / "env").write_text("DARKROOM_S3_ENDPOINT=http://127.0.0.1:1\nDARKROOM_S3_REGION=eu-west-1\nDARKROOM_EMBEDDED=true\n")
+    monkeypatch.setenv("DARKROOM_S3_REGION", "us-west-2")
+    found = load_settings()
+    assert (found.s3_endpoint, found.s3_region, found.embedded) == ("http://127.0.0.1:1", "us-west-2", True)
+    assert found.lake_url == "s3://lake"
+
+
+def test_an_empty_variable_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_HOME", str(tmp_path))
+    monkeypatch.setenv("DARKROOM_POSTGRES_URL", "")
+    monkeypatch.setenv("DARKROOM_STAGING_KEEP", "")
+    found = load_settings()
+    assert found.postgres_url is None
+    assert found.wants_embedded
+    assert found.staging_keep == 3
+
+
+def test_a_database_of_ones_own_means_no_embedded_servers(tmp_path: Path) -> None:
+    assert not Settings(home=tmp_path, postgres_url=SECRETS["postgres_url"]).wants_embedded
+    assert Settings(home=tmp_path, postgres_url=SECRETS["postgres_url"], embedded=True).wants_embedded
+
+
+def test_connection_settings_reach_the_environment_where_dagster_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_HOME", str(tmp_path))
+    (tmp_path / "env").write_text("DARKROOM_S3_ACCESS_KEY=from-file\n")
+    load_settings()
+    assert os.environ["DARKROOM_S3_ACCESS_KEY"] == "from-file"
+    assert os.environ["DARKROOM_S3_SECRET_KEY"] == ""
+
+
+def test_paths_are_absolute_and_know_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings().home == tmp_path / ".darkroom"
+    assert Settings(home=Path("~/x")).staging == tmp_path / "x" / "staging"
+    assert Settings(staging_dir=Path("fast")).staging == tmp_path / "fast"
+
+
+def test_shell_lines_survive_a_shell_whatever_they_hold(tmp_path: Path) -> None:
+    home = tmp_path / "it's a home"
+    settings = Settings(home=home, s3_endpoint="http://127.0.0.1:9000", **SECRETS)
+    lines = shell_lines(settings)
+    assert all(line.startswith("export ") and "\n" not in line for line in lines)
+    dump = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    script = "\n".join([*lines, dump])
+    told = json.loads(subprocess.run(["sh", "-c", script], capture_output=True, check=True, text=True, env={}).stdout)
+    assert told["AWS_SECRET_ACCESS_KEY"] == told["DARKROOM_S3_SECRET_KEY"] == SECRETS["s3_secret_key"]
+    assert told["DATABASE_URL"] == SECRETS["postgres_url"]
+    assert told["AWS_ENDPOINT_URL"] == told["RCLONE_CONFIG_DARKROOM_ENDPOINT"] == "http://127.0.0.1:9000"
+    assert told["DARKROOM_HOME"] == str(home)
+
+
+def test_what_is_not_set_has_no_shell_line(tmp_path: Path) -> None:
+    names = {line.split("=")[0] for line in shell_lines(Settings(home=tmp_path))}
+    assert "export AWS_ACCESS_KEY_ID" not in names
+    assert "export DARKROOM_HOME" in names
