@@ -3,7 +3,7 @@
 Each run is a process of its own; runs alternate, and the median counts, so that a busy machine tires both alike.
 The pipeline also measures styles; the plain one does not. Both read encoded photos from memory.
 
-    python benchmarks/classify.py --photos ../shared/photos [--limit 800] [--repeats 3] [--json FILE]
+    python benchmarks/classify.py [--photos FOLDER] [--limit 800] [--repeats 3] [--json FILE]
 
 Top-1 is printed where file names begin with a WordNet id, as `n01443537_goldfish.JPEG`.
 """
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline_assets.classify.registry import IMAGENET_CLASSES
+from pipeline_assets.sample.photos import sample_photos
 
 WAYS = ("plain", "darkroom")
 BATCH = 64
@@ -39,7 +41,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 def main() -> None:
     """Run both ways, print a table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    parser.add_argument("--photos", type=Path, help="a folder of photos; without it, the project's sample")
     parser.add_argument("--limit", type=int, default=800, help="at most this many photos")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -60,19 +62,18 @@ def main() -> None:
         options.json.write_text(json.dumps({**figures, "runs": runs}, indent=2) + "\n")
 
 
-def in_own_process(way: str, photos: Path, limit: int) -> dict[str, Any]:
+def in_own_process(way: str, photos: Path | None, limit: int) -> dict[str, Any]:
     """One run, so that neither inherits the other's caches, threads or allocator."""
-    command = [sys.executable, __file__, "--photos", str(photos), "--limit", str(limit), "--way", way]
+    command = [sys.executable, __file__, "--limit", str(limit), "--way", way, *(["--photos", str(photos)] if photos else [])]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(way: str, folder: Path, limit: int) -> dict[str, Any]:
+def measure(way: str, folder: Path | None, limit: int) -> dict[str, Any]:
     """Photos a second from the first to the last, after a warm-up on one batch: filling and draining count."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
-    if len(paths) < 2 * BATCH:
-        sys.exit(f"{folder} holds {len(paths)} photos; {2 * BATCH} are needed")
-    photos = [(path.name, path.read_bytes()) for path in paths]
+    photos = list(islice(read(folder), limit))
+    if len(photos) < 2 * BATCH:
+        sys.exit(f"{folder or 'the sample'} holds {len(photos)} photos; {2 * BATCH} are needed")
     classify = darkroom() if way == "darkroom" else plain()
     top1 = dict(pair for found in classify(photos[:BATCH]) for pair in found.items())
     start_s, start_cpu_s = time.perf_counter(), cpu_s()
@@ -85,6 +86,18 @@ def measure(way: str, folder: Path, limit: int) -> dict[str, Any]:
         "peak_rss_mb": sum(resource.getrusage(who).ru_maxrss for who in WHO) / 1024,
         "top1": accuracy(top1),
     }
+
+
+def read(folder: Path | None) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of a folder's photos, or of the sample's crops."""
+    if folder is not None:
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in SUFFIXES:
+                yield path.name, path.read_bytes()
+        return
+    for name, data in sample_photos():
+        if re.fullmatch(r"sample-\w+-\d{4}\.jpg", name):
+            yield name, data
 
 
 def cpu_s() -> float:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PREVIEW_ROWS = 5
 PREVIEW_TEXT = 40
+INLINE_CHARACTERS = 1000
+"""The UI draws Markdown shorter than this in place, and puts longer behind a link."""
 
 
 def column_schema(schema: type[dy.Schema]) -> dg.TableSchema:
@@ -95,12 +97,15 @@ def picture(title: str, png: bytes) -> dg.MetadataValue[Any]:
 
 
 def preview(rows: pl.DataFrame, schema: type[dy.Schema]) -> str:
-    """The first rows as a Markdown table, long values cut, personal columns left out."""
+    """The first rows as a Markdown table, as many as the UI draws in place; long values cut, personal columns left out."""
     names = [n for n, c in schema.columns().items() if n in rows.columns and "personal" not in (c.description or "")]
-    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    for row in rows.select(names).head(PREVIEW_ROWS).iter_rows():
-        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
-    return "\n".join(lines) if rows.height else "no rows"
+    table = "| " + " | ".join(names) + " |\n|" + "-|" * len(names)
+    for number, row in enumerate(rows.select(names).head(PREVIEW_ROWS).iter_rows()):
+        longer = f"{table}\n| " + " | ".join(_cell(value) for value in row) + " |"
+        if number and len(longer) >= INLINE_CHARACTERS:
+            break
+        table = longer
+    return table if rows.height else "no rows"
 
 
 def _cell(value: Any) -> str:

@@ -13,11 +13,10 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets import definitions
-from pipeline_assets.ingestion.schemas import VERDICTS, Rejected
+from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.nightly import ASSETS
 from pipeline_assets.partitions import Days
 from pipeline_assets.table_asset import DECLARATIONS, Declaration
-from resources.settings import Settings
 
 HEAD = """\
 # Tables
@@ -26,7 +25,8 @@ Written by `darkroom document docs/tables.md` from the code, with the default se
 or the asset, and run the command again. `make test` fails while the two differ.
 
 Each asset is one Delta table, `{lake_url}/tables/{asset}`, partitioned by `day` (a UTC day). All times are UTC unless a
-description says otherwise. Print rows with `darkroom show ASSET --day YYYY-MM-DD`; `docs/operations.md` shows other tools.
+description says otherwise. Print rows with `darkroom show ASSET --day YYYY-MM-DD`; [operations](operations.md) shows other
+tools, and [ingestion](ingestion.md) lists the verdicts and reject reasons.
 
 How to read the parts of an asset:
 
@@ -49,8 +49,7 @@ def tables_page() -> str:
     for name in names:
         parts.extend(_asset(DECLARATIONS[name], assets[name]))
     parts.extend(_rejected([name for name in names if DECLARATIONS[name].quarantines]))
-    parts.extend(_verdicts())
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _is_asset(asset: object) -> bool:
@@ -74,7 +73,8 @@ def _asset(declared: Declaration, asset: dg.AssetsDefinition) -> Iterator[str]:
     yield ""
     yield spec.description or ""
     yield ""
-    yield f"- Group: {spec.group_name}. Kinds: {', '.join(sorted(spec.kinds))}."
+    kinds = f" Kinds: {', '.join(sorted(spec.kinds))}." if spec.kinds else ""
+    yield f"- Group: {spec.group_name}.{kinds}"
     yield f"- Runs: {_runs(asset)}."
     yield "- Reads:" + ("" if declared.inputs else " nothing of the lake.")
     for upstream, window in declared.inputs.items():
@@ -154,26 +154,6 @@ def _rejected(quarantining: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from _columns(Rejected, [], [])
     yield ""
-
-
-def _verdicts() -> Iterator[str]:
-    yield "## Verdicts"
-    yield ""
-    yield "The values of `raw_uploads.verdict`. A row that is not `ok` is quarantined: it stays in the table, and no asset uses it."
-    yield ""
-    yield "| verdict | meaning |"
-    yield "| --- | --- |"
-    for name, meaning in VERDICTS.items():
-        yield f"| `{name}` | {_cell(meaning)} |"
-
-
-def settings_table() -> str:
-    """The table of settings for docs/operations.md: variable, default, meaning. Secrets have no default to show."""
-    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        default = f"`{field.default}`" if field.default is not None else ""
-        lines.append(f"| `DARKROOM_{name.upper()}` | {default} | {_cell(field.description or '')} |")
-    return "\n".join(lines)
 
 
 def _and(names: Sequence[str]) -> str:

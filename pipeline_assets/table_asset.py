@@ -17,6 +17,7 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets import describe
+from pipeline_assets.automation import when_inputs_change
 from pipeline_assets.partitions import Days, daily
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.digest import code_digest
@@ -126,7 +127,7 @@ def table_asset(
     kinds: set[str] | None = None,
     pool: str | None = None,
     days_per_run: int | None = None,
-    automation: dg.AutomationCondition[Any] | None = None,
+    automatic: bool = False,
     freshness: dg.FreshnessPolicy | None = None,
     lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None = None,
@@ -137,7 +138,8 @@ def table_asset(
     its docstring is the asset's description. inputs: upstream assets and the days that a day reads. sources: for what
     comes from outside, (days, resources) -> {day: digest of what is there}, so that an unchanged day is not read again.
     code: modules, functions and strings whose change invalidates every day. quarantines: rows that fail the schema are
-    kept aside in `{name}_rejected` instead of failing the run. days_per_run: chunk of a backfill; None is all in one.
+    kept aside in `{name}_rejected` instead of failing the run. automatic: a day follows its inputs without being asked.
+    days_per_run: chunk of a backfill; None is all in one.
     """
 
     def declare(compute: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -203,7 +205,7 @@ def table_asset(
             kinds=kinds,
             pool=pool,
             retry_policy=INFRASTRUCTURE_RETRIES,
-            automation_condition=automation,
+            automation_condition=when_inputs_change(reads) if automatic else None,
             freshness_policy=freshness,
         )
 

@@ -4,8 +4,6 @@ from datetime import timedelta
 
 import dagster as dg
 
-from pipeline_assets.partitions import daily
-
 TABLES = (
     "raw_uploads",
     "photo_metadata",
@@ -22,21 +20,18 @@ LABEL_DAYS = 8
 ingest_uploads = dg.define_asset_job(
     "ingest_uploads",
     selection=["raw_uploads", "photo_metadata"],
-    partitions_def=daily,
     description="What the upload sensor asks for: the days that have new objects. The rest follows by automation.",
 )
 
 nightly_tables = dg.define_asset_job(
     "nightly_tables",
     selection=list(TABLES),
-    partitions_def=daily,
     description="All tables of the days that last night's log can change; unchanged days cost a look-up.",
 )
 
 nightly_model = dg.define_asset_job(
     "nightly_model",
     selection=list(MODEL),
-    partitions_def=daily,
     description="The night's staged shards and the popularity model trained on them.",
 )
 

@@ -45,10 +45,13 @@ def _listed(info: ObjectInfo) -> ListedObject:
 
 
 def upload_day(info: ObjectInfo) -> date:
-    """The partition of a listed object, no later than today and no earlier than the first partition."""
+    """The partition of a listed object: its key's day, or its arrival's where the key names a day that is no partition yet.
+
+    Anyone who may upload chooses the key: a request for a day in the future would fail each tick that makes it.
+    """
+    arrived = info.last_modified.astimezone(UTC).date()
     day = day_of(_listed(info))
-    first = daily.start.date()
-    return day if first <= day else info.last_modified.astimezone(UTC).date()
+    return day if daily.start.date() <= day <= arrived else arrived
 
 
 @dg.sensor(

@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.automation import WHEN_INPUTS_CHANGE
 from pipeline_assets.classify import checks, registry, styles
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
 from pipeline_assets.ingestion.schemas import Rejected
@@ -48,7 +47,7 @@ DAYS_PER_RUN = 7
     kinds={"torch", "s3"},
     pool="gpu",
     days_per_run=DAYS_PER_RUN,
-    automation=WHEN_INPUTS_CHANGE,
+    automatic=True,
     lineage={name: [("raw_uploads", "sha256")] for name in ("top5_index", "top5_label", "top5_probability", "embedding")},
     day_metadata=checks.most_common_classes,
 )
@@ -77,7 +76,7 @@ def photo_classes(
     kinds={"numpy", "s3"},
     pool="gpu",
     days_per_run=DAYS_PER_RUN,
-    automation=WHEN_INPUTS_CHANGE,
+    automatic=True,
     lineage={name: [("raw_uploads", "sha256")] for name in list(PhotoStyles.columns())[3:]},
 )
 def photo_styles(

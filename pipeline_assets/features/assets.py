@@ -6,7 +6,6 @@ from datetime import date
 
 import polars as pl
 
-from pipeline_assets.automation import WHEN_INPUTS_CHANGE
 from pipeline_assets.features import event_log as log_module
 from pipeline_assets.features import popularity, windows
 from pipeline_assets.features import user_features as features
@@ -19,7 +18,9 @@ LOOKBACK = Days(-features.LOOKBACK_DAYS, 0)
 
 USERS_BY_DAY_SQL = """
 with joined as (
-    select (joined_at at time zone 'UTC')::date as day, sum(hashtextextended(user_id::text || joined_at::text, 0)::numeric) as digest
+    select
+        (joined_at at time zone 'UTC')::date as day,
+        sum(hashtextextended(user_id::text || joined_at::text, 0)::numeric) as digest
     from users group by 1
 )
 select day, (sum(digest) over (order by day))::text from joined order by day
@@ -41,7 +42,7 @@ def _users_joined(days: Sequence[date], postgres: Postgres) -> Mapping[date, str
     code=[features, log_module, popularity, windows],
     kinds={"polars"},
     days_per_run=60,
-    automation=WHEN_INPUTS_CHANGE,
+    automatic=True,
     lineage={
         "user_id": [("event_log", "user_id"), ("photo_metadata", "user_id")],
         "days_since_joining": [("photo_metadata", "user_joined_at")],

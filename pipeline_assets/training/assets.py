@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-from pipeline_assets.automation import WHEN_INPUTS_CHANGE
 from pipeline_assets.features import event_log as log_module
 from pipeline_assets.features import popularity, windows
 from pipeline_assets.features import user_features as features
@@ -57,7 +56,7 @@ NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_w
     checks=[checks.NO_FUTURE_LEAK, checks.ROWS_RECONCILE, checks.USERS_AGREE],
     kinds={"polars", "deltalake"},
     days_per_run=60,
-    automation=WHEN_INPUTS_CHANGE,
+    automatic=True,
     freshness=NIGHTLY,
     day_metadata=checks.count_labels,
     lineage={

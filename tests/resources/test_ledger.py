@@ -129,7 +129,10 @@ def test_keys_of_any_shape_are_known_again(postgres: Postgres, key: str) -> None
 
 
 def pending(postgres: Postgres) -> list[tuple[date, int]]:
-    return ledger.pending_days(postgres, "uploads", WEEK).select("day", "objects").rows()
+    """The days that a run is wanted for, with how many objects each has."""
+    found = ledger.pending_objects(postgres, "uploads", WEEK)
+    assert found.n_unique() == found.height
+    return found.group_by("day").len().sort("day").rows()
 
 
 def see(postgres: Postgres, *days: date) -> None:

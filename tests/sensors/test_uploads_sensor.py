@@ -1,0 +1,197 @@
+"""The upload sensor itself, on a real bucket and a real ledger: every object is asked for, whatever happens when."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipeline_assets.definitions import build_defs
+from resources import ledger
+from resources.ledger import Materialization
+from resources.objects import Objects
+from resources.postgres import Postgres
+from resources.settings import Settings
+from sensors.uploads import new_uploads
+from sensors.uploads_decision import Cursor
+
+pytestmark = pytest.mark.filterwarnings("ignore:Asset job .* materializes assets with varying BackfillPolicies")
+
+TODAY = datetime.now(UTC).date()
+YESTERDAY = TODAY - timedelta(days=1)
+OLD = TODAY - timedelta(days=100)
+
+
+class House:
+    """A bucket with its ledger, and the sensor that watches it."""
+
+    def __init__(
+        self, bucket: str, s3_options: dict[str, str], postgres_url: str, repository: dg.RepositoryDefinition
+    ) -> None:
+        self.options = s3_options
+        self.repository = repository
+        self.uploads = Objects(url=f"s3://{bucket}", **s3_options)
+        self.postgres = Postgres(url=postgres_url)
+        self.cursor: str | None = None
+        self.postgres.migrate()
+
+    def put(self, day: date, *names: str, data: bytes = b"x") -> None:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda name: self.uploads.store.put(f"uploads/{day}/1/{name}", data), names))
+
+    def tick(self, uploads: Objects | None = None) -> Any:
+        """One evaluation, as the daemon makes it, on the real definitions; the cursor is kept."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            context = dg.build_sensor_context(
+                instance=instance,
+                cursor=self.cursor,
+                repository_def=self.repository,
+                resources={"uploads": uploads or self.uploads, "postgres": self.postgres},
+            )
+            found = new_uploads.evaluate_tick(context)
+        self.cursor = found.cursor
+        return found
+
+    def asked(self, uploads: Objects | None = None) -> dict[str, int]:
+        """The days that a tick asks runs for, with the number of their objects."""
+        requests = self.tick(uploads).run_requests or []
+        assert len({request.run_key for request in requests}) == len(requests)
+        return {str(request.partition_key): int(request.tags["darkroom/objects"]) for request in requests}
+
+    def known(self) -> list[tuple[Any, ...]]:
+        """What the ledger holds: key, etag, day."""
+        return self.postgres.read("select key, etag, day from objects order by key, seen_at").rows()
+
+    def see(self) -> None:
+        """What the runs that were asked for do: record the objects of each day as seen."""
+        days = ledger.object_days(self.postgres, self.uploads.bucket).iter_rows(named=True)
+        ledger.record(
+            self.postgres,
+            [
+                Materialization("raw_uploads", day["day"], "d", 1, 0, "c", "i", {"outside": day["digest"]}, 1, None, "r")
+                for day in days
+            ],
+        )
+
+
+@pytest.fixture(scope="module")
+def repository() -> dg.RepositoryDefinition:
+    return build_defs(Settings()).get_repository_def()
+
+
+@pytest.fixture
+def house(bucket: str, s3_options: dict[str, str], postgres_url: str, repository: dg.RepositoryDefinition) -> House:
+    return House(bucket, s3_options, postgres_url, repository)
+
+
+def test_an_empty_bucket_asks_for_nothing_and_says_so(house: House) -> None:
+    tick = house.tick()
+    assert not tick.run_requests
+    assert tick.skip_message == "nothing new among 0 listed objects; 0 entered the ledger"
+
+
+def test_each_day_with_new_objects_is_asked_for_once_in_one_request(house: House) -> None:
+    house.put(TODAY, "a.jpg", "b.jpg")
+    house.put(YESTERDAY, "a.jpg")
+    house.put(OLD, "a.jpg")
+    assert house.asked() == {str(TODAY): 2, str(YESTERDAY): 1, str(OLD): 1}
+    house.see()
+    assert house.asked() == {}
+
+
+def test_a_request_stays_the_same_until_something_is_added(house: House) -> None:
+    house.put(TODAY, "a.jpg")
+    (first,) = house.tick().run_requests or []
+    (again,) = house.tick().run_requests or []
+    house.put(TODAY, "b.jpg")
+    (more,) = house.tick().run_requests or []
+    assert first.run_key == again.run_key != more.run_key
+
+
+def test_objects_of_one_second_are_all_found_however_ticks_fall_between_them(house: House) -> None:
+    """Last-modified has seconds, and many uploads share one. Each is followed by a tick as fast as both can be made."""
+    names = [f"{n}.jpg" for n in range(12)]
+    for name in names:
+        house.put(TODAY, name)
+        house.asked()
+    times = [info.last_modified.replace(microsecond=0) for info in house.uploads.store.list()]
+    assert [key.rsplit("/")[-1] for key, *_ in house.known()] == sorted(names)
+    assert house.asked() == {str(TODAY): 12}
+    assert times
+
+
+def test_an_overwrite_of_the_newest_key_is_a_new_version(house: House) -> None:
+    house.put(TODAY, "a.jpg", data=b"first")
+    house.asked()
+    house.see()
+    house.put(TODAY, "a.jpg", data=b"second")
+    assert house.asked() == {str(TODAY): 2}
+    versions = ledger.objects_of_days(house.postgres, house.uploads.bucket, [TODAY])
+    read = {house.uploads.store.get(key, version_id=v) for key, v in versions.select("key", "version_id").iter_rows()}
+    assert read == {b"first", b"second"}
+
+
+def test_deletion_of_the_newest_key_stops_nothing(house: House) -> None:
+    house.put(TODAY, "a.jpg", "z.jpg")
+    house.asked()
+    house.see()
+    house.uploads.store.delete(f"uploads/{TODAY}/1/z.jpg")
+    assert house.asked() == {}
+    house.put(TODAY, "b.jpg")
+    assert house.asked() == {str(TODAY): 3}
+    assert len(house.known()) == 3
+
+
+def test_a_late_object_of_an_old_day_asks_for_that_day_alone(house: House) -> None:
+    house.put(TODAY, "a.jpg")
+    house.asked()
+    house.see()
+    house.put(OLD, "late.jpg")
+    assert house.asked() == {str(OLD): 1}
+
+
+@pytest.mark.slow
+def test_more_keys_than_a_page_are_all_found(house: House) -> None:
+    house.put(YESTERDAY, *(f"{n:04}.jpg" for n in range(1050)))
+    house.put(TODAY, "a.jpg")
+    assert house.asked() == {str(YESTERDAY): 1050, str(TODAY): 1}
+    house.see()
+    assert house.asked() == {}
+
+
+def test_a_failed_listing_moves_nothing_and_says_so(house: House) -> None:
+    house.put(TODAY, "a.jpg")
+    house.asked()
+    house.see()
+    house.put(TODAY, "b.jpg")
+    cursor = house.cursor
+    locked_out = Objects(url=house.uploads.url, **{**house.options, "secret_key": "wrong"})
+    tick = house.tick(locked_out)
+    assert not tick.run_requests
+    assert str(tick.skip_message).startswith("listing failed: Not allowed to use")
+    assert "wrong" not in str(tick.skip_message).split("Not allowed")[0]
+    assert Cursor.from_json(tick.cursor) == Cursor.from_json(cursor)
+    assert len(house.known()) == 1
+    assert house.asked() == {str(TODAY): 2}
+
+
+def test_a_bucket_that_is_gone_is_not_taken_for_an_empty_one(house: House) -> None:
+    tick = house.tick(Objects(url="s3://no-such-bucket-here", **house.options))
+    assert str(tick.skip_message).startswith("listing failed: ")
+
+
+def test_a_crash_between_ledger_and_cursor_loses_nothing(house: House) -> None:
+    house.put(TODAY, "a.jpg")
+    house.tick()
+    house.cursor = None  # the ledger was committed, the tick's answer never arrived
+    assert house.asked() == {str(TODAY): 1}
+    assert len(house.known()) == 1
+
+
+@pytest.mark.parametrize(
+    "key", ["uploads/2999-01-01/1/a.jpg", "uploads/1999-01-01/1/a.jpg", "uploads/a.jpg", "uploads/not-a-day/1/a b.jpg"]
+)
+def test_a_key_of_no_partition_is_asked_for_with_the_day_of_its_arrival(house: House, key: str) -> None:
+    house.uploads.store.put(key, b"x")
+    assert house.asked() in ({str(TODAY): 1}, {str(datetime.now(UTC).date()): 1})

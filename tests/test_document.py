@@ -1,0 +1,122 @@
+"""The pages in docs/ say what the code says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline_assets.errors
+import resources.errors
+from pipeline_assets.features.user_features import LOOKBACK_DAYS
+from pipeline_assets.ingestion.schemas import EVENT_KINDS, VERDICTS
+from pipeline_assets.sample import truth
+from resources.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+UNSAID = {"DarkroomError", "ObjectError", "ResourceError"}
+"""Bases that are never raised themselves."""
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def rows(text: str, first_heading: str) -> dict[str, list[str]]:
+    """The Markdown table whose first column has this heading: its other cells by the first one's code."""
+    found: dict[str, list[str]] = {}
+    in_table = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")] if line.startswith("|") else []
+        if not cells:
+            in_table = False
+        elif cells[0] == first_heading:
+            in_table = True
+        elif in_table and not cells[0].startswith("---"):
+            found[cells[0].strip("`")] = cells[1:]
+    return found
+
+
+def test_the_committed_page_of_tables_is_what_the_code_declares(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
+    written = tmp_path / "tables.md"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "pipeline_assets.cli", "document", str(written)],
+        cwd=ROOT,
+        env={**environment, "DARKROOM_HOME": str(tmp_path / "home")},
+        check=True,
+        timeout=120,
+    )
+    assert page("tables.md") == written.read_text(), "docs/tables.md is old: run `darkroom document docs/tables.md`"
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    told = {name: cells[0].strip("`") for name, cells in rows(page("operations.md"), "setting").items()}
+    defaults = {
+        f"DARKROOM_{name.upper()}": "" if field.default in (None, False) else str(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+    assert told == defaults
+
+
+def test_every_error_says_in_the_troubleshooting_table_what_to_do() -> None:
+    raised = {
+        name
+        for module in (pipeline_assets.errors, resources.errors)
+        for name, thing in vars(module).items()
+        if isinstance(thing, type) and issubclass(thing, Exception) and thing.__module__ == module.__name__
+    }
+    told = rows(page("operations.md"), "error")
+    assert set(told) == raised - UNSAID
+    assert all(len(cells) == 2 and all(cells) for cells in told.values())
+
+
+def test_every_verdict_is_documented_with_its_meaning() -> None:
+    told = {name: cells[0] for name, cells in rows(page("ingestion.md"), "verdict").items()}
+    assert told == VERDICTS
+
+
+def test_every_reason_to_reject_a_log_line_is_documented() -> None:
+    source = "".join((ROOT / "pipeline_assets" / "ingestion" / f"{name}.py").read_text() for name in ("event_lines", "events", "log_files"))
+    given = set(re.findall(r"""(?:_Refused|Damage|reject\([\w+ ]+,|pl\.lit)\(?\s*"([a-z_]+)"(?=[,)])""", source))
+    assert {"bad_json", "damaged_gzip", "too_many_bad_lines", "duplicate_event"} <= given, "the pattern finds no reasons"
+    assert set(rows(page("ingestion.md"), "reason")) == given | {"schema"}
+
+
+def test_the_event_kinds_of_the_contract_are_documented() -> None:
+    [told] = re.findall(r"^\| `kind` \| .*$", page("ingestion.md"), re.MULTILINE)
+    assert set(EVENT_KINDS) <= set(re.findall(r"`(\w+)`", told))
+
+
+def test_the_simulators_page_states_the_constants_of_its_truth() -> None:
+    told = {name: float(cells[0]) for name, cells in rows(page("simulator.md"), "constant").items()}
+    assert told == {name: float(getattr(truth, name)) for name in told}
+    assert {name for name, value in vars(truth).items() if name.isupper() and isinstance(value, int | float)} <= {
+        *told,
+        "SHARE_7D",
+        "DAY_US",
+    }
+
+
+def test_the_architecture_page_names_the_look_back_that_features_have() -> None:
+    assert f"{LOOKBACK_DAYS} days" in page("architecture.md")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.md")))
+def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
+    for target, anchor in LINK.findall(page(name)):
+        file = DOCS / target if target else DOCS / name
+        assert file.exists(), f"{name} links to {target}, which is not there"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.md")))
+def test_every_python_example_of_a_page_compiles(name: str) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```", page(name), re.MULTILINE | re.DOTALL):
+        compile(code, name, "exec")
