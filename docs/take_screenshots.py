@@ -1,73 +1,120 @@
 """Take the README's pictures from a running UI: `python docs/take_screenshots.py [http://127.0.0.1:3000]`.
 
-Run it after `make run`, beside `make ui`. It drives Chromium, shows what is newest, and changes nothing.
+Run it after `make run`, beside `make ui`. It drives Chromium, shows what is newest, and launches nothing.
 """
 
 import io
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 FOLDER = Path(__file__).parent / "screenshots"
-SIZE = {"width": 1600, "height": 1000}
-COLOURS = 255
+WIDTH_PX, HEIGHT_PX = 1600, 1000
+COLOURS = 256
 """A UI has few colours: a palette makes the files a third of the size, and no eye sees it."""
 SLOW_MS = 120_000
+LATEST = """query($asset: String!) { assetOrError(assetKey: {path: [$asset]}) { ... on Asset {
+  assetMaterializations(limit: 300) { partition metadataEntries { label } } } } }"""
 
 
 def asset_graph(page: Page) -> None:
-    """The whole graph with its groups expanded, at the largest scale that shows all of it."""
+    """The whole graph, its groups expanded."""
     page.goto("/asset-groups")
-    page.get_by_role("button", name="Hide navigation").click()
+    expect(page.get_by_text("fetching statuses")).to_have_count(0)
     for group in ("ingestion", "classify", "features", "training"):
         expect(page.get_by_role("button", name=group).first).to_be_visible()
-    page.get_by_role("button", name="panel_show_right").first.click()
     page.keyboard.press("Alt+e")
-    expect(page.get_by_text("popularity_model").first).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    for name in ("raw_uploads", "photo_classes", "popularity_model"):
+        expect(page.get_by_text(name, exact=True).last).to_be_in_viewport()
+    page.wait_for_timeout(3_000)  # the graph glides to its place
 
 
 def materialization(page: Page) -> None:
-    """What one day of the training table says of itself."""
-    _newest_day(page, "training_table")
+    """What one day of photo_classes says of itself."""
+    _open_day(page, "photo_classes")
 
 
 def popularity_model(page: Page) -> None:
-    """The night's model with a plot of prediction against truth."""
-    metadata = _newest_day(page, "popularity_model")
-    metadata.get_by_role("row").filter(has_text="prediction_against_truth").get_by_text("Show Markdown").click()
-    expect(page.get_by_role("dialog").locator("img")).to_be_visible()
+    """The night's model: its predictions against the truth."""
+    _open_day(page, "popularity_model")
+    page.get_by_role("row").filter(has_text="prediction_against_truth").get_by_text("Show Markdown").click()
+    plot = page.get_by_role("dialog").locator("img")
+    expect(plot).to_be_visible()
+    assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
 def backfill(page: Page) -> None:
-    """Which days of photo_classes are there, and the dialog that computes others."""
-    page.goto("/assets/photo_classes?view=partitions")
-    expect(page.get_by_text("Partitions Selected")).to_be_visible()
+    """The dialog that computes a week of photo_classes again, or only what is missing of it."""
+    last = date.fromisoformat(_open_day(page, "photo_classes"))
     page.get_by_role("button", name="Materialize…").first.click()
     dialog = page.get_by_role("dialog")
     chosen = dialog.get_by_role("textbox").first
-    chosen.fill(f"[{_days(page)[6]}...{_days(page)[0]}]")
+    chosen.fill(f"[{last - timedelta(days=6)}...{last}]")
     chosen.press("Enter")
-    expect(dialog.get_by_role("button", name="Launch backfill")).to_be_enabled()
+    expect(dialog.get_by_text("7 partitions")).to_be_visible()
 
 
-def _days(page: Page) -> list[str]:
-    return [text for text in page.locator("body").inner_text().split() if len(text) == 10 and text[4::3] == "--"]
+def _open_day(page: Page, asset: str) -> str:
+    """Open the newest day of an asset that was computed, not only found unchanged. Returns the day."""
+    answer = page.request.post("/graphql", data={"query": LATEST, "variables": {"asset": asset}}).json()
+    labels: dict[str, set[str]] = {}
+    for event in answer["data"]["assetOrError"]["assetMaterializations"]:
+        labels.setdefault(event["partition"], {entry["label"] for entry in event["metadataEntries"]})
+    days = sorted(labels, key=lambda day: ("preview" in labels[day], day))
+    if not days:
+        raise SystemExit(f"{asset} has no days: `make run` first")
+    page.goto(f"/assets/{asset}?view=partitions&partition={days[-1]}")
+    expect(page.get_by_role("cell", name="digest", exact=True)).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    return days[-1]
 
 
-def _newest_day(page: Page, asset: str) -> Locator:
-    """Open the asset's newest materialized day. Returns its table of metadata."""
-    page.goto(f"/assets/{asset}?view=partitions&status=MATERIALIZED")
-    raise NotImplementedError
-
-
-PICTURES: dict[str, Callable[[Page], None]] = {
-    "asset-graph": asset_graph,
-    "materialization": materialization,
-    "popularity-model": popularity_model,
-    "backfill": backfill,
+# A larger page, scaled down to the same picture, where more must fit on it.
+PICTURES: dict[str, tuple[Callable[[Page], object], float]] = {
+    "asset-graph": (asset_graph, 1.0),
+    "materialization": (materialization, 1.0),
+    "popularity-model": (popularity_model, 1.4),
+    "backfill": (backfill, 1.0),
 }
+
+
+def take(browser: Browser, url: str, name: str) -> Path:
+    """Take one picture. Returns its file."""
+    show, larger = PICTURES[name]
+    viewport = {"width": round(WIDTH_PX * larger), "height": round(HEIGHT_PX * larger)}
+    context = browser.new_context(base_url=url, viewport=viewport, device_scale_factor=1 / larger)
+    page = context.new_page()
+    page.set_default_timeout(SLOW_MS)
+    expect.set_options(timeout=SLOW_MS)
+    page.goto("/assets")
+    page.get_by_role("button", name="Hide navigation").click()
+    show(page)
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    expect(page.get_by_text("Loading")).to_have_count(0)
+    picture = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    context.close()
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.png"
+    picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
+
+
+def main() -> None:
+    """Take all pictures, or those named after the address."""
+    url, *names = sys.argv[1:] or ["http://127.0.0.1:3000"]
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        for name in names or PICTURES:
+            path = take(browser, url, name)
+            print(f"{path}: {path.stat().st_size / 1024:.0f} kB")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -44,16 +44,16 @@ def tables_page() -> str:
     """The whole page as Markdown, assets in the order in which a night makes them."""
     known = [name for name in ASSETS if name in DECLARATIONS]
     names = known + sorted(set(DECLARATIONS) - set(known))
-    assets = {asset.key.to_user_string(): asset for asset in definitions.defs.assets or () if _is_asset(asset)}
+    assets = {
+        asset.key.to_user_string(): asset
+        for asset in definitions.defs.assets or ()
+        if isinstance(asset, dg.AssetsDefinition)
+    }
     parts = [HEAD, *_overview(names, assets)]
     for name in names:
         parts.extend(_asset(DECLARATIONS[name], assets[name]))
     parts.extend(_rejected([name for name in names if DECLARATIONS[name].quarantines]))
     return "\n".join(parts).rstrip() + "\n"
-
-
-def _is_asset(asset: object) -> bool:
-    return isinstance(asset, dg.AssetsDefinition)
 
 
 def _overview(names: Sequence[str], assets: dict[str, dg.AssetsDefinition]) -> Iterator[str]:

@@ -95,8 +95,9 @@ def import_files(
     simulation = _simulate(run, new)
     keys = [(met[position], key) for position, key in zip(new["position"], simulation.photos["key"], strict=True)]
     pending = uploads.put_many(((key, file.read) for file, key in keys), concurrency=UPLOADS_AT_ONCE)
-    for _ in track(pending, len(keys), "uploading", "files", tell):
-        pass
+    for _, error in track(pending, len(keys), "uploading", "files", tell):
+        if error is not None:
+            raise error
     malformed = 0
     for file in logs.write_day_logs(simulation.events):
         folder, _, name = file.key.rpartition("/")

@@ -151,15 +151,16 @@ def decide_tick(
     list_page: the store; its only use is to answer a request. today: the UTC day.
     """
     offered: dict[tuple[str, str], ListedObject] = {}
-    listed = 0
+    listed, spent = 0, 0  # a page costs one of the budget even if nothing is on it
     for walk, budget in ((_PASS, max(1, limits.keys_per_tick * 3 // 4)), (_SWEEP, limits.keys_per_tick)):
-        while listed < budget:
-            answer = list_page(walk.request(cursor, today, min(limits.page_keys, budget - listed)))
+        while spent < budget:
+            answer = list_page(walk.request(cursor, today, min(limits.page_keys, budget - spent)))
             if isinstance(answer, ListingFailed):
                 return Tick(tuple(offered.values()), cursor, listed, answer.reason)
             found, cursor = walk.absorb(cursor, today, answer, limits)
             offered |= {(one.key, one.revision): one for one in found}
-            listed += max(1, len(answer.objects))
+            listed += len(answer.objects)
+            spent += max(1, len(answer.objects))
             if walk.is_at_end(cursor):
                 break
     return Tick(tuple(offered.values()), cursor, listed)

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 UNSAID = {"DarkroomError", "ObjectError", "ResourceError"}
 """Bases that are never raised themselves."""
+REASON = re.compile(r'(?:_Refused|Damage|reject\([\w+ ]+,|pl\.lit)\(?\s*"([a-z_]+)"(?=[,)])')
+"""A reject reason where the code gives it."""
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
 
 
@@ -81,8 +83,9 @@ def test_every_verdict_is_documented_with_its_meaning() -> None:
 
 
 def test_every_reason_to_reject_a_log_line_is_documented() -> None:
-    source = "".join((ROOT / "pipeline_assets" / "ingestion" / f"{name}.py").read_text() for name in ("event_lines", "events", "log_files"))
-    given = set(re.findall(r"""(?:_Refused|Damage|reject\([\w+ ]+,|pl\.lit)\(?\s*"([a-z_]+)"(?=[,)])""", source))
+    modules = [ROOT / "pipeline_assets" / "ingestion" / f"{name}.py" for name in ("event_lines", "events", "log_files")]
+    source = "".join(module.read_text() for module in modules)
+    given = set(REASON.findall(source))
     assert {"bad_json", "damaged_gzip", "too_many_bad_lines", "duplicate_event"} <= given, "the pattern finds no reasons"
     assert set(rows(page("ingestion.md"), "reason")) == given | {"schema"}
 

@@ -1,9 +1,9 @@
 """Networks compiled by AOTInductor, kept on disk, and used only where they measure faster than the eager one.
 
-Compiling takes about 50 s on two cores and loading 1 s, so an artefact is keyed by all that it depends on, and
-both ways are timed once when it is made; the verdict lies beside it. Measured on two AVX2 cores in float32: 17.6
-ms of CPU a photo compiled, 15 to 17 ms with `fusion.py` alone, so the built-in network stays eager there. It pays
-for a user's own network, and on CPUs with native bfloat16.
+Compiling takes about a minute on two cores, so an artefact is keyed by all that it depends on, and both ways are
+timed once when it is made; the verdict lies beside it. Measured on an AVX2 core in float32, passes of 16: 18 to 20 ms
+a photo compiled, 15 to 16 ms with `fusion.py` alone, so the built-in network stays eager there. A user's own
+network, which is not fused, and CPUs with native bfloat16 are where it is tried.
 
 The folder holds machine code that will run: it must belong to this user alone.
 """

@@ -1,7 +1,7 @@
 """Make the built-in network cheaper on CPU without changing what it computes: fewer passes over memory.
 
-Batch norms fold into the convolutions before them, padding and ReLU6 into oneDNN's convolution. On two AVX2
-cores a photo costs 16 ms of CPU so, 25 ms as written, and 18 ms compiled by AOTInductor (`compiled.py`).
+Batch norms fold into the convolutions before them, padding and ReLU6 into oneDNN's convolution. On an
+AVX2 core a photo costs 16 ms so, in passes of 16, 25 ms as written, and 18 to 20 ms by AOTInductor (`compiled.py`).
 Networks of the user's own are left as they are.
 """
 

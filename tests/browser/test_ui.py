@@ -12,7 +12,8 @@ from served_ui import PHOTOS, Ui, photo, until
 
 from resources.errors import TableMissing
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+# Longer than all waits of a test together, so that the wait that fails can say what it waited for.
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 GRAPH = {
     "ingestion": ["raw_uploads", "photo_metadata", "event_log"],
