@@ -45,7 +45,7 @@ def popularity_model(page: Page) -> None:
     page.get_by_role("row").filter(has_text="prediction_against_truth").get_by_text("Show Markdown").click()
     plot = page.get_by_role("dialog").locator("img")
     expect(plot).to_be_visible()
-    assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    plot.evaluate("image => image.decode()")
 
 
 def backfill(page: Page) -> None:
@@ -56,7 +56,7 @@ def backfill(page: Page) -> None:
     chosen = dialog.get_by_role("textbox").first
     chosen.fill(f"[{last - timedelta(days=6)}...{last}]")
     chosen.press("Enter")
-    expect(dialog.get_by_text("7 partitions")).to_be_visible()
+    expect(dialog.get_by_text("7 partitions", exact=True)).to_be_visible()
 
 
 def _open_day(page: Page, asset: str) -> str:

@@ -122,7 +122,7 @@ def status() -> None:
     from pipeline_assets.job import print_status
 
     with _services() as settings:
-        print_status(settings, console)
+        print_status(settings, datetime.now(UTC).date(), console)
 
 
 @main.command()

@@ -142,7 +142,7 @@ def _begin(postgres: Postgres, source: str, new: pl.DataFrame, days: int, today:
 
 
 def _simulate(run: Mapping[str, int | date], new: pl.DataFrame) -> Simulation:
-    """The import's users, photos and events; ids start at the import's own million, so that imports never meet."""
+    """The import's users, photos and events; ids start at the import's own billion, so that imports never meet."""
     made = simulator.simulate(
         new.select("name", "appeal"),
         first_day=run["first_day"],  # type: ignore[arg-type]

@@ -32,12 +32,17 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
     found = resolve(settings)
     postgres: Postgres = found["postgres"]
     uploads: Objects = found["uploads"]
-    if photos is not None or ledger.object_days(postgres, uploads.bucket).is_empty():
-        import_source(settings, photos or importing.SAMPLE, days, today, console)
     new = discover(postgres, uploads)
+    is_empty = ledger.object_days(postgres, uploads.bucket).is_empty()
+    if photos is not None or (is_empty and settings.embedded):
+        import_source(settings, photos or importing.SAMPLE, days, today, console)
+        new += discover(postgres, uploads)
+    elif is_empty:
+        console.print(
+            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER."
+        )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
-    upload_days = nightly.upload_days(postgres, uploads.bucket)
-    launches = nightly.launches(upload_days, log_days(found["lake_bucket"]))
+    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]), today)
     ok, timings, speed = _launch_all(settings, found, launches, console)
     if not timings and ok:
         console.print("[green]Nothing has changed: every asset is current, and no run was needed.[/green]")
@@ -124,12 +129,13 @@ def _logs(lake_bucket: Objects) -> Iterator[ObjectInfo]:
     return lake_bucket.store.list("events/")
 
 
-def print_status(settings: Settings, console: Console) -> None:
+def print_status(settings: Settings, today: date, console: Console) -> None:
     """What each asset holds, and which days are not current, with the reason."""
     found = resolve(settings)
     postgres, uploads = found["postgres"], found["uploads"]
     console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
-    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]))
+    days = nightly.upload_days(postgres, uploads.bucket)
+    launches = nightly.launches(days, log_days(found["lake_bucket"]), today)
     stale = {name: days for launch in launches for name, days in nightly.stale(postgres, found, launch).items()}
     grid = Grid("asset", "days", "rows", "set aside", "newest", "not current", title="What the ledger knows")
     for row in _holdings(postgres, found["lake"]).iter_rows(named=True):

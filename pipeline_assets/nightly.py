@@ -30,18 +30,19 @@ class Launch:
     last: date
 
 
-def launches(upload_days: Sequence[date], log_days: Sequence[date]) -> list[Launch]:
+def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date) -> list[Launch]:
     """The runs that make a set of upload days current: logs, then photos to training rows, then one night's model.
 
-    The model is that of the night on which the last photos' labels are ready.
+    The model is that of the night on which the last mature photos' labels were ready; none where no photo is mature.
     """
     found = []
     if log_days:
         found.append(Launch(LOGS, min(log_days), max(log_days)))
     if upload_days:
         found.append(Launch(PHOTOS, min(upload_days), max(upload_days)))
-        night = max(upload_days) + timedelta(days=MATURITY_DAYS)
-        found.append(Launch(MODEL, night, night))
+    ready = [night for day in upload_days if (night := day + timedelta(days=MATURITY_DAYS)) < today]
+    if ready:
+        found.append(Launch(MODEL, max(ready), max(ready)))
     return found
 
 

@@ -16,6 +16,7 @@ from resources import s3
 from resources.assembly import resolve
 from resources.dagster_home import POOLS, write_dagster_home
 from resources.embedded import Services
+from resources.errors import ServiceFailed
 from resources.postgres import Postgres
 from resources.settings import Settings, export, plain
 
@@ -38,6 +39,11 @@ def start(settings: Settings, *, detach: bool) -> Settings:
         }
         _write_env(settings.env_file, {f"DARKROOM_{name.upper()}": value for name, value in addresses.items()})
         settings = Settings.model_validate({**settings.model_dump(), **addresses})
+    if settings.dagster_postgres_url is None:
+        raise ServiceFailed(
+            "DARKROOM_POSTGRES_URL is set, but DARKROOM_DAGSTER_POSTGRES_URL is not: name a database for Dagster's own "
+            "tables too. It may be on the same server."
+        )
     export(settings)
     os.environ["DAGSTER_HOME"] = str(write_dagster_home(settings))
     postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else ""

@@ -66,13 +66,21 @@ def load_settings() -> Settings:
     time: the UI and the event log then show the variable's name, never its value.
     """
     found = Settings()
-    if found.env_file.is_file():
+    if found.wants_embedded and found.env_file.is_file():
         found = Settings(_env_file=found.env_file)
     export(found)
     return found
 
 
-CONNECTION = ("postgres_url", "dagster_postgres_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "alert_webhook")
+CONNECTION = (
+    "embedded",
+    "postgres_url",
+    "dagster_postgres_url",
+    "s3_endpoint",
+    "s3_access_key",
+    "s3_secret_key",
+    "alert_webhook",
+)
 
 
 def export(settings: Settings) -> None:

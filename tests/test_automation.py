@@ -50,7 +50,9 @@ def test_a_day_waits_for_its_own_inputs(instance):
 
 
 def test_the_event_log_waits_for_the_nightly_job(instance):
-    materialize(instance, "raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
+    materialize(
+        instance, "raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table"
+    )
     before = dg.evaluate_automation_conditions(defs, instance)
     materialize(instance, "event_log")
     assert requested(dg.evaluate_automation_conditions(defs, instance, cursor=before.cursor)) == {}

@@ -4,15 +4,18 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+import pipeline_assets.definitions
 import pipeline_assets.errors
 import resources.errors
 from pipeline_assets.features.user_features import LOOKBACK_DAYS
 from pipeline_assets.ingestion.schemas import EVENT_KINDS, VERDICTS
 from pipeline_assets.sample import truth
+from pipeline_assets.table_asset import DECLARATIONS
 from resources.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +25,22 @@ UNSAID = {"DarkroomError", "ObjectError", "ResourceError"}
 REASON = re.compile(r'(?:_Refused|Damage|reject\([\w+ ]+,|pl\.lit)\(?\s*"([a-z_]+)"(?=[,)])')
 """A reject reason where the code gives it."""
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
+
+
+def python(arguments: list[str], folder: Path) -> str:
+    """What a Python of its own prints: this project's code, no settings, in this folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
+    environment |= {"DARKROOM_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, check=True, timeout=240, capture_output=True, text=True
+    ).stdout
+
+
+def example(name: str, beginning: str) -> str:
+    """The Python example of a page that begins with this text."""
+    [code] = [code for code in re.findall(r"^```python\n(.*?)^```", page(name), re.M | re.S) if code.startswith(beginning)]
+    return code
 
 
 def page(name: str) -> str:
@@ -44,15 +63,8 @@ def rows(text: str, first_heading: str) -> dict[str, list[str]]:
 
 
 def test_the_committed_page_of_tables_is_what_the_code_declares(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
     written = tmp_path / "tables.md"
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "pipeline_assets.cli", "document", str(written)],
-        cwd=ROOT,
-        env={**environment, "DARKROOM_HOME": str(tmp_path / "home")},
-        check=True,
-        timeout=120,
-    )
+    python(["-m", "pipeline_assets.cli", "document", str(written)], tmp_path)
     assert page("tables.md") == written.read_text(), "docs/tables.md is old: run `darkroom document docs/tables.md`"
 
 
@@ -105,6 +117,15 @@ def test_the_simulators_page_states_the_constants_of_its_truth() -> None:
     }
 
 
+def test_the_architecture_pages_graph_is_the_graph() -> None:
+    drawn = set()
+    for chain in re.findall(r"^  (\w+(?: -->.*)+)$", page("architecture.md"), re.MULTILINE):
+        for sources, targets in pairwise(part.split("&") for part in chain.split("-->")):
+            drawn |= {(source.strip(), target.strip()) for source in sources for target in targets}
+    declared = {(upstream, name) for name, asset in DECLARATIONS.items() for upstream in asset.inputs}
+    assert drawn == declared
+
+
 def test_the_architecture_page_names_the_look_back_that_features_have() -> None:
     assert f"{LOOKBACK_DAYS} days" in page("architecture.md")
 
@@ -123,3 +144,17 @@ def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
 def test_every_python_example_of_a_page_compiles(name: str) -> None:
     for code in re.findall(r"^```python\n(.*?)^```", page(name), re.MULTILINE | re.DOTALL):
         compile(code, name, "exec")
+
+
+def test_the_example_of_a_classifier_exports_one_that_loads(tmp_path: Path) -> None:
+    (tmp_path / "export_model.py").write_text(example("bring-your-own.md", '"""Export a classifier'))
+    assert re.fullmatch(r"my-classifier-[0-9a-f]{12}\n", python(["export_model.py"], tmp_path))
+
+
+def test_the_example_of_an_asset_declares_one(tmp_path: Path) -> None:
+    (tmp_path / "exploration.py").write_text(example("bring-your-own.md", '"""Tables for looking around'))
+    (tmp_path / "declare.py").write_text(
+        "import dagster as dg\nimport exploration\nfrom pipeline_assets.table_asset import DECLARATIONS\n"
+        "dg.Definitions(assets=[exploration.class_brightness])\nprint(list(DECLARATIONS))\n"
+    )
+    assert python(["declare.py"], tmp_path) == "['class_brightness']\n"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 import psycopg2
 import pytest
 import toy_assets

@@ -70,7 +70,14 @@ def _not_zero(_day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, _run: Run
 def build(code: str = "1") -> tuple[list[dg.AssetsDefinition], list[Declaration]]:
     """The three assets as Dagster has them and as the seam does; `code` is the first one's code."""
 
-    @table_asset(schema=Notes, group="toys", sources=_outside, code=[code], quarantines=True, day_metadata=lambda r: {"keys": r.height})
+    @table_asset(
+        schema=Notes,
+        group="toys",
+        sources=_outside,
+        code=[code],
+        quarantines=True,
+        day_metadata=lambda r: {"keys": r.height},
+    )
     def notes(run: RunOfDays, world: World) -> Table:
         """Notes from outside."""
         there = world.read()
@@ -132,7 +139,9 @@ def execute(
 def main() -> None:
     """Run the toys over the days that a JSON argument names, for tests that kill a run."""
     told = json.loads(sys.argv[1])
-    defs = definitions(World(path=told["world"]), Lake(url=told["lake"]), Postgres(url=told["postgres"]), told.get("code", "1"))
+    defs = definitions(
+        World(path=told["world"]), Lake(url=told["lake"]), Postgres(url=told["postgres"]), told.get("code", "1")
+    )
     with dg.DagsterInstance.ephemeral() as instance:
         execute(defs, instance, date.fromisoformat(told["first"]), date.fromisoformat(told["last"]), *told["assets"])
 

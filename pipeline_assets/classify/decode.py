@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.errors import BadImage
 
+Image.init()  # Pillow registers formats when first needed, which is not safe on several threads
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 STYLE_SHORT_PX = 256
 RESAMPLING = Image.Resampling.BILINEAR

@@ -51,7 +51,7 @@ _DRAFT_SIDE = 4 * _HASH_SIDE
 class Limits:
     """What one photo may be; beyond it is quarantined."""
 
-    max_pixels: int = 100_000_000
+    max_pixels: int = 89_478_485  # Pillow's own limit, which the classifiers keep too
     max_bytes: int = 64 * 2**20
     min_side_px: int = 16
 

@@ -29,7 +29,7 @@ class RawUploads(dy.Schema):
     day = dy.Date(primary_key=True, description="UTC upload day, from the key; the arrival day where the key is bad")
     bucket = dy.String(primary_key=True)
     key = dy.String(primary_key=True, description="object key, as listed")
-    version_id = dy.String(primary_key=True, description="S3 version id; empty where the bucket keeps no versions")
+    version_id = dy.String(primary_key=True, description="S3 version id; `etag-...` where the bucket keeps no versions")
     user_id = dy.Int64(nullable=True, description="owner, from the key")
     uploaded_at = dy.Datetime(time_zone="UTC", description="the store's last-modified")
     size_bytes = dy.Int64(min=0)

@@ -262,7 +262,9 @@ def run(lake: Lake) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
         def launch(first: date | None, last: date | None, *names: str, **tags: str) -> dg.ExecuteInProcessResult:
             days = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
             chosen: Any = [dg.AssetKey(name) for name in names]
-            return job.execute_in_process(instance=instance, asset_selection=chosen, tags={**(days if first else {}), **tags})
+            return job.execute_in_process(
+                instance=instance, asset_selection=chosen, tags={**(days if first else {}), **tags}
+            )
 
         yield launch
 

@@ -15,7 +15,7 @@ SECRETS = {
     "postgres_url": "postgresql://darkroom:s3cr3t-pg@127.0.0.1:5432/darkroom",
     "dagster_postgres_url": "postgresql://darkroom:s3cr3t-dg@127.0.0.1:5432/dagster",
     "s3_access_key": "s3cr3t-access",
-    "s3_secret_key": "s3cr3t'secret $(id) `id` \"x\" \\",
+    "s3_secret_key": 's3cr3t\'secret $(id) `id` "x" \\',
     "alert_webhook": "https://hooks.example.org/s3cr3t-hook",
 }
 
@@ -30,8 +30,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, **SECRETS)
-    shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump()), json.dumps(
-        settings.model_dump(mode="json"))]
+    shown = [
+        repr(settings),
+        str(settings),
+        settings.model_dump_json(),
+        str(settings.model_dump()),
+        json.dumps(settings.model_dump(mode="json")),
+    ]
     assert not [text for text in shown if "s3cr3t" in text]
     assert plain(settings.s3_secret_key) == SECRETS["s3_secret_key"]
 
@@ -56,7 +61,9 @@ def test_the_environment_wins_over_the_file_that_wins_over_the_defaults(
 ) -> None:
     monkeypatch.setenv("DARKROOM_HOME", str(tmp_path))
     assert load_settings().s3_endpoint is None
-    (tmp_path / "env").write_text("DARKROOM_S3_ENDPOINT=http://127.0.0.1:1\nDARKROOM_S3_REGION=eu-west-1\nDARKROOM_EMBEDDED=true\n")
+    (tmp_path / "env").write_text(
+        "DARKROOM_S3_ENDPOINT=http://127.0.0.1:1\nDARKROOM_S3_REGION=eu-west-1\nDARKROOM_EMBEDDED=true\n"
+    )
     monkeypatch.setenv("DARKROOM_S3_REGION", "us-west-2")
     found = load_settings()
     assert (found.s3_endpoint, found.s3_region, found.embedded) == ("http://127.0.0.1:1", "us-west-2", True)

@@ -28,7 +28,7 @@ class Webhook(HTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Webhook
 
-    def do_POST(self) -> None:  # noqa: N802  the name is http.server's
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.posts.append((self.path, self.headers["Content-Type"], body))
         self.send_response(self.server.status)
@@ -49,7 +49,9 @@ def webhook(request: pytest.FixtureRequest) -> Iterator[Webhook]:
 
 
 def test_the_message_names_run_days_steps_and_what_to_do() -> None:
-    told = message("0123456789abcdef", "nightly_tables", "2026-02-01 to 2026-02-03", {"raw_uploads": "no bucket", "b": "bad"})
+    told = message(
+        "0123456789abcdef", "nightly_tables", "2026-02-01 to 2026-02-03", {"raw_uploads": "no bucket", "b": "bad"}
+    )
     assert told == (
         "Run 01234567 of nightly_tables failed on 2026-02-01 to 2026-02-03. raw_uploads: no bucket; b: bad. "
         "What other days had is kept. Open the run in the UI, mend the cause, and re-execute it from failure."

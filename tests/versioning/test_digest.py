@@ -34,7 +34,8 @@ row = st.fixed_dictionaries(
         "key": st.text(max_size=3),
         "size_bytes": st.none() | st.integers(0, 3),
         "share": st.none() | floats,
-        "at": st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2030, 1, 1)),  # noqa: DTZ001
+        "at": st.none()
+        | st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2030, 1, 1)),  # noqa: DTZ001
         "ok": st.none() | st.booleans(),
         "embedding": st.none() | st.lists(st.none() | floats, max_size=3),
         "labels": st.none() | st.lists(st.none() | st.text(max_size=2), max_size=3),
@@ -49,14 +50,23 @@ def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 def rows() -> pl.DataFrame:
     """Two rows, with nulls at every depth."""
-    first = {"day": date(2026, 1, 1), "key": "a", "size_bytes": 1, "share": 0.5, "at": datetime(2026, 1, 1, tzinfo=UTC), "ok": True}
+    first = {
+        "day": date(2026, 1, 1),
+        "key": "a",
+        "size_bytes": 1,
+        "share": 0.5,
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "ok": True,
+    }
     second = {"day": date(2026, 1, 1), "key": "b", "labels": ["x", None], "embedding": []}
     return frame([{**first, "embedding": [1.0, None], "labels": None}, second])
 
 
 @settings(deadline=None)
 @given(tables, st.randoms(), st.integers(1, 4))
-def test_order_of_rows_and_columns_chunks_and_slices_leave_no_trace(found: list[dict[str, Any]], random: Any, size: int) -> None:
+def test_order_of_rows_and_columns_chunks_and_slices_leave_no_trace(
+    found: list[dict[str, Any]], random: Any, size: int
+) -> None:
     digest = rows_digest(frame(found), KEY)
     shuffled = random.sample(found, len(found))
     chunks = [frame(shuffled[start : start + size]) for start in range(0, len(shuffled), size)]

@@ -1,0 +1,322 @@
+"""The whole of it, through the command: import a folder (killed twice on the way), run, look, stop. Real servers."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg2
+import pytest
+from click.testing import CliRunner
+from click.testing import Result as Invoked
+
+from pipeline_assets.cli import main
+from pipeline_assets.nightly import ASSETS
+from pipeline_assets.sample.photos import sample_photos
+from resources.lake import Lake
+from resources.objects import ObjectInfo, ObjectStore
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PHOTOS = 30
+ODD = {"empty.jpg": b"", "notes ü.txt": b"no photo", "deep/er/and deeper/.hidden": b"\x00" * 100, "photo": b"GIF89a"}
+DAYS = 4
+
+
+def darkroom(home: Path, *words: str) -> "subprocess.Popen[str]":
+    """The command in a process of its own, with a home of its own and no other setting."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "AWS_", "DAGSTER"))
+    }
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("darkroom")), *words],
+        env={**environment, "DARKROOM_HOME": str(home), "COLUMNS": "160"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def told_by(home: Path, *words: str) -> str:
+    """What the command prints; it must succeed."""
+    process = darkroom(home, *words)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return output
+
+
+def exported(home: Path) -> dict[str, str]:
+    """The variables that `eval "$(darkroom env)"` sets in a shell."""
+    lines = told_by(home, "env")
+    dump = f"{lines}\nexec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    found: dict[str, str] = json.loads(subprocess.run(["sh", "-c", dump], env={}, capture_output=True, check=True).stdout)
+    return found
+
+
+def fill(folder: Path) -> set[str]:
+    """A folder of small real photos in nested folders, odd files, and a link that is no file of it. Returns the files."""
+    small = (photo for photo in sample_photos() if re.search(r"-\d{4}\.jpg$", photo.name))
+    files = {f"{('holiday', 'deep/er')[n % 2]}/{photo.name}": photo.data for n, photo in enumerate(islice(small, PHOTOS))}
+    for name, data in {**files, **ODD}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (folder / "link.jpg").symlink_to(folder / "empty.jpg")
+    return {*files, *ODD}
+
+
+@dataclass
+class House:
+    """A home whose services run, what was imported and what the commands said."""
+
+    home: Path
+    files: set[str]
+    environment: dict[str, str]
+    said: dict[str, str] = field(default_factory=dict)
+    logs_at_kill: list[str] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def _s3(self) -> dict[str, str]:
+        return {
+            "endpoint": self.environment["AWS_ENDPOINT_URL"],
+            "access_key": self.environment["AWS_ACCESS_KEY_ID"],
+            "secret_key": self.environment["AWS_SECRET_ACCESS_KEY"],
+        }
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(url="s3://lake", **self._s3)
+
+    def listed(self, bucket: str, prefix: str) -> list[ObjectInfo]:
+        return list(ObjectStore.open(f"s3://{bucket}", **self._s3).list(prefix))
+
+    def connect(self) -> Any:
+        """As psql would, by the exported address."""
+        return psycopg2.connect(self.environment["DATABASE_URL"])
+
+    def ask(self, query: str) -> Any:
+        """One value of the database."""
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                return cursor.fetchone()[0]
+        finally:
+            connection.close()
+
+
+def kill_import_twice(house: House, folder: Path) -> None:
+    """Kill -9 an import when its first uploads are there, and another when all but the database is done.
+
+    A lock on one table lets neither finish, so that both are killed on the way, however fast this machine is.
+    """
+    lock = house.connect()
+    try:
+        lock.cursor().execute("lock table users in exclusive mode")
+        for reached in (
+            lambda: house.listed("uploads", "uploads/"),
+            lambda: house.ask("select count(*) from pg_locks where not granted"),
+        ):
+            process = darkroom(house.home, "import", str(folder), "--days", str(DAYS))
+            while not reached():
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.01)
+            process.kill()
+            process.communicate()
+        house.logs_at_kill = [info.key for info in house.listed("lake", "events/")]
+    finally:
+        lock.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A home after an import that was killed twice, another that finished, two runs, and nothing else."""
+    home, folder = tmp_path_factory.mktemp("house") / "home", tmp_path_factory.mktemp("folder")
+    files = fill(folder)
+    told_by(home, "up")
+    try:
+        found = House(home, files, exported(home))
+        kill_import_twice(found, folder)
+        for name in ("import", "import again"):
+            found.said[name] = told_by(home, "import", str(folder), "--days", str(DAYS))
+        found.said["run"] = told_by(home, "run")
+        found.versions = {asset: found.lake.version(asset) for asset in ASSETS}
+        found.said["run again"] = told_by(home, "run")
+        yield found
+    finally:
+        told_by(home, "down")
+
+
+@pytest.fixture
+def invoke(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs the command in this process; what it exports is taken back."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("DARKROOM_", "AWS_", "DAGSTER")):
+            del os.environ[name]
+    os.environ["DARKROOM_HOME"] = str(house.home)
+
+    def run(*words: str) -> Invoked:
+        return CliRunner().invoke(main, list(words))
+
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_killed_import_is_finished_by_the_next_and_nothing_is_doubled(house: House) -> None:
+    keys = [info.key for info in house.listed("uploads", "uploads/")]
+    assert len(keys) == len(set(keys)) == len(house.files)
+    assert house.ask("select count(*) from photos") == len(house.files)
+    assert house.ask('select array_agg(key order by key collate "C") from photos') == sorted(keys)
+    assert set(house.ask("select array_agg(name) from imports")) == house.files
+    assert house.ask("select count(*) from imports") == len(house.files)
+    assert house.ask("select count(*) || ' ' || count(finished_at) from import_runs") == "1 1"
+
+
+def test_the_logs_of_a_killed_import_are_the_logs_of_the_finished_one(house: House) -> None:
+    assert house.logs_at_kill
+    assert [info.key for info in house.listed("lake", "events/")] == house.logs_at_kill
+    said = re.search(r"([\d,]+) events \(and (\d+) lines malformed", house.said["import"])
+    assert said
+    events, malformed = (int(number.replace(",", "")) for number in said.groups())
+    rows = house.lake.scan("event_log").select("event_id").collect()
+    assert rows.height == rows.n_unique() == events
+    assert house.lake.scan("event_log_rejected").collect().height == malformed
+
+
+def test_an_import_says_what_it_did_and_that_owners_are_simulated(house: House) -> None:
+    assert f"{len(house.files)} files uploaded as if on" in house.said["import"]
+    assert "Users, posting times and logs are SIMULATED" in house.said["import"]
+    assert f"nothing new: all {len(house.files)} files were imported before" in house.said["import again"]
+
+
+def test_a_run_fills_every_table(house: House) -> None:
+    rows = {asset: house.lake.scan(asset).select(pl.len()).collect().item() for asset in ASSETS}
+    assert all(rows.values()), rows
+    assert rows["raw_uploads"] == rows["photo_metadata"] == rows["training_table"] == len(house.files) or rows
+    assert rows["raw_uploads"] == len(house.files)
+    assert rows["photo_classes"] == rows["photo_styles"] == rows["training_table"] == PHOTOS
+    assert rows["popularity_model"] == 1
+    verdicts = house.lake.scan("raw_uploads").group_by("verdict").len().collect()
+    assert dict(verdicts.iter_rows())["ok"] == PHOTOS
+    assert dict(verdicts.iter_rows())["empty"] == 1
+    assert house.ask("select count(*) from objects") == len(house.files)
+
+
+def test_a_runs_summary_names_rows_the_model_and_where_to_look(house: House) -> None:
+    said = house.said["run"]
+    for asset in ASSETS:
+        assert asset in said
+    for words in (f"Uploads bucket: {len(house.files)} new", "the model", "oracle", "Done in", "darkroom show", "make ui"):
+        assert words in said
+
+
+def test_a_second_run_finds_that_nothing_has_changed(house: House) -> None:
+    assert "Uploads bucket: nothing new." in house.said["run again"]
+    assert "Nothing has changed: every asset is current, and no run was needed." in house.said["run again"]
+    assert {asset: house.lake.version(asset) for asset in ASSETS} == house.versions
+
+
+def test_the_commands_show_no_secret(house: House) -> None:
+    secrets = [house.environment["AWS_SECRET_ACCESS_KEY"], house.environment["DATABASE_URL"]]
+    assert not [name for name, said in house.said.items() for secret in secrets if secret in said]
+
+
+def test_rows_are_shown_as_a_table(house: House, invoke: Any) -> None:
+    shown = invoke("show", "raw_uploads", "-n", "3")
+    assert shown.exit_code == 0, shown.output
+    assert "verdict" in shown.stdout
+    assert shown.stdout.endswith("3 rows shown\n")
+
+
+def test_rows_are_shown_as_json_of_one_day(house: House, invoke: Any) -> None:
+    day = house.ask("select min(day)::text from photos")
+    shown = invoke("show", "photo_metadata", "--day", day, "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    rows = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert {row["day"] for row in rows} == {day}
+    assert len(rows) == house.ask("select count(*) from photos where day = (select min(day) from photos)")
+
+
+def test_rows_are_shown_as_csv_with_lists_as_json(house: House, invoke: Any) -> None:
+    shown = invoke("show", "photo_classes", "--format", "csv")
+    assert shown.exit_code == 0, shown.output
+    rows = pl.read_csv(shown.stdout.encode())
+    assert rows.height == PHOTOS
+    assert (
+        len(json.loads(rows["top5_label"][0])["v"] if "{" in rows["top5_label"][0] else json.loads(rows["top5_label"][0]))
+        == 5
+    )
+
+
+def test_rows_are_written_to_a_file(house: House, invoke: Any, tmp_path: Path) -> None:
+    for kind in ("parquet", "csv", "json"):
+        shown = invoke("show", "training_table", "--format", kind, "-o", str(tmp_path / f"rows.{kind}"))
+        assert shown.exit_code == 0, shown.output
+    assert pl.read_parquet(tmp_path / "rows.parquet").height == PHOTOS
+    assert pl.read_csv(tmp_path / "rows.csv").height == PHOTOS
+    assert pl.read_ndjson(tmp_path / "rows.json").height == PHOTOS
+
+
+def test_what_was_kept_aside_is_shown_with_its_reason(house: House, invoke: Any) -> None:
+    shown = invoke("show", "event_log_rejected", "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    assert all(json.loads(line)["reason"] for line in shown.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["show", "no_such_table"], 1, "TableMissing: The table no_such_table does not exist yet"),
+        (["show", "raw_uploads", "--format", "parquet"], 2, "name a file with -o"),
+        (["show", "raw_uploads", "--day", "yesterday"], 2, "is not a day: write it as 2026-01-31"),
+        (["import", "/no/such/folder"], 1, "/no/such/folder is not a folder"),
+        (["show", "../../etc"], 1, "does not exist"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(house: House, invoke: Any, words: list[str], code: int, why: str) -> None:
+    shown = invoke(*words)
+    assert shown.exit_code == code
+    assert why in shown.output
+    assert "Traceback" not in shown.output
+
+
+def test_the_status_says_what_each_asset_holds(house: House, invoke: Any) -> None:
+    shown = invoke("status")
+    assert shown.exit_code == 0, shown.output
+    for asset in ASSETS:
+        assert asset in shown.output
+    assert "computes what is not current" not in shown.output
+
+
+def test_the_exported_lines_work_with_other_tools(house: House) -> None:
+    assert house.ask("select current_database()::text") == "darkroom"
+    assert len(house.listed("uploads", "")) == len(house.files)
+    assert house.environment["DAGSTER_HOME"] == str(house.home / "dagster")
+    assert (house.home / "env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_home_is_made_stopped_and_deleted(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert "Nothing was running." in told_by(home, "down")
+    assert "PostgreSQL and S3 are up" in told_by(home, "up")
+    url = exported(home)["DATABASE_URL"]
+    said = told_by(home, "down", "--delete", "--yes")
+    assert "Stopped." in said
+    assert f"Deleted {home}" in said.replace("\n", "")
+    assert not home.exists()
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(url)
+    process = darkroom(home, "env")
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "no services run: start them with `darkroom up`" in output
