@@ -169,8 +169,10 @@ def env() -> None:
 
     The lines hold secrets: do not put them into a log.
     """
+    from resources.services import is_up
+
     settings = load_settings()
-    if settings.postgres_url is None:
+    if not is_up(settings):
         raise click.ClickException("no services run: start them with `darkroom up`")
     for line in shell_lines(settings):
         click.echo(line)

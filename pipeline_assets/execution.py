@@ -60,7 +60,8 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
         lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run.run_id})
     version = lake.version(asset.name)
     ledger.record(postgres, _entries(asset, plan, judged, version, context.run.run_id))
-    yield from _materializations(asset, days, plan, judged, lake, version)
+    seen_until = context.instance.event_log_storage.get_maximum_record_id()
+    yield from _materializations(asset, days, plan, judged, lake, version, seen_until)
     context.log.info(
         f"{asset.name}: {len(judged.good)} days computed ({len(moved)} with new rows), "
         f"{len(days) - len(plan.changed) - len(plan.missing)} unchanged"
@@ -75,9 +76,18 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
 
 
 def _materializations(
-    asset: Declaration, days: Sequence[date], plan: "Plan", judged: "Judged", lake: Lake, version: int
+    asset: Declaration,
+    days: Sequence[date],
+    plan: "Plan",
+    judged: "Judged",
+    lake: Lake,
+    version: int,
+    seen_until: int | None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """One a day that is current now. The last event of a day wins, so these carry each day's own data version."""
+    """One a day that is current now. The last event of a day wins, so these carry each day's own data version.
+
+    seen_until: the newest event at this moment. By it Dagster tells whether an input has changed since: its "unsynced".
+    """
     for day in days:
         fresh = day in judged.good
         if fresh or day not in plan.changed + tuple(plan.missing):
@@ -88,6 +98,8 @@ def _materializations(
                 tags={
                     "dagster/data_version": judged.digests[day] if fresh else plan.before[day]["digest"],
                     "dagster/code_version": asset.code_version,
+                    **{f"dagster/input_data_version/{name}": plan.inputs[day][name] for name in asset.inputs},
+                    **{f"dagster/input_event_pointer/{name}": str(seen_until or "NULL") for name in asset.inputs},
                 },
             )
 

@@ -3,6 +3,7 @@
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -11,6 +12,8 @@ from resources.lake import Lake
 from resources.settings import Settings
 
 DEFAULT_ROWS = 20
+MAX_COLUMNS_SIDE_BY_SIDE = 12
+MAX_VALUES = 5
 
 
 def write_rows(settings: Settings, asset: str, day: date | None, kind: str, output: Path | None, rows: int | None) -> None:
@@ -34,7 +37,26 @@ def _text(rows: pl.DataFrame, kind: str) -> str:
         return rows.write_ndjson()
     if kind == "csv":
         nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
-        as_json = [pl.struct(pl.col(name).alias("v")).struct.json_encode().alias(name) for name in nested]
-        return rows.with_columns(as_json).write_csv()
+        return rows.with_columns(_as_json(name) for name in nested).write_csv()
+    if rows.width > MAX_COLUMNS_SIDE_BY_SIDE:
+        return "".join(map(_record, rows.iter_rows(named=True))) + f"{rows.height} rows shown\n"
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=40, tbl_hide_dataframe_shape=True):
         return f"{rows}\n{rows.height} rows shown\n"
+
+
+def _as_json(name: str) -> pl.Expr:
+    """A nested column as JSON: a struct of it alone is encoded, and its braces taken off."""
+    encoded = pl.struct(pl.col(name).alias("v")).struct.json_encode()
+    return encoded.str.strip_prefix('{"v":').str.strip_suffix("}").alias(name)
+
+
+def _record(row: dict[str, Any]) -> str:
+    """A row with one value a line, for tables that are too wide for a terminal."""
+    width = max(map(len, row))
+    return "".join(f"{name:<{width}}  {_short(value)}\n" for name, value in row.items()) + "\n"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) > MAX_VALUES:
+        return f"[{', '.join(map(str, value[:MAX_VALUES]))}, ... {len(value)} values]"
+    return "-" if value is None else str(value)

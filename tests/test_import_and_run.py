@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from resources.objects import ObjectInfo, ObjectStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PHOTOS = 30
+PHOTOS = 24
+Invoke = Callable[..., Invoked]
 ODD = {"empty.jpg": b"", "notes ü.txt": b"no photo", "deep/er/and deeper/.hidden": b"\x00" * 100, "photo": b"GIF89a"}
 DAYS = 4
 
@@ -51,6 +53,17 @@ def told_by(home: Path, *words: str) -> str:
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
+
+
+def invoked(home: Path, *words: str) -> Invoked:
+    """The command in this process, which is quicker. What it exports is taken back."""
+    before = dict(os.environ)
+    os.environ.update({name: "" for name in os.environ if name.startswith(("DARKROOM_", "AWS_"))}, DARKROOM_HOME=str(home))
+    try:
+        return CliRunner().invoke(main, list(words))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def exported(home: Path) -> dict[str, str]:
@@ -145,31 +158,20 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     try:
         found = House(home, files, exported(home))
         kill_import_twice(found, folder)
-        for name in ("import", "import again"):
-            found.said[name] = told_by(home, "import", str(folder), "--days", str(DAYS))
+        found.said["import"] = told_by(home, "import", str(folder), "--days", str(DAYS))
+        found.said["import again"] = invoked(home, "import", str(folder), "--days", str(DAYS)).output
         found.said["run"] = told_by(home, "run")
         found.versions = {asset: found.lake.version(asset) for asset in ASSETS}
-        found.said["run again"] = told_by(home, "run")
+        found.said["run again"] = invoked(home, "run").output
         yield found
     finally:
         told_by(home, "down")
 
 
 @pytest.fixture
-def invoke(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Runs the command in this process; what it exports is taken back."""
-    before = dict(os.environ)
-    for name in list(os.environ):
-        if name.startswith(("DARKROOM_", "AWS_", "DAGSTER")):
-            del os.environ[name]
-    os.environ["DARKROOM_HOME"] = str(house.home)
-
-    def run(*words: str) -> Invoked:
-        return CliRunner().invoke(main, list(words))
-
-    yield run
-    os.environ.clear()
-    os.environ.update(before)
+def invoke(house: House) -> Invoke:
+    """Runs the command on the house, in this process."""
+    return partial(invoked, house.home)
 
 
 def test_a_killed_import_is_finished_by_the_next_and_nothing_is_doubled(house: House) -> None:
@@ -202,8 +204,7 @@ def test_an_import_says_what_it_did_and_that_owners_are_simulated(house: House) 
 def test_a_run_fills_every_table(house: House) -> None:
     rows = {asset: house.lake.scan(asset).select(pl.len()).collect().item() for asset in ASSETS}
     assert all(rows.values()), rows
-    assert rows["raw_uploads"] == rows["photo_metadata"] == rows["training_table"] == len(house.files) or rows
-    assert rows["raw_uploads"] == len(house.files)
+    assert rows["raw_uploads"] == rows["photo_metadata"] == len(house.files)
     assert rows["photo_classes"] == rows["photo_styles"] == rows["training_table"] == PHOTOS
     assert rows["popularity_model"] == 1
     verdicts = house.lake.scan("raw_uploads").group_by("verdict").len().collect()
@@ -231,14 +232,17 @@ def test_the_commands_show_no_secret(house: House) -> None:
     assert not [name for name, said in house.said.items() for secret in secrets if secret in said]
 
 
-def test_rows_are_shown_as_a_table(house: House, invoke: Any) -> None:
+def test_rows_are_shown_as_a_table(house: House, invoke: Invoke) -> None:
     shown = invoke("show", "raw_uploads", "-n", "3")
     assert shown.exit_code == 0, shown.output
-    assert "verdict" in shown.stdout
+    assert shown.stdout.count("\nverdict_detail ") == 3
     assert shown.stdout.endswith("3 rows shown\n")
+    narrow = invoke("show", "photo_styles", "-n", "3")
+    assert "│ day        ┆ sha256" in narrow.stdout
+    assert narrow.stdout.endswith("3 rows shown\n")
 
 
-def test_rows_are_shown_as_json_of_one_day(house: House, invoke: Any) -> None:
+def test_rows_are_shown_as_json_of_one_day(house: House, invoke: Invoke) -> None:
     day = house.ask("select min(day)::text from photos")
     shown = invoke("show", "photo_metadata", "--day", day, "--format", "json")
     assert shown.exit_code == 0, shown.output
@@ -247,18 +251,15 @@ def test_rows_are_shown_as_json_of_one_day(house: House, invoke: Any) -> None:
     assert len(rows) == house.ask("select count(*) from photos where day = (select min(day) from photos)")
 
 
-def test_rows_are_shown_as_csv_with_lists_as_json(house: House, invoke: Any) -> None:
+def test_rows_are_shown_as_csv_with_lists_as_json(house: House, invoke: Invoke) -> None:
     shown = invoke("show", "photo_classes", "--format", "csv")
     assert shown.exit_code == 0, shown.output
     rows = pl.read_csv(shown.stdout.encode())
     assert rows.height == PHOTOS
-    assert (
-        len(json.loads(rows["top5_label"][0])["v"] if "{" in rows["top5_label"][0] else json.loads(rows["top5_label"][0]))
-        == 5
-    )
+    assert [len(json.loads(text)) for text in rows["top5_label"]] == [5] * PHOTOS
 
 
-def test_rows_are_written_to_a_file(house: House, invoke: Any, tmp_path: Path) -> None:
+def test_rows_are_written_to_a_file(house: House, invoke: Invoke, tmp_path: Path) -> None:
     for kind in ("parquet", "csv", "json"):
         shown = invoke("show", "training_table", "--format", kind, "-o", str(tmp_path / f"rows.{kind}"))
         assert shown.exit_code == 0, shown.output
@@ -267,7 +268,7 @@ def test_rows_are_written_to_a_file(house: House, invoke: Any, tmp_path: Path) -
     assert pl.read_ndjson(tmp_path / "rows.json").height == PHOTOS
 
 
-def test_what_was_kept_aside_is_shown_with_its_reason(house: House, invoke: Any) -> None:
+def test_what_was_kept_aside_is_shown_with_its_reason(house: House, invoke: Invoke) -> None:
     shown = invoke("show", "event_log_rejected", "--format", "json")
     assert shown.exit_code == 0, shown.output
     assert all(json.loads(line)["reason"] for line in shown.stdout.splitlines())
@@ -283,14 +284,14 @@ def test_what_was_kept_aside_is_shown_with_its_reason(house: House, invoke: Any)
         (["show", "../../etc"], 1, "does not exist"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(house: House, invoke: Any, words: list[str], code: int, why: str) -> None:
+def test_a_mistake_is_told_in_a_line(house: House, invoke: Invoke, words: list[str], code: int, why: str) -> None:
     shown = invoke(*words)
     assert shown.exit_code == code
     assert why in shown.output
     assert "Traceback" not in shown.output
 
 
-def test_the_status_says_what_each_asset_holds(house: House, invoke: Any) -> None:
+def test_the_status_says_what_each_asset_holds(house: House, invoke: Invoke) -> None:
     shown = invoke("status")
     assert shown.exit_code == 0, shown.output
     for asset in ASSETS:
@@ -310,13 +311,13 @@ def test_a_home_is_made_stopped_and_deleted(tmp_path: Path) -> None:
     assert "Nothing was running." in told_by(home, "down")
     assert "PostgreSQL and S3 are up" in told_by(home, "up")
     url = exported(home)["DATABASE_URL"]
-    said = told_by(home, "down", "--delete", "--yes")
-    assert "Stopped." in said
-    assert f"Deleted {home}" in said.replace("\n", "")
-    assert not home.exists()
-    with pytest.raises(psycopg2.OperationalError):
-        psycopg2.connect(url)
+    assert "Stopped." in told_by(home, "down")
     process = darkroom(home, "env")
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "no services run: start them with `darkroom up`" in output
+    said = told_by(home, "down", "--delete", "--yes")
+    assert f"Deleted {home}" in said.replace("\n", "")
+    assert not home.exists()
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(url)

@@ -20,6 +20,9 @@ from resources import ledger
 from resources.lake import Lake
 from resources.postgres import Postgres
 
+# Dagster's own call, for a resource (the lake) inside another (its IO manager).
+pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated")
+
 FIRST = date(2026, 2, 1)
 ALL = ("notes", "totals", "copies")
 

@@ -17,6 +17,9 @@ from polars.testing import assert_frame_equal
 from resources.errors import StoreUnavailable, TableMissing
 from resources.lake import Lake, LakeIO
 
+# Dagster's own call, for a resource (the lake) inside another (its IO manager).
+pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated")
+
 FIRST = date(2026, 2, 1)
 SCHEMA = {
     "day": pl.Date,
