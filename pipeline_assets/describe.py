@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resources.lake import Lake
 
 PREVIEW_ROWS = 5
-PREVIEW_TEXT = 40
+PREVIEW_TEXT = 24
 INLINE_CHARACTERS = 1000
 """The UI draws Markdown shorter than this in place, and puts longer behind a link."""
 
@@ -109,8 +109,8 @@ def preview(rows: pl.DataFrame, schema: type[dy.Schema]) -> str:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, list) and len(value) > 5:
-        return f"{len(value)} values"
+    if isinstance(value, list):
+        return f"{len(value)} values" if len(value) > 5 else ", ".join(map(_cell, value))
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
