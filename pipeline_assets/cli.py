@@ -169,10 +169,10 @@ def env() -> None:
 
     The lines hold secrets: do not put them into a log.
     """
-    from resources.services import is_up
+    from resources.embedded import Services
 
     settings = load_settings()
-    if not is_up(settings):
+    if settings.wants_embedded and not Services(settings.home).status().running:
         raise click.ClickException("no services run: start them with `darkroom up`")
     for line in shell_lines(settings):
         click.echo(line)

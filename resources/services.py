@@ -60,11 +60,6 @@ def stop(settings: Settings) -> bool:
     return Services(settings.home).stop()
 
 
-def is_up(settings: Settings) -> bool:
-    """Whether there are servers to talk to: yours, or embedded ones that run."""
-    return not settings.wants_embedded or Services(settings.home).status().running
-
-
 def home_size(settings: Settings) -> int:
     """Bytes under the home folder."""
     return sum(path.lstat().st_size for path in settings.home.rglob("*") if not path.is_dir())
@@ -107,12 +102,12 @@ def serve_ui(settings: Settings, workspace: Path) -> int:
 @contextmanager
 def running(settings: Settings) -> Iterator[Settings]:
     """The services for the length of a block; those that ran before it go on after it."""
-    ran_before = is_up(settings)
+    ran_before = settings.wants_embedded and Services(settings.home).status().running
     started = start(settings, detach=False)
     try:
         yield started
     finally:
-        if not ran_before:
+        if settings.wants_embedded and not ran_before:
             stop(settings)
 
 

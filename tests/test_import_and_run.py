@@ -31,6 +31,7 @@ PHOTOS = 24
 Invoke = Callable[..., Invoked]
 ODD = {"empty.jpg": b"", "notes ü.txt": b"no photo", "deep/er/and deeper/.hidden": b"\x00" * 100, "photo": b"GIF89a"}
 DAYS = 4
+SETTINGS = ("DARKROOM_", "AWS_", "DAGSTER")
 
 
 def darkroom(home: Path, *words: str) -> "subprocess.Popen[str]":
@@ -58,8 +59,11 @@ def told_by(home: Path, *words: str) -> str:
 def invoked(home: Path, *words: str) -> Invoked:
     """The command in this process, which is quicker. What it exports is taken back."""
     before = dict(os.environ)
-    os.environ.update({name: "" for name in os.environ if name.startswith(("DARKROOM_", "AWS_"))}, DARKROOM_HOME=str(home))
     try:
+        for name in before:
+            if name.startswith(SETTINGS):
+                del os.environ[name]
+        os.environ["DARKROOM_HOME"] = str(home)
         return CliRunner().invoke(main, list(words))
     finally:
         os.environ.clear()

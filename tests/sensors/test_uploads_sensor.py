@@ -115,10 +115,8 @@ def test_objects_of_one_second_are_all_found_however_ticks_fall_between_them(hou
     for name in names:
         house.put(TODAY, name)
         house.asked()
-    times = [info.last_modified.replace(microsecond=0) for info in house.uploads.store.list()]
     assert [key.rsplit("/")[-1] for key, *_ in house.known()] == sorted(names)
     assert house.asked() == {str(TODAY): 6}
-    assert times
 
 
 def test_an_overwrite_of_the_newest_key_is_a_new_version(house: House) -> None:
