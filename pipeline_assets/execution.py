@@ -16,22 +16,29 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from pipeline_assets import describe
 from pipeline_assets.errors import DarkroomError
 from pipeline_assets.ingestion.schemas import Rejected
-from pipeline_assets.table_asset import DayCheck, Declaration, RunOfDays, Table, Verdict
+from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, RunOfDays, Table, Verdict
 from pipeline_assets.versioning.digest import rows_digest
 from resources import ledger
 from resources.lake import Lake, Replacement
 from resources.postgres import Postgres
 
 
-def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mapping[str, pl.LazyFrame]) -> Iterator[Any]:
+def execute(
+    asset: Declaration, context: dg.AssetExecutionContext, loaded: Mapping[str, pl.LazyFrame | None]
+) -> Iterator[Any]:
     """Run an asset over its context's partitions, yielding what Dagster records."""
     lake, postgres = context.resources.lake, context.resources.postgres
     resources = {name: getattr(context.resources, name) for name in asset.resources}
     days = tuple(date.fromisoformat(key) for key in context.partition_keys)
+    frames = {
+        name: DECLARATIONS[name].schema.create_empty().lazy() if frame is None else frame for name, frame in loaded.items()
+    }
+    seen_until = context.instance.event_log_storage.get_maximum_record_id()
     try:
         plan = plan_days(asset, postgres, days, resources, force=context.op_execution_context.op_config["force"])
         run = RunOfDays(
@@ -60,14 +67,14 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext, frames: Mappi
         lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run.run_id})
     version = lake.version(asset.name)
     ledger.record(postgres, _entries(asset, plan, judged, version, context.run.run_id))
-    seen_until = context.instance.event_log_storage.get_maximum_record_id()
     yield from _materializations(asset, days, plan, judged, lake, version, seen_until)
     context.log.info(
         f"{asset.name}: {len(judged.good)} days computed ({len(moved)} with new rows), "
         f"{len(days) - len(plan.changed) - len(plan.missing)} unchanged"
     )
+    # After the materializations: Dagster counts a day's check only if it targets the day's newest one.
+    yield from judged.evaluations(context.instance, asset.name)
     if failed:
-        yield from judged.evaluations(asset.name)
         reasons = "; ".join(f"{day}: {reason}" for day, reason in sorted(failed.items())[:10])
         raise dg.Failure(
             description=f"{len(failed)} of {len(days)} days were not written and keep their old version: {reasons}",
@@ -215,8 +222,16 @@ class Judged:
             )
         return results
 
-    def evaluations(self, asset: str) -> Iterator[dg.AssetCheckEvaluation]:
-        """One evaluation a day and check, for a run in which some day failed."""
+    def evaluations(self, instance: dg.DagsterInstance, asset: str) -> Iterator[dg.AssetCheckEvaluation]:
+        """One evaluation a day and check, each of the day's newest materialization."""
+        keys = [day.isoformat() for day in self.verdicts]
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=keys)
+        newest: dict[str | None, AssetCheckEvaluationTargetMaterializationData] = {}
+        for record in instance.fetch_materializations(wanted, limit=2 * len(keys)).records if keys else ():
+            target = AssetCheckEvaluationTargetMaterializationData(
+                storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+            )
+            newest.setdefault(record.partition_key, target)
         for day, verdicts in self.verdicts.items():
             for name, (check, verdict) in verdicts.items():
                 yield dg.AssetCheckEvaluation(
@@ -227,6 +242,7 @@ class Judged:
                     description=verdict.description,
                     blocking=check is None or check.blocking,
                     partition=day.isoformat(),
+                    target_materialization_data=newest.get(day.isoformat()),
                 )
 
 

@@ -21,6 +21,7 @@ from pipeline_assets.automation import when_inputs_change
 from pipeline_assets.partitions import Days, daily
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.digest import code_digest
+from resources.lake import EMPTY_IF_MISSING
 
 T = TypeVar("T")
 
@@ -160,7 +161,7 @@ def table_asset(
         DECLARATIONS[declaration.name] = declaration
         policy = dg.BackfillPolicy.multi_run(days_per_run) if days_per_run else dg.BackfillPolicy.single_run()
 
-        def run(context: dg.AssetExecutionContext, **frames: pl.LazyFrame):  # type: ignore[no-untyped-def]  # Dagster
+        def run(context: dg.AssetExecutionContext, **frames: pl.LazyFrame | None):  # type: ignore[no-untyped-def]  # Dagster
             from pipeline_assets.execution import execute  # it reads the classes above
 
             return execute(declaration, context, frames)
@@ -170,7 +171,10 @@ def table_asset(
             name=declaration.name,
             description=inspect.getdoc(compute),
             group_name=group,
-            ins={name: dg.AssetIn(partition_mapping=days.mapping) for name, days in reads.items()},
+            ins={
+                name: dg.AssetIn(partition_mapping=days.mapping, metadata={EMPTY_IF_MISSING: True})
+                for name, days in reads.items()
+            },
             partitions_def=daily,
             backfill_policy=policy,
             io_manager_key="io_manager",

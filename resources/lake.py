@@ -22,6 +22,8 @@ from polars.exceptions import PolarsError
 
 from resources.errors import StoreUnavailable, TableMissing
 
+EMPTY_IF_MISSING = "darkroom/empty_if_missing"
+"""Metadata of an input for which a table that no run has written yet holds nothing, instead of being an error."""
 COMMIT_TRIES = 12
 """A conflicting commit is read again and retried this often, with jitter, before the run gives up."""
 
@@ -176,9 +178,14 @@ class LakeIO(dg.ConfigurableIOManager):
             version = self.lake.replace(name, obj.days, rows, note={"dagster_run_id": context.run_id})
             context.add_output_metadata({"delta_version": version})
 
-    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        """The upstream table, restricted to the mapped days."""
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame | None:
+        """The upstream table, restricted to the mapped days.
+
+        Raises TableMissing if no run has written it yet; an input that is marked EMPTY_IF_MISSING is None then.
+        """
         name = context.asset_key.path[-1]
+        if (context.definition_metadata or {}).get(EMPTY_IF_MISSING) and not self.lake.exists(name):
+            return None
         if not context.has_asset_partitions:
             return self.lake.scan(name)
         try:

@@ -1,9 +1,9 @@
 """Everything that must be up before a run: servers, buckets, migrations, Dagster's home. One call makes all of it so."""
 
+import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import psutil
 
 from resources import s3
 from resources.assembly import resolve
@@ -85,7 +86,9 @@ def serve_ui(settings: Settings, workspace: Path) -> int:
     shared = {"cwd": workspace.parent, "env": {k: v for k, v in environment.items() if v}}
     web = [str(dagster / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.ui_port), "-w", str(workspace)]
     daemon = [str(dagster / "dagster-daemon"), "run", "-w", str(workspace)]
-    processes = [subprocess.Popen(command, **shared) for command in (web, daemon)]  # type: ignore[call-overload]  # noqa: S603
+    # In sessions of their own: Ctrl-C reaches this process alone, which ends them in order.
+    processes = [psutil.Popen(command, start_new_session=True, **shared) for command in (web, daemon)]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
@@ -93,10 +96,24 @@ def serve_ui(settings: Settings, workspace: Path) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        for process in processes:
+        _end(processes)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(processes: list[psutil.Popen]) -> None:
+    """End servers with all that they started, runs in progress too, while the database still answers them."""
+    family = [child for process in processes if process.is_running() for child in process.children(recursive=True)]
+    for process in processes:
+        if process.is_running():
             process.send_signal(signal.SIGINT)
-        for process in processes:
-            process.wait(timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    for process in [*alive, *family]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs([*processes, *family], timeout=20)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @contextmanager

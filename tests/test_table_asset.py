@@ -254,10 +254,15 @@ def test_a_check_that_does_not_block_warns_and_names_the_day(bench: Bench) -> No
     bench.tell({1: [["a", 1]], 2: [], 3: []})
     result = bench.run(1, 3)
     assert result.success
-    (found,) = [event for event in result.get_asset_check_evaluations() if event.check_name == "not_zero"]
-    assert not found.passed
-    assert found.severity is dg.AssetCheckSeverity.WARN
-    assert found.description == "2026-02-03: 1 totals are zero"
+    of_the_run, *of_days = [event for event in result.get_asset_check_evaluations() if event.check_name == "not_zero"]
+    assert not of_the_run.passed
+    assert of_the_run.severity is dg.AssetCheckSeverity.WARN
+    assert of_the_run.description == "2026-02-03: 1 totals are zero"
+    assert {event.partition: event.passed for event in of_days} == {
+        "2026-02-01": True,
+        "2026-02-02": True,
+        "2026-02-03": False,
+    }
     assert bench.rows("totals") == [(1, 1), (2, 1), (3, 0)]
 
 

@@ -145,7 +145,7 @@ def _stage(run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Fi
     inputs={"staged_training_set": SAME_DAY},
     code=[*MODEL_CODE, feature_matrix, scores, str(SEED)],
     checks=[checks.BETTER_THAN_THE_MEAN],
-    kinds={"torch", "s3"},
+    kinds={"pytorch", "s3"},
     pool="gpu",
     days_per_run=1,
     freshness=NIGHTLY,

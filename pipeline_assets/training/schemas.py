@@ -63,7 +63,7 @@ class PopularityModel(dy.Schema):
     """One night's model, its scores on the test split, and all that it was trained on."""
 
     day = dy.Date(primary_key=True)
-    weights_sha256 = dy.String(regex="^[0-9a-f]{64}$", description="of a safetensors-like state in the object store")
+    weights_sha256 = dy.String(regex="^[0-9a-f]{64}$", description="of the weights, laid out as safetensors")
     weights_bytes = dy.Int64(min=1)
     seed = dy.Int64()
     epochs = dy.Int32(min=1, description="until early stopping")
