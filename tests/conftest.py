@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from resources.objects import ObjectStore
 from resources.processes import free_ports
 
 SHARED_BUCKET = "darkroom-tests"
+
+# A shell that starts this in the background ignores Ctrl-C for it; Dagster then ignores SIGTERM too, and so would every
+# process that a test starts and wants to end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
