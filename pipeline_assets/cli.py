@@ -1,6 +1,5 @@
 """The `darkroom` command: parses, calls, prints. What it does is done elsewhere."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,5 +202,4 @@ def document(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     main()

@@ -28,10 +28,6 @@ class SchemaMismatch(DarkroomError):
     """A frame does not keep its table's declared schema; the message names columns and rules."""
 
 
-class NotMaterialized(DarkroomError):
-    """A table or partition was asked for that no run has written yet."""
-
-
 class NothingToTrainOn(DarkroomError):
     """A training window has no mature rows, or a split of it is empty."""
 

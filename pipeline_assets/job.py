@@ -1,6 +1,5 @@
 """What `darkroom run`, `import` and `status` do: import, discover, launch Dagster runs, and say what came of it."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -58,7 +57,7 @@ def _launch_all(
     timings: dict[str, float] = {}
     speed: dict[str, float] = {}
     ok = True
-    defs, instance = build_defs(settings), dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"], "cli.yaml")
+    defs, instance = build_defs(settings), dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
     with instance:
         for launch in launches:
             if not any(nightly.stale(found["postgres"], found, launch).values()):

@@ -18,7 +18,7 @@ def write_dagster_home(settings: Settings) -> Path:
     `cli.yaml` is for runs inside the `darkroom` command, which show their progress on the terminal: it leaves the
     capture of their output away.
     """
-    home = settings.home / "dagster"
+    home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     shared = {
         "storage": {"postgres": {"postgres_url": {"env": "DARKROOM_DAGSTER_POSTGRES_URL"}}},
@@ -48,7 +48,7 @@ def write_dagster_home(settings: Settings) -> Path:
 def _compute_logs(settings: Settings) -> dict[str, object]:
     """Runs' stdout and stderr go to the lake's bucket, where every worker and the UI can read them."""
     if not settings.lake_url.startswith("s3://"):
-        logs = settings.home / "dagster" / "compute_logs"
+        logs = settings.dagster_home / "compute_logs"
         config = {"base_dir": str(logs)}
         return {
             "module": "dagster._core.storage.local_compute_log_manager",

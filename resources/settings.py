@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         return self.home / "env"
 
     @property
+    def dagster_home(self) -> Path:
+        """Dagster's own home, `DAGSTER_HOME`: its configuration is written there."""
+        return self.home / "dagster"
+
+    @property
     def staging(self) -> Path:
         """The root of the training shards on local disk."""
         return self.staging_dir or self.home / "staging"
@@ -96,7 +101,7 @@ def shell_lines(settings: Settings) -> list[str]:
     values = {f"DARKROOM_{name.upper()}": plain(getattr(settings, name)) for name in CONNECTION}
     values |= {
         "DARKROOM_HOME": str(settings.home),
-        "DAGSTER_HOME": str(settings.home / "dagster"),
+        "DAGSTER_HOME": str(settings.dagster_home),
         "DATABASE_URL": values["DARKROOM_POSTGRES_URL"],
         "AWS_ENDPOINT_URL": values["DARKROOM_S3_ENDPOINT"],
         "AWS_ENDPOINT_URL_S3": values["DARKROOM_S3_ENDPOINT"],
