@@ -165,7 +165,7 @@ def test_servers_killed_in_the_middle_of_writing_come_back_with_all_that_was_ack
     for pid in services.status().pids.values():
         os.kill(pid, signal.SIGKILL)
     writes.close()
-    assert eventually(lambda: not services.status().running)
+    assert eventually(lambda: not any(services.status().pids.values()))
 
     second = services.start()
     assert second == first
