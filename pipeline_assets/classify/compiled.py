@@ -1,9 +1,8 @@
 """Networks compiled by AOTInductor, kept on disk, and used only where they measure faster than the eager one.
 
-Compiling takes about a minute on two cores, so an artefact is keyed by all that it depends on, and both ways are
-timed once when it is made; the verdict lies beside it. Measured on an AVX2 core in float32, passes of 16: 18 to 20 ms
-a photo compiled, 15 to 16 ms with `fusion.py` alone, so the built-in network stays eager there. A user's own
-network, which is not fused, and CPUs with native bfloat16 are where it is tried.
+Compiling takes up to a minute on two cores, so an artefact is keyed by all that it depends on, and both ways are
+timed once when it is made; the verdict lies beside it. It is for a user's own network: the built-in one is faster fused
+(`fusion.py`).
 
 The folder holds machine code that will run: it must belong to this user alone.
 """
@@ -62,7 +61,7 @@ def _try_out(classifier: Classifier, eager: Forward, artefact: Path, x: torch.Te
     try:
         _compile(classifier, artefact, x, dtype)
         compiled = _load(artefact, 1)
-        compiled_s = _fastest_s(compiled, x, dtype)
+        compiled_s = _fastest_s(compiled, x)
     except Exception as error:
         warnings.warn(
             f"the network can't be compiled here ({error!s:.200}); install g++ and delete the cache folder to "
@@ -71,7 +70,7 @@ def _try_out(classifier: Classifier, eager: Forward, artefact: Path, x: torch.Te
             stacklevel=3,
         )
         return {"use_compiled": False, "error": f"{error!s:.2000}"}
-    eager_s = _fastest_s(eager, x, dtype)
+    eager_s = _fastest_s(eager, x)
     return {"use_compiled": compiled_s <= _WORTH_IT * eager_s, "compiled_s": compiled_s, "eager_s": eager_s}
 
 
@@ -113,12 +112,12 @@ def _load(artefact: Path, runners: int) -> Forward:
     return forward
 
 
-def _fastest_s(forward: Forward, x: torch.Tensor, dtype: torch.dtype) -> float:
+def _fastest_s(forward: Forward, x: torch.Tensor) -> float:
     """Seconds of the fastest of six passes on this thread alone, after one to warm up."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.inference_mode():
             return min([_pass_s(forward, x) for _ in range(7)][1:])
     finally:
         torch.set_num_threads(threads)
@@ -132,9 +131,7 @@ def _pass_s(forward: Forward, x: torch.Tensor) -> float:
 
 def _key(classifier: Classifier, rows: int, dtype: torch.dtype) -> str:
     """Hash of all that an artefact and its timing depend on."""
-    code = hashlib.sha256(
-        b"".join(Path(__file__).with_name(n).read_bytes() for n in ("compiled.py", "models.py", "fusion.py"))
-    )
+    code = hashlib.sha256(b"".join(Path(__file__).with_name(n).read_bytes() for n in ("compiled.py", "models.py")))
     flags = {name: str(value) for name, value in torch.cpu.get_capabilities().items()}
     told = [classifier.model_id, code.hexdigest(), torch.__version__, platform.machine(), flags, rows, str(dtype)]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]

@@ -31,12 +31,12 @@ from pipeline_assets.classify.runners import (
     CpuRunner,
     Crop,
     DeviceRunner,
-    Forward,
     Runner,
     Scores,
     choose_device,
     choose_dtype,
     core_count,
+    in_precision,
 )
 from pipeline_assets.classify.styles import STYLES_ID, Styles, measure_styles
 from pipeline_assets.errors import BadImage
@@ -157,12 +157,14 @@ def _runner(classifier: Classifier, where: torch.device, batch_size: int, cache:
     dtype = choose_dtype(where)
     if where.type != "cpu":
         module = copy.deepcopy(classifier.module).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return DeviceRunner(classifier, module, where, dtype, batch_size)
-    forward: Forward = fuse(classifier.module)
-    # Fused float32 measures no slower than compiled (see `compiled.py`), and saves the minute of compiling.
-    if cache is not None and (forward is classifier.module or dtype == torch.bfloat16):
+        return DeviceRunner(classifier, in_precision(module, where, dtype), where, batch_size)
+    fused = fuse(classifier.module, dtype)
+    if fused is not None:
+        return CpuRunner(classifier, fused)
+    forward = in_precision(classifier.module, where, dtype)
+    if cache is not None:
         forward = compiled_or_eager(classifier, forward, cache, rows=CPU_ROWS, dtype=dtype, runners=core_count())
-    return CpuRunner(classifier, forward, dtype)
+    return CpuRunner(classifier, forward)
 
 
 def _on_threads(

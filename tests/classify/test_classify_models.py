@@ -57,7 +57,7 @@ def test_fusing_changes_no_logit_by_more_than_rounding_and_not_the_original(buil
 
 
 @pytest.mark.parametrize(("stride", "padding", "groups"), [(1, (1, 1, 1, 1), 8), (2, (0, 1, 0, 1), 8), (1, (0, 0, 0, 0), 1)])
-def test_a_fused_convolution_is_padding_convolution_and_relu6_also_under_autocast(stride, padding, groups):
+def test_a_fused_convolution_is_padding_convolution_and_relu6_in_either_precision(stride, padding, groups):
     generator = torch.Generator().manual_seed(3)
     plain = torch.nn.Conv2d(8, 8, 3, stride, groups=groups)
     plain.weight.data = torch.randn(plain.weight.shape, generator=generator)
@@ -65,11 +65,23 @@ def test_a_fused_convolution_is_padding_convolution_and_relu6_also_under_autocas
     plain.static_padding = torch.nn.ZeroPad2d(padding)
     x = torch.randn(2, 8, 9, 9, generator=generator)
     expected = torch.nn.functional.relu6(plain(plain.static_padding(x)))
-    fused = FusedConvolution(plain, has_relu6=True)
     with torch.inference_mode():
-        torch.testing.assert_close(fused(x), expected, rtol=0, atol=1e-5)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            torch.testing.assert_close(fused(x).float(), expected, rtol=0, atol=0.1)
+        torch.testing.assert_close(FusedConvolution(plain, has_relu6=True)(x), expected, rtol=0, atol=1e-5)
+        half = FusedConvolution(plain, has_relu6=True, dtype=torch.bfloat16)(x)
+        assert half.dtype == torch.bfloat16
+        torch.testing.assert_close(half.float(), expected, rtol=0, atol=0.1)
+
+
+def test_the_fused_network_in_bfloat16_keeps_the_probabilities_of_a_photo(built_in):
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        exact, rounded = built_in.module(x)[0].softmax(1), fuse(built_in.module, torch.bfloat16)(x)[0].softmax(1)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
+
+
+def test_a_users_network_is_not_fused(tiny):
+    assert fuse(tiny.module) is None
 
 
 def test_a_users_network_comes_back_from_its_folder(tiny):

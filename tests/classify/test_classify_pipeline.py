@@ -182,8 +182,8 @@ def test_torch_keeps_its_thread_setting(tiny):
 
 def test_both_runners_agree(tiny):
     crops = [decode(noise(seed), tiny.preprocessing).crop for seed in range(5)]
-    cpu = CpuRunner(tiny, tiny.module, torch.float32, threads=2)
-    device = DeviceRunner(tiny, tiny.module, torch.device("cpu"), torch.float32, rows=8)
+    cpu = CpuRunner(tiny, tiny.module, threads=2)
+    device = DeviceRunner(tiny, tiny.module, torch.device("cpu"), rows=8)
     first, second = cpu.submit(crops)(), device.submit(crops)()
     # A slot that held five photos must not show them to the next.
     takes = [device.submit(crops[:count]) for count in (1, 2, 3)]
