@@ -222,6 +222,7 @@ def _single_threaded_pool(workers: int) -> ThreadPoolExecutor:
 
     def start() -> None:
         torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes the default when it first asks: now, while that is 1
         all_here.wait()
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="classify-model")

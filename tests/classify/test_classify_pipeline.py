@@ -180,6 +180,22 @@ def test_torch_keeps_its_thread_setting(tiny):
     assert found == [3, 3]
 
 
+def test_each_forward_pass_on_cpu_keeps_to_one_core(tiny):
+    torch.set_num_threads(2)
+    seen = []
+
+    def forward(x):
+        seen.append(torch.get_num_threads())
+        return tiny.module(x)
+
+    runner = CpuRunner(tiny, forward, threads=2)
+    crops = [decode(noise(seed), tiny.preprocessing).crop for seed in range(32)]
+    runner.submit(crops)()
+    runner.close()
+    torch.set_num_threads(1)
+    assert set(seen) == {1}
+
+
 def test_both_runners_agree(tiny):
     crops = [decode(noise(seed), tiny.preprocessing).crop for seed in range(5)]
     cpu = CpuRunner(tiny, tiny.module, threads=2)
