@@ -22,10 +22,12 @@ from pipeline_assets import describe
 from pipeline_assets.errors import DarkroomError
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, RunOfDays, Table, Verdict
+from pipeline_assets.validation import validate
 from pipeline_assets.versioning.digest import rows_digest
 from resources import ledger
 from resources.lake import Lake, Replacement
 from resources.postgres import Postgres
+from resources.spool import Parts
 
 
 def execute(
@@ -57,7 +59,7 @@ def execute(
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
     moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]
-    rows = judged.rows.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
+    rows = judged.stored.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
     failed = {**plan.missing, **judged.bad}
     ledger.begin(postgres, asset.name, [day for day in moved if day in plan.before], context.run.run_id)
     if not failed:
@@ -178,16 +180,18 @@ def _previous(asset: Declaration, plan: Plan, lake: Lake) -> pl.DataFrame:
 
 def _compute(asset: Declaration, run: RunOfDays, frames: Mapping[str, pl.LazyFrame], resources: Mapping[str, Any]) -> Table:
     made = asset.compute(run, **frames, **resources)
-    table = made if isinstance(made, Table) else Table(made)
-    rows = table.rows
-    return replace(table, rows=rows.collect(engine="streaming") if isinstance(rows, pl.LazyFrame) else rows)
+    return made if isinstance(made, Table) else Table(made)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A run's rows after schema and checks, day by day. bad: {day: why it was not written}."""
+    """A run's rows after schema and checks, day by day. bad: {day: why it was not written}.
+
+    rows: with bulk columns condensed, for all that looks at rows; stored: whole, for writing.
+    """
 
     rows: pl.DataFrame
+    stored: Parts
     rejected: pl.DataFrame
     good: tuple[date, ...]
     bad: Mapping[date, str]
@@ -199,7 +203,7 @@ class Judged:
     def nothing(cls, asset: Declaration) -> "Judged":
         """No day needed computing."""
         empty = asset.schema.create_empty()
-        return cls(empty, Rejected.create_empty(), (), {}, {}, {}, Table(empty))
+        return cls(empty, Parts.of(empty), Rejected.create_empty(), (), {}, {}, {}, Table(empty))
 
     def check_results(self, names: Sequence[str]) -> list[dg.AssetCheckResult]:
         """One result a check over all days of the run; a warning names the days."""
@@ -247,17 +251,11 @@ class Judged:
 
 
 def _judge(asset: Declaration, run: RunOfDays, table: Table) -> Judged:
-    assert isinstance(table.rows, pl.DataFrame)  # noqa: S101  _compute collected it
-    names = list(asset.schema.columns())
-    missing = set(names) - set(table.rows.columns)
-    if missing:
-        raise DarkroomError(f"{asset.name} returned no columns {sorted(missing)}: return all columns of its schema")
-    kept, failure = asset.schema.filter(table.rows.select(names), cast=True)
-    broken = failure.invalid().with_columns(pl.col("day").fill_null(run.days[-1]))
+    found = validate(asset, table.rows)
+    kept, broken, rule = found.rows, found.broken.with_columns(pl.col("day").fill_null(run.days[-1])), ", ".join(found.rules)
     rejected: pl.DataFrame = (
         Rejected.validate(table.rejected, cast=True) if table.rejected is not None else Rejected.create_empty()
     )
-    rule = ", ".join(failure.counts()) or ""
     if asset.quarantines and not broken.is_empty():
         rejected = pl.concat([rejected, describe.as_rejected(broken, asset.key, rule)])
         broken = broken.clear()
@@ -266,19 +264,19 @@ def _judge(asset: Declaration, run: RunOfDays, table: Table) -> Judged:
         rows = kept.filter(pl.col("day") == day)
         aside = rejected.filter(pl.col("day") == day)
         wrong = broken.filter(pl.col("day") == day).height
-        found: dict[str, tuple[DayCheck | None, Verdict]] = {
+        results: dict[str, tuple[DayCheck | None, Verdict]] = {
             "schema": (None, Verdict(not wrong, f"{wrong} rows break the schema ({rule})" if wrong else "holds"))
         }
         for check in asset.checks:
-            found[check.name] = (check, check.judge(day, rows, aside, run))
-        verdicts[day] = found
-        why = [f"{n}: {v.description}" for n, (c, v) in found.items() if not v.passed and (c is None or c.blocking)]
+            results[check.name] = (check, check.judge(day, rows, aside, run))
+        verdicts[day] = results
+        why = [f"{n}: {v.description}" for n, (c, v) in results.items() if not v.passed and (c is None or c.blocking)]
         if why:
             bad[day] = ", ".join(why)
         else:
             good.append(day)
             digests[day] = rows_digest(rows, asset.key, asset.volatile)
-    return Judged(kept, rejected, tuple(good), bad, digests, verdicts, table)
+    return Judged(kept, found.stored, rejected, tuple(good), bad, digests, verdicts, table)
 
 
 def _write_rejected(asset: Declaration, lake: Lake, judged: Judged) -> None:

@@ -34,10 +34,11 @@ INFRASTRUCTURE_RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backo
 class Table:
     """What an asset's function returns when it has more to say than rows.
 
-    rejected: inputs kept aside (`Rejected`); metadata: shown with every day of the run; pictures: PNG bytes by title.
+    rows: a frame, or frames that together are the rows, none of which needs to be held when the next is made. rejected:
+    inputs kept aside (`Rejected`); metadata: shown with every day of the run; pictures: PNG bytes by title.
     """
 
-    rows: pl.DataFrame | pl.LazyFrame
+    rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame]
     rejected: pl.DataFrame | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
@@ -76,8 +77,8 @@ class RunOfDays:
 class DayCheck:
     """A check of one day, before it is written.
 
-    judge: (day, the day's rows, the day's rejected rows, the run) -> Verdict. A blocking check keeps a bad day out of the
-    table; another only warns.
+    judge: (day, the day's rows, the day's rejected rows, the run) -> Verdict. Bulk columns are condensed in these rows. A
+    blocking check keeps a bad day out of the table; another only warns.
     """
 
     name: str
@@ -109,7 +110,15 @@ class Declaration:
     @property
     def volatile(self) -> list[str]:
         """Columns that differ between identical runs and stay out of the digest."""
-        return [name for name, column in self.schema.columns().items() if (column.metadata or {}).get("volatile")]
+        return self._marked("volatile")
+
+    @property
+    def bulk(self) -> list[str]:
+        """Columns of lists too large to hold for every row of a run: the seam spools them, and works on the rest."""
+        return self._marked("bulk")
+
+    def _marked(self, mark: str) -> list[str]:
+        return [name for name, column in self.schema.columns().items() if (column.metadata or {}).get(mark)]
 
 
 DECLARATIONS: dict[str, Declaration] = {}

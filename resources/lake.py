@@ -7,7 +7,7 @@ opens the tables by path: `{lake_url}/tables/{name}`.
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,11 +16,13 @@ from urllib.parse import unquote, urlparse
 
 import dagster as dg
 import polars as pl
+import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from polars.exceptions import PolarsError
 
 from resources.errors import StoreUnavailable, TableMissing
+from resources.spool import Parts, to_arrow
 
 EMPTY_IF_MISSING = "darkroom/empty_if_missing"
 """Metadata of an input for which a table that no run has written yet holds nothing, instead of being an error."""
@@ -35,7 +37,7 @@ class Replacement:
     """Rows that replace exactly these days of a table. No days: nothing is written."""
 
     days: Sequence[date]
-    rows: pl.DataFrame | pl.LazyFrame
+    rows: pl.DataFrame | Parts
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -110,27 +112,29 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
 
-    def replace(self, name: str, days: Sequence[date], rows: pl.DataFrame, *, note: dict[str, str] | None = None) -> int:
+    def replace(
+        self, name: str, days: Sequence[date], rows: pl.DataFrame | Parts, *, note: dict[str, str] | None = None
+    ) -> int:
         """Make `rows` the whole content of these days, in one commit. Returns the table's new version.
 
-        Runs that write other days of the same table at the same time both succeed: a lost race is tried again.
-        Raises ValueError if a row is of another day or of none, or if no days are named.
+        Parts are written one by one, and not held. Runs that write other days of the same table at the same time both
+        succeed: a lost race is tried again. Raises ValueError if a row is of another day or of none, or if no day is named.
         """
         days = sorted(set(days))
         if not days:
             raise ValueError(f"{name}: no days are named, so there is nothing to replace")
-        strays = rows.filter(~pl.col("day").is_in(pl.Series(days, dtype=pl.Date).implode()).fill_null(value=False))
-        if not strays.is_empty():
-            raise ValueError(f"{name}: {strays.height} rows are of days that this write does not replace")
+        parts = Parts.of(rows) if isinstance(rows, pl.DataFrame) else rows
+        schema = to_arrow(pl.DataFrame(schema=parts.schema)).schema
         properties = CommitProperties(custom_metadata=note or {})
+        refused: list[ValueError] = []
         for attempt in range(COMMIT_TRIES):
             try:
                 if not self.exists(name):
-                    self._create(name, rows)
+                    self._create(name, schema)
                 table = self.table(name)
                 write_deltalake(
                     table,
-                    rows.sort("day"),
+                    pa.RecordBatchReader.from_batches(schema, _batches(name, days, parts, refused)),
                     mode="overwrite",
                     predicate=" OR ".join(f"day = '{day.isoformat()}'" for day in days),
                     schema_mode="merge",
@@ -142,12 +146,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 if attempt == COMMIT_TRIES - 1:
                     raise
                 time.sleep(random.uniform(0.02, 0.2) * (attempt + 1))  # noqa: S311  jitter, not a secret
+            except DeltaError:
+                if refused:
+                    raise refused[0] from None
+                raise
         raise AssertionError("unreachable")
 
-    def _create(self, name: str, rows: pl.DataFrame) -> None:
+    def _create(self, name: str, schema: pa.Schema) -> None:
         if not self.url.startswith("s3://"):
             Path(self.uri(name)).mkdir(parents=True, exist_ok=True)
-        schema = rows.clear().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
         DeltaTable.create(
             self.uri(name),
             schema=schema,
@@ -156,6 +163,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             storage_options=self.storage_options,
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
+
+
+def _batches(name: str, days: Sequence[date], parts: Parts, refused: list[ValueError]) -> Iterator[pa.RecordBatch]:
+    """Each part's rows by day. What is wrong with them goes to `refused` too: the writer wraps what is raised in its own."""
+    ours = pl.col("day").is_in(pl.Series(days, dtype=pl.Date).implode()).fill_null(value=False)
+    for part in parts:
+        strays = part.filter(~ours).height
+        if strays:
+            refused.append(ValueError(f"{name}: {strays} rows are of days that this write does not replace"))
+            raise refused[0]
+        yield from to_arrow(part.sort("day", maintain_order=True)).to_batches()
 
 
 class LakeIO(dg.ConfigurableIOManager):
@@ -171,11 +189,10 @@ class LakeIO(dg.ConfigurableIOManager):
         """Replace the run's partitions (or those that a Replacement names) in one commit."""
         if not isinstance(obj, Replacement):
             days = [date.fromisoformat(key) for key in context.asset_partition_keys]
-            obj = Replacement(days, obj)
-        rows = obj.rows.collect(engine="streaming") if isinstance(obj.rows, pl.LazyFrame) else obj.rows
+            obj = Replacement(days, obj.collect(engine="streaming") if isinstance(obj, pl.LazyFrame) else obj)
         if obj.days:
             name = context.asset_key.path[-1]
-            version = self.lake.replace(name, obj.days, rows, note={"dagster_run_id": context.run_id})
+            version = self.lake.replace(name, obj.days, obj.rows, note={"dagster_run_id": context.run_id})
             context.add_output_metadata({"delta_version": version})
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame | None:

@@ -6,7 +6,7 @@ writers of one key leave one row. `kind` names what was computed, by which code 
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -49,10 +49,8 @@ class Results:
             [(kind, key, chunk, position) for position, key in enumerate(rows[KEY])],
         )
 
-    def get(self, kind: str, keys: Sequence[str]) -> pl.DataFrame | None:
-        """The rows of `keys` that are known, with their `result_key`; None if there are none. Verified on read."""
-        frames = []
+    def parts(self, kind: str, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows of `keys` that are known, with their `result_key`, a chunk at a time. Verified on read."""
         for (chunk,), part in self.index(kind, keys).group_by("chunk", maintain_order=True):
             rows = pl.read_ipc(io.BytesIO(self.store.get_content(str(chunk))))
-            frames.append(rows[part["position"].to_list()])
-        return pl.concat(frames, how="vertical_relaxed") if frames else None
+            yield rows[part["position"].to_list()]

@@ -110,9 +110,7 @@ def _look_up(
     started = time.monotonic()
     failed = _compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
     seconds = time.monotonic() - started
-    schema = PhotoClasses if kind == MODEL_ID else PhotoStyles
-    known = results.get(kind, hashes)
-    rows = schema.create_empty() if known is None else photos.join(known, left_on="sha256", right_on=KEY)
+    rows = (photos.join(known, left_on="sha256", right_on=KEY) for known in results.parts(kind, hashes))
     computed = len(missing) - len(failed)
     facts: dict[str, float] = {"photos": len(hashes), "computed": computed, "looked_up": len(hashes) - len(missing)}
     if computed:

@@ -12,7 +12,9 @@ class PhotoClasses(dy.Schema):
     top5_index = dy.List(dy.Int32())
     top5_label = dy.List(dy.String())
     top5_probability = dy.List(dy.Float32(), description="of a softmax over all classes, in [0, 1]")
-    embedding = dy.List(dy.Float32(), description="pooled features before the classifier's last layer")
+    embedding = dy.List(
+        dy.Float32(), metadata={"bulk": True}, description="pooled features before the classifier's last layer"
+    )
 
 
 class PhotoStyles(dy.Schema):

@@ -31,7 +31,7 @@ class TrainingTable(dy.Schema):
     model_id = dy.String()
     top_class = dy.String(description="most probable class")
     top_probability = dy.Float32(min=0, max=1)
-    embedding = dy.List(dy.Float32())
+    embedding = dy.List(dy.Float32(), metadata={"bulk": True})
     brightness = dy.Float32()
     contrast = dy.Float32()
     saturation = dy.Float32()

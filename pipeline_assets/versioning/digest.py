@@ -29,6 +29,33 @@ def rows_digest(frame: pl.DataFrame, key: Sequence[str], exclude: Sequence[str] 
     return state.hexdigest()
 
 
+def condense(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The frame with each value of these columns (lists of numbers, none null) replaced by 32 hex digits for it.
+
+    What is left is small enough to hold, sort and compare where the lists are not. Equal lists, equal digits.
+    """
+    return frame.with_columns(pl.Series(name, _fingerprints(frame[name]), dtype=pl.String) for name in columns)
+
+
+def _fingerprints(lists: pl.Series) -> list[str | None]:
+    lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+    ends = np.cumsum(lengths)
+    values = _canonical(lists.filter(lengths > 0).explode()) if lengths.any() else np.empty(0, np.int8)
+    plain, width = values.tobytes(), values.itemsize
+    return [
+        None if null else hashlib.blake2b(plain[start * width : end * width], digest_size=16).hexdigest()
+        for start, end, null in zip((ends - lengths).tolist(), ends.tolist(), lists.is_null(), strict=True)
+    ]
+
+
+def _canonical(column: pl.Series) -> Any:
+    """Numbers as a little-endian array in which nulls are zeros, and there is one NaN and one zero."""
+    values = column.fill_null(0).to_numpy()
+    if column.dtype.is_float():
+        values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values) + 0.0
+    return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+
+
 def _feed(state: Any, column: pl.Series) -> None:
     nulls = column.is_null()
     state.update(b"nulls" + np.packbits(nulls.to_numpy()).tobytes() if nulls.any() else b"whole")
@@ -44,10 +71,7 @@ def _feed(state: Any, column: pl.Series) -> None:
     elif column.dtype == pl.Boolean:
         state.update(np.packbits(column.fill_null(value=False).to_numpy()).tobytes())
     elif column.dtype.is_integer() or column.dtype.is_float():
-        values = column.fill_null(0).to_numpy()
-        if column.dtype.is_float():
-            values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values) + 0.0  # one NaN, one zero
-        state.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        state.update(_canonical(column).tobytes())
     else:
         raise TypeError(f"no canonical bytes are defined for the type {column.dtype} (column {column.name})")
 

@@ -37,9 +37,7 @@ def rows(*keys: str, value: float = 0.5) -> pl.DataFrame:
 
 
 def found(results: Results, *keys: str, kind: str = KIND) -> pl.DataFrame:
-    frame = results.get(kind, keys)
-    assert frame is not None
-    return frame.sort(KEY)
+    return pl.concat(results.parts(kind, keys)).sort(KEY)
 
 
 def test_rows_come_back_by_key_with_their_types(results: Results) -> None:
@@ -51,9 +49,15 @@ def test_rows_come_back_by_key_with_their_types(results: Results) -> None:
 def test_what_is_not_known_is_missing_in_order_and_once(results: Results) -> None:
     results.put(KIND, rows("b"))
     assert results.missing(KIND, ["c", "b", "a", "c"]) == ["c", "a"]
-    assert results.get(KIND, ["c"]) is None
-    assert results.get(KIND, []) is None
+    assert list(results.parts(KIND, ["c"])) == []
+    assert list(results.parts(KIND, [])) == []
     assert_frame_equal(found(results, "a", "b"), rows("b"))
+
+
+def test_no_more_than_a_chunk_is_read_at_a_time(results: Results) -> None:
+    for key in "abc":
+        results.put(KIND, rows(key))
+    assert sorted(part[KEY].to_list() for part in results.parts(KIND, ["a", "b", "c"])) == [["a"], ["b"], ["c"]]
 
 
 def test_kinds_do_not_meet(results: Results) -> None:
@@ -94,7 +98,7 @@ def test_a_damaged_chunk_is_noticed(results: Results) -> None:
     (chunk,) = [info.key for info in results.store.list()]
     results.store.put(chunk, b"damaged")
     with pytest.raises(CorruptObject):
-        results.get(KIND, ["a"])
+        list(results.parts(KIND, ["a"]))
 
 
 WRITER = """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.versioning.digest import code_digest, rows_digest
+from pipeline_assets.versioning.digest import code_digest, condense, rows_digest
 
 SCHEMA = {
     "day": pl.Date,
@@ -170,3 +170,23 @@ def test_a_code_digest_follows_functions_modules_files_and_texts(tmp_path: Path)
 
 def test_where_one_part_of_code_ends_counts() -> None:
     assert code_digest(["ab", "c"]) != code_digest(["a", "bc"])
+
+
+def test_condensed_lists_are_equal_exactly_where_the_lists_are() -> None:
+    lists = [[1.0, 2.0], [1.0], None, [], [2.0, 1.0], [1.0, 2.0], [0.0], [-0.0], [float("nan")], [1.0]]
+    column = pl.Series("v", lists, dtype=pl.List(pl.Float32))
+    found = condense(pl.DataFrame({"n": range(len(lists)), "v": column}), ["v"])
+    digests = found["v"].to_list()
+    assert digests[2] is None
+    assert all(len(digest) == 32 for digest in digests if digest)
+    assert digests[0] == digests[5] and digests[1] == digests[9] and digests[6] == digests[7]
+    assert len(set(digests)) == len(lists) - 3
+    assert found["n"].to_list() == list(range(len(lists)))
+
+
+def test_condensing_does_not_depend_on_slices_and_takes_no_rows_and_nulls_alone() -> None:
+    column = pl.Series("v", [[1, 2], [3], None, [4, 5, 6]], dtype=pl.List(pl.Int64))
+    whole = condense(pl.DataFrame({"v": column}), ["v"])
+    assert condense(pl.DataFrame({"v": column}).slice(1, 3), ["v"]).equals(whole.slice(1, 3))
+    assert condense(pl.DataFrame({"v": column}).clear(), ["v"])["v"].to_list() == []
+    assert condense(pl.DataFrame({"v": column}).slice(2, 1), ["v"])["v"].to_list() == [None]

@@ -1,0 +1,63 @@
+"""Frames that are too large to hold at once: as parts that can be gone through again, and spooled to disk."""
+
+import os
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A frame in parts, each small enough to hold; every iteration begins anew."""
+
+    schema: pl.Schema
+    again: Callable[[], Iterator[pl.DataFrame]]
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> "Parts":
+        """A frame that is held already, as its only part."""
+        return cls(frame.schema, lambda: iter([frame]))
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return self.again()
+
+    def filter(self, *predicates: pl.Expr) -> "Parts":
+        """Those of the rows for which all of the predicates hold."""
+        return Parts(self.schema, lambda: (part.filter(*predicates) for part in self.again()))
+
+
+def to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """The frame in Arrow types that every reader knows; its buffers are shared, not copied, where types allow it."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+class Spool:
+    """Parts on disk, in order of arrival: an Arrow stream in a file without a name, so that a kill leaves nothing behind.
+
+    The file lies in the folder for temporary files (TMPDIR). Raises OSError where that is full. Go through one `parts()`
+    at a time.
+    """
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self.schema = schema
+        self._file = tempfile.TemporaryFile(prefix="darkroom-")  # noqa: SIM115  it lives as long as this object
+        weakref.finalize(self, self._file.close)
+        self._writer = pa.ipc.new_stream(self._file, to_arrow(pl.DataFrame(schema=schema)).schema)
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Write a part; its rows follow those before. Raises pyarrow's ArrowInvalid for another schema."""
+        self._writer.write_table(to_arrow(part))
+
+    def parts(self) -> Parts:
+        """All that was added; nothing can be added after this."""
+        self._writer.close()
+        return Parts(self.schema, self._read)
+
+    def _read(self) -> Iterator[pl.DataFrame]:
+        self._file.seek(0, os.SEEK_SET)
+        for batch in pa.ipc.open_stream(self._file):
+            yield pl.DataFrame(pl.from_arrow(batch, schema=self.schema))
