@@ -8,23 +8,10 @@ The result is Pixeltable's own table; what is exported afterwards is for the com
 import sys
 
 import boto3
-import network
 import pixeltable as pxt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from PIL import Image
-from pixeltable.func import Batch
-
-_loaded: list[torch.nn.Module] = []
-
-
-@pxt.udf(batch_size=network.BATCH)
-def top5(images: Batch[Image.Image]) -> Batch[pxt.Json]:
-    """The five most probable classes of each image."""
-    if not _loaded:
-        _loaded.append(network.load())
-    return network.classify(_loaded[0], [network.preprocess(image) for image in images])
+from pixeltable_functions import top5
 
 
 def main() -> None:
