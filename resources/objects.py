@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from resources.bounded import ByteBudget, completed, event_loop, run
+from resources.bounded import ByteBudget, Handover, completed, run
 from resources.errors import CorruptObject, NotFound, ObjectError
 from resources.object_backends import S3Access, open_backend
 from resources.object_io import ObjectInfo, ObjectIO, ObjectRef, content_key
@@ -127,6 +127,7 @@ class ObjectStore:
         BucketMissing and StoreUnavailable are raised: they say nothing of the object.
         """
         budget = ByteBudget(max_bytes_in_flight)
+        handed_out = Handover(budget.release)
 
         async def one(item: T) -> tuple[bytes | ObjectError, int]:
             try:
@@ -136,7 +137,7 @@ class ObjectStore:
 
         for item, (found, held) in completed(items, one, concurrency):
             # The caller has it now: what waits may be fetched.
-            event_loop().call_soon_threadsafe(budget.release, held)
+            handed_out.send(held)
             yield item, found
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[ObjectInfo]:
