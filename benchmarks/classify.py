@@ -1,197 +1,269 @@
-"""How fast photos are classified: this pipeline beside a plain DataLoader, on the same photos and cores.
+"""Classifying in steady state, from S3, as the asset does it, held against the floor that the same machine sets.
 
-Each run is a process of its own; runs alternate, and the median counts, so that a busy machine tires both alike.
-The pipeline also measures styles; the plain one does not. Both read encoded photos from memory.
+    python -m benchmarks.classify [--photos FOLDER] [--limit 8000] [--repeats 3]
 
-    python benchmarks/classify.py [--photos FOLDER] [--limit 800] [--repeats 3] [--json FILE]
-
-Top-1 is printed where file names begin with a WordNet id, as `n01443537_goldfish.JPEG`.
+The floor is decoding alone (with the styles that the same decode serves) and then the network alone, each on all cores and
+from memory, in the same run. The pipeline does more: it fetches from a server on the same cores, verifies each hash, and
+keeps results in the object store and PostgreSQL. Each run is a process of its own. Top-1 needs names that begin with a
+WordNet id, as `n01443537_goldfish.JPEG`; the reference is the network as published, in float32, on the same crops.
 """
 
 import argparse
-import csv
-import io
+import hashlib
 import json
 import os
-import platform
-import re
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import polars as pl
+import psutil
 
-from pipeline_assets.classify.registry import IMAGENET_CLASSES
-from pipeline_assets.sample.photos import sample_photos
+from benchmarks.contests import take_turns
+from benchmarks.figures import Figure, add_options, at_least, at_most, finish
+from benchmarks.photos import accuracy, photos
+from resources import s3
+from resources.embedded import Endpoints, Services
+from resources.object_backends import boto3_client
+from resources.objects import Objects, ObjectStore
+from resources.postgres import Postgres
 
-WAYS = ("plain", "darkroom")
-BATCH = 64
-WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-Classify = Callable[[list[tuple[str, bytes]]], Iterator[dict[str, int]]]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+BUCKET = "classify"
+WARM_UP = 64
+IN_MEMORY = 1_600
+"""Photos that the floor is measured on: more would only take longer."""
 
 
 def main() -> None:
-    """Run both ways, print a table, write the JSON."""
+    """Upload, measure by turns, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, help="a folder of photos; without it, the project's sample")
-    parser.add_argument("--limit", type=int, default=800, help="at most this many photos")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    add_options(parser)
+    parser.add_argument("--photos", type=Path, help="a folder of JPEGs; without it, crops of the sample's photos")
+    parser.add_argument("--limit", type=int, help="photos (8000; with --quick 256)")
+    parser.add_argument("--repeats", type=int, help="runs of each (3; with --quick 1)")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.way:
-        print(json.dumps(measure(options.way, options.photos, options.limit)))
+    limit, repeats = options.limit or (256 if options.quick else 8000), options.repeats or (1 if options.quick else 3)
+    if options.side:
+        print(json.dumps(SIDES[options.side](options.photos, limit)))
         return
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for _ in range(options.repeats):
-        for way in WAYS:
-            runs[way].append(in_own_process(way, options.photos, options.limit))
-    figures = {way: summarise(found) for way, found in runs.items()}
-    figures["ratio"] = round(figures["darkroom"]["photos_per_s"] / figures["plain"]["photos_per_s"], 2)
-    figures["machine"] = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
-    show(figures)
-    if options.json:
-        options.json.write_text(json.dumps({**figures, "runs": runs}, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as name:
+        services = Services(Path(name) / "home")
+        with services as endpoints:
+            upload(endpoints, options.photos, limit)
+            in_memory = min(limit, IN_MEMORY)
+            runs = take_turns(
+                {
+                    "decode": lambda: run_side("decode", options.photos, in_memory),
+                    "model": lambda: run_side("model", options.photos, in_memory),
+                    "pipeline": lambda: run_pipeline(services, endpoints, options.photos, limit),
+                },
+                repeats,
+            )
+        reference = run_side("reference", options.photos, in_memory)
+    finish(options, "classify", figures(runs, reference, limit), {"photos": limit, "runs": runs})
 
 
-def in_own_process(way: str, photos: Path | None, limit: int) -> dict[str, Any]:
-    """One run, so that neither inherits the other's caches, threads or allocator."""
-    command = [sys.executable, __file__, "--limit", str(limit), "--way", way, *(["--photos", str(photos)] if photos else [])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def upload(endpoints: Endpoints, folder: Path | None, limit: int) -> None:
+    """Put the photos where users put them."""
+    access = asdict_access(endpoints)
+    s3.ensure_bucket(boto3_client(*access.values()), BUCKET)
+    s3.ensure_bucket(boto3_client(*access.values()), f"{BUCKET}-results", versioning=False)
+    for _, error in ObjectStore.open(f"s3://{BUCKET}", **access).put_many(photos(folder, limit)):
+        if error:
+            raise error
 
 
-def measure(way: str, folder: Path | None, limit: int) -> dict[str, Any]:
-    """Photos a second from the first to the last, after a warm-up on one batch: filling and draining count."""
-    photos = list(islice(read(folder), limit))
-    if len(photos) < 2 * BATCH:
-        sys.exit(f"{folder or 'the sample'} holds {len(photos)} photos; {2 * BATCH} are needed")
-    classify = darkroom() if way == "darkroom" else plain()
-    top1 = dict(pair for found in classify(photos[:BATCH]) for pair in found.items())
-    start_s, start_cpu_s = time.perf_counter(), cpu_s()
-    for found in classify(photos[BATCH:]):
-        top1.update(found)
-    timed = len(photos) - BATCH
+def asdict_access(endpoints: Endpoints) -> dict[str, str]:
+    """What opens a store."""
+    found = asdict(endpoints)
     return {
-        "photos_per_s": timed / (time.perf_counter() - start_s),
-        "cpu_ms_per_photo": (cpu_s() - start_cpu_s) * 1000 / timed,
-        "peak_rss_mb": sum(resource.getrusage(who).ru_maxrss for who in WHO) / 1024,
-        "top1": accuracy(top1),
+        "endpoint": found["s3_endpoint"],
+        "access_key": found["access_key"],
+        "secret_key": found["secret_key"],
+        "region": found["region"],
     }
 
 
-def read(folder: Path | None) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of a folder's photos, or of the sample's crops."""
-    if folder is not None:
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                yield path.name, path.read_bytes()
-        return
-    for name, data in sample_photos():
-        if re.fullmatch(r"sample-\w+-\d{4}\.jpg", name):
-            yield name, data
+def run_side(side: str, folder: Path | None, limit: int, **env: str) -> dict[str, Any]:
+    """One measurement in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.classify", "--side", side, "--limit", str(limit)]
+    command += ["--photos", str(folder)] if folder else []
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def cpu_s() -> float:
-    """CPU time of this process and its finished children."""
-    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, WHO))
+def run_pipeline(services: Services, endpoints: Endpoints, folder: Path | None, limit: int) -> dict[str, Any]:
+    """The pipeline's run, with the CPU time that the servers spent on it; results of earlier runs are forgotten."""
+    postgres = Postgres(url=endpoints.postgres_url)
+    postgres.migrate()
+    postgres.execute("delete from results")
+    servers = [psutil.Process(pid) for pid in services.status().pids.values() if pid]
+    families = [process for server in servers for process in (server, *server.children(recursive=True))]
+    before = sum(sum(process.cpu_times()[:2]) for process in families)
+    access = {f"BENCH_{name.upper()}": value for name, value in asdict_access(endpoints).items()}
+    found = run_side("pipeline", folder, limit, BENCH_POSTGRES_URL=endpoints.postgres_url, **access)
+    after = sum(sum(process.cpu_times()[:2]) for process in families if process.is_running())
+    return found | {"server_cpu_ms": (after - before) * 1000 / limit}
 
 
-def darkroom() -> Classify:
-    """Classes and styles by this project."""
-    from pipeline_assets.classify.models import load_classifier
+def decode_alone(folder: Path | None, limit: int) -> dict[str, Any]:
+    """Decode and measure styles, nothing else."""
     from pipeline_assets.classify.pipeline import classify_photos
 
-    classifier = load_classifier()
-
-    def classify(photos: list[tuple[str, bytes]]) -> Iterator[dict[str, int]]:
-        for batch in classify_photos(photos, classifier=classifier, styles=True, batch_size=BATCH):
-            yield {name: top[0] for name, top in batch.classes.select("sha256", "top5_index").iter_rows()}
-
-    return classify
+    held = list(photos(folder, limit))
+    return timed(lambda some: classify_photos(iter(some), classifier=None, styles=True), held)
 
 
-class PlainDataset:
-    """What a tutorial writes: decode whole, resize, crop, to tensor, normalise."""
-
-    def __init__(self, photos: list[tuple[str, bytes]]) -> None:
-        self.photos = photos
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, at: int) -> tuple[str, Any]:
-        import numpy as np
-        import torch
-        from PIL import Image
-
-        name, data = self.photos[at]
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        scale = 256 / min(image.size)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
-        left, top = (image.width - 224) // 2, (image.height - 224) // 2
-        image = image.crop((left, top, left + 224, top + 224))
-        return name, (torch.from_numpy(np.array(image)).permute(2, 0, 1).float() - 127) / 128
-
-
-def plain() -> Classify:
-    """Classes by a DataLoader with a worker a core and the network as it comes."""
+def model_alone(folder: Path | None, limit: int) -> dict[str, Any]:
+    """The network with its preprocessing and ranking, on crops in memory."""
     import torch
-    from efficientnet_lite_pytorch import EfficientNet
 
-    from pipeline_assets.classify.registry import BUILT_IN, resolve
+    from pipeline_assets.classify.memory import keep_freed_memory
+    from pipeline_assets.classify.models import load_classifier
+    from pipeline_assets.classify.pipeline import choose_runner
 
-    net = EfficientNet.from_name(BUILT_IN)
-    net.load_state_dict(torch.load(resolve().weights, weights_only=True))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = net.eval().to(device)
+    keep_freed_memory()
+    classifier = load_classifier()
+    crops = [crop for _, crop in decoded(folder, limit)]
+    runner = choose_runner(classifier, torch.device("cpu"), batch_size=WARM_UP, cache=None)
 
-    def classify(photos: list[tuple[str, bytes]]) -> Iterator[dict[str, int]]:
-        loader = torch.utils.data.DataLoader(PlainDataset(photos), batch_size=BATCH, num_workers=os.cpu_count() or 1)
-        with torch.no_grad():
-            for names, images in loader:
-                yield dict(zip(names, net(images.to(device)).argmax(1).tolist(), strict=True))
+    def classify(some: list[Any]) -> Iterator[None]:
+        chunks = [some[at : at + WARM_UP] for at in range(0, len(some), WARM_UP)]
+        for take in [runner.submit(chunk) for chunk in chunks]:
+            take()
+            yield None
 
-    return classify
-
-
-def accuracy(top1: dict[str, int]) -> float | None:
-    """Share of photos whose name's WordNet id was found; None where names do not begin with one."""
-    if not all(re.match(r"n\d{8}_", name) for name in top1):
-        return None
-    lines = [line for line in IMAGENET_CLASSES.read_text().splitlines() if not line.startswith("#")]
-    ids = [row["wnid"] for row in csv.DictReader(lines)]
-    return sum(ids[index] == name[:9] for name, index in top1.items()) / len(top1)
+    found = timed(classify, crops)
+    runner.close()
+    return found
 
 
-def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median of every figure."""
-    return {
-        name: round(statistics.median(run[name] for run in runs), 4) if runs[0][name] is not None else None
-        for name in runs[0]
-    }
+def decoded(folder: Path | None, limit: int) -> Iterator[tuple[str, Any]]:
+    """Names and crops, each small enough to hold."""
+    from pipeline_assets.classify.decode import decode
+    from pipeline_assets.classify.registry import Preprocessing
+
+    for name, data in photos(folder, limit):
+        yield name, decode(data, Preprocessing()).crop.copy(order="K")
 
 
-def show(figures: dict[str, Any]) -> None:
-    """One row a way."""
-    table = Table(title=f"Classifying photos, {figures['machine']['cores']} cores: {figures['ratio']} x a plain DataLoader")
-    for column in ("way", "photos/s", "CPU ms a photo", "peak RSS MB", "top-1"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for way in WAYS:
-        found = figures[way]
-        cells = [found["photos_per_s"], found["cpu_ms_per_photo"], found["peak_rss_mb"], found["top1"]]
-        digits = (1, 1, 0, 3)
-        table.add_row(way, *("-" if cell is None else f"{cell:.{d}f}" for cell, d in zip(cells, digits, strict=True)))
-    Console().print(table)
+def pipeline(folder: Path | None, limit: int) -> dict[str, Any]:
+    """What the assets do for a day whose photos are all new: fetch, verify, classify, keep."""
+    from pipeline_assets.classify.assets import MODEL_ID, compute
+    from pipeline_assets.table_asset import RunOfDays
+    from resources.classifier import ClassifierChoice
+    from resources.results import Results
 
+    access = {name: os.environ[f"BENCH_{name.upper()}"] for name in ("endpoint", "access_key", "secret_key", "region")}
+    uploads = Objects(url=f"s3://{BUCKET}", **access)
+    results = Results(Postgres(url=os.environ["BENCH_POSTGRES_URL"]), Objects(url=f"s3://{BUCKET}-results", **access).store)
+    names = {hashlib.sha256(data).hexdigest(): name for name, data in photos(folder, limit)}
+    rows = pl.DataFrame({"sha256": list(names), "key": list(names.values()), "version_id": "etag-"})
+    run = RunOfDays("photo_classes", (date(2026, 1, 1),), "benchmark", "benchmark", _Silent())
+    choice = ClassifierChoice(model="efficientnet-lite0", device="auto", cache=tempfile.gettempdir())
+
+    def classify(some: pl.DataFrame) -> Iterator[None]:
+        failed = compute(run, some, results, uploads, choice)
+        assert not failed, failed[:3]
+        yield None
+
+    found = timed(classify, rows)
+    found["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    known = pl.concat(part.select("result_key", "top5_index") for part in results.parts(MODEL_ID, list(names)))
+    top1 = {names[key]: top5[0] for key, top5 in known.iter_rows()}
+    found["top1"] = accuracy({name: index for name, index in top1.items() if name in _first(folder, limit)})
+    return found
+
+
+def reference(folder: Path | None, limit: int) -> dict[str, Any]:
+    """Top-1 of the network as published, in float32."""
+    import torch
+
+    from pipeline_assets.classify.models import load_classifier
+    from pipeline_assets.classify.runners import Network
+
+    classifier = load_classifier()
+    network = Network(classifier, classifier.module, torch.device("cpu"))
+    held = [(name, crop) for name, crop in decoded(folder, limit) if name in _first(folder, limit)]
+    top1 = {}
+    with torch.inference_mode():
+        for at in range(0, len(held), WARM_UP):
+            chunk = held[at : at + WARM_UP]
+            index, _, _ = network(torch.stack([torch.from_numpy(crop) for _, crop in chunk]))
+            top1 |= {name: int(top) for (name, _), top in zip(chunk, index[:, 0], strict=True)}
+    return {"top1": accuracy(top1)}
+
+
+def _first(folder: Path | None, limit: int) -> set[str]:
+    """Names of the distinct pictures: those that are not gone through again."""
+    if folder is None:
+        return {name for name, _ in photos(None, min(limit, IN_MEMORY))}
+    return {path.name for path in folder.iterdir()}
+
+
+def timed(work: Callable[[Any], Iterator[Any]], items: Any) -> dict[str, Any]:
+    """Photos a second and CPU time a photo, from the first to the last, after a warm-up: filling and draining count."""
+    for _ in work(items[:WARM_UP]):
+        pass
+    rest = items[WARM_UP:]
+    started, started_cpu_s = time.perf_counter(), time.process_time()
+    for _ in work(rest):
+        pass
+    wall_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu_s
+    return {"photos_per_s": len(rest) / wall_s, "cpu_ms": cpu_s * 1000 / len(rest)}
+
+
+class _Silent:
+    """A run's log that nobody reads."""
+
+    def info(self, _line: str) -> None:
+        """Drop the line."""
+
+
+def figures(runs: dict[str, list[dict[str, Any]]], reference: dict[str, Any], limit: int) -> list[Figure]:
+    """The share of the floor first, then what it is made of."""
+
+    def median(side: str, name: str) -> float:
+        return statistics.median(run[name] for run in runs[side])
+
+    speed = {side: median(side, "photos_per_s") for side in runs}
+    floor = 1 / (1 / speed["decode"] + 1 / speed["model"])
+    top1 = runs["pipeline"][0]["top1"]
+    lost = None if top1 is None else reference["top1"] - top1
+    note = {side: f"{median(side, 'cpu_ms'):.2f} CPU ms a photo" for side in runs}
+    note["pipeline"] += f", and the servers' {median('pipeline', 'server_cpu_ms'):.2f} on the same cores"
+    return [
+        Figure("share of the floor", speed["pipeline"] / floor, "", at_least(0.85)),
+        Figure("peak memory", max(run["peak_rss_mb"] for run in runs["pipeline"]), "MB", at_most(1000)),
+        Figure(
+            "top-1 below the float32 reference",
+            lost,
+            "",
+            at_most(0.003),
+            "names do not begin with WordNet ids" if lost is None else f"{top1:.4f} against {reference['top1']:.4f}",
+        ),
+        Figure(f"{limit} photos from S3", speed["pipeline"], "photos/s", note=note["pipeline"]),
+        Figure("the floor: decode, then network", floor, "photos/s"),
+        Figure("decode and styles alone", speed["decode"], "photos/s", note=note["decode"]),
+        Figure("network alone", speed["model"], "photos/s", note=note["model"]),
+    ]
+
+
+SIDES: dict[str, Callable[[Path | None, int], dict[str, Any]]] = {
+    "decode": decode_alone,
+    "model": model_alone,
+    "pipeline": pipeline,
+    "reference": reference,
+}
 
 if __name__ == "__main__":
     main()

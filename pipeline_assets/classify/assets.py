@@ -108,7 +108,7 @@ def _look_up(
     hashes = photos["sha256"].unique(maintain_order=True).to_list()
     missing = results.missing(kind, hashes)
     started = time.monotonic()
-    failed = _compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
+    failed = compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
     seconds = time.monotonic() - started
     rows = (photos.join(known, left_on="sha256", right_on=KEY) for known in results.parts(kind, hashes))
     computed = len(missing) - len(failed)
@@ -128,7 +128,7 @@ def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:
     return rejected.select(Rejected.column_names())
 
 
-def _compute(
+def compute(
     run: RunOfDays, photos: pl.DataFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
 ) -> list[Failed]:
     """Classify and measure photos that lack either, keeping results chunk by chunk."""

@@ -113,7 +113,7 @@ def classify_photos(
     where = choose_device(device)
     keep_freed_memory()
     threads = decode_threads or core_count()
-    open_runner = partial(_runner, where=where, batch_size=batch_size, cache=Path(cache) if cache else None)
+    open_runner = partial(choose_runner, where=where, batch_size=batch_size, cache=Path(cache) if cache else None)
     return _classify(photos, classifier, styles, open_runner, batch_size, threads)
 
 
@@ -153,7 +153,8 @@ def _classify(
             runner.close()
 
 
-def _runner(classifier: Classifier, where: torch.device, batch_size: int, cache: Path | None) -> Runner:
+def choose_runner(classifier: Classifier, where: torch.device, batch_size: int, cache: Path | None) -> Runner:
+    """What runs the classifier on this device, in the precision and form that measure best there."""
     dtype = choose_dtype(where)
     if where.type != "cpu":
         module = copy.deepcopy(classifier.module).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
