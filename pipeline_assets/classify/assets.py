@@ -64,7 +64,7 @@ def photo_classes(
     Fetching, decoding and the network overlap; memory is bounded whatever the day's size. The model is EfficientNet-Lite0
     with ImageNet weights, or yours (setting DARKROOM_MODEL). Same bytes and model, same row, computed once.
     """
-    return _look_up(run, MODEL_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
+    return look_up(run, MODEL_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
 
 
 @table_asset(
@@ -91,10 +91,10 @@ def photo_styles(
 
     Measured on 8-bit sRGB at a short side of 256 pixels, in the same decode that serves `photo_classes`.
     """
-    return _look_up(run, STYLES_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
+    return look_up(run, STYLES_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
 
 
-def _look_up(
+def look_up(
     run: RunOfDays, kind: str, raw_uploads: pl.LazyFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
 ) -> Table:
     """Rows of one kind for the run's days; what is unknown is computed, what can't be is rejected with its reason."""

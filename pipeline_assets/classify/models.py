@@ -6,6 +6,7 @@ What they are made of and called is in `registry.py`; how to run them fast is in
 import csv
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -68,10 +69,15 @@ class Exported(nn.Module):
 
 
 def load_classifier(spec: str = BUILT_IN) -> Classifier:
-    """Load the built-in classifier, or the user's from a folder (see `registry`).
+    """Load the built-in classifier, or the user's from a folder (see `registry`); one that is loaded already is shared.
 
     Raises ModelUnusable if files are missing or refused, or if the network's outputs do not fit its classes.
     """
+    return _load(spec, model_id(spec))
+
+
+@lru_cache(maxsize=2)
+def _load(spec: str, identity: str) -> Classifier:
     files = resolve(spec)
     if files.is_built_in:
         module, width = _built_in(files), EMBEDDING_WIDTH
@@ -79,7 +85,7 @@ def load_classifier(spec: str = BUILT_IN) -> Classifier:
         module = Exported(load_archive(files.weights).module())
         width = _embedding_width(module, files)
     module.requires_grad_(False)
-    return Classifier(model_id(spec), files.classes, files.preprocessing, module, width)
+    return Classifier(identity, files.classes, files.preprocessing, module, width)
 
 
 def save_classifier(

@@ -66,8 +66,9 @@ def raw_uploads(run: RunOfDays, postgres: Postgres, uploads: Objects) -> pl.Data
         version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    rows.extend(run.progress(read.inspect_all(map(_gone_or_raise, fetched)), len(to_read), "uploads"))
-    return duplicates.mark_duplicates(pl.concat([done, read.frame(rows)]).sort("day", *identity))
+    inspected = run.progress(read.inspect_all(map(_gone_or_raise, fetched)), len(to_read), "uploads")
+    frames = [done, read.frame(rows), *read.frames(inspected)]
+    return duplicates.mark_duplicates(pl.concat(frames).sort("day", *identity))
 
 
 def _gone_or_raise(fetched: tuple[Any, bytes | ObjectError]) -> tuple[Any, bytes | ObjectError]:

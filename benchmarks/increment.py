@@ -1,0 +1,195 @@
+"""What is new costs, and nothing else: 100 photos on top of 1,000, and none at all.
+
+    python -m benchmarks.increment [--photos FOLDER] [--repeats 3]
+
+Warm: in a process that has its model loaded, the asset's own look-up over the day's photos, from bytes in S3 to rows of the
+table. Whole: a process that makes one Dagster run of raw_uploads, photo_classes and photo_styles over the day, held against
+the same process with one empty asset instead.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, add_options, at_most, finish
+from benchmarks.photos import photos
+from pipeline_assets import nightly
+from resources.embedded import Services
+from resources.services import running
+from resources.settings import Settings, load_settings
+
+DAY = datetime.now(UTC).date() - timedelta(days=20)
+ASSETS = ("raw_uploads", "photo_classes", "photo_styles")
+USER = 1
+
+
+def main() -> None:
+    """Known photos first; then, by rounds, an empty run, a run over what is new, and one over nothing new."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    parser.add_argument("--photos", type=Path, help="a folder of JPEGs; without it, crops of the sample's photos")
+    parser.add_argument("--repeats", type=int, help="rounds (3; with --quick 1)")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--range", type=int, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        print(json.dumps(STEPS[options.step](options)))
+        return
+    known, new = (64, 8) if options.quick else (1000, 100)
+    repeats = options.repeats or (1 if options.quick else 3)
+    runs: dict[str, list[float]] = {name: [] for name in ("empty", "new", "nothing")}
+    with tempfile.TemporaryDirectory() as name, Services(Path(name) / "home"):
+
+        def step(step_name: str, first: int = 0, last: int = 0) -> dict[str, Any]:
+            command = [sys.executable, "-m", "benchmarks.increment", "--step", step_name, "--range", str(first), str(last)]
+            command += ["--photos", str(options.photos)] if options.photos else []
+            env = {k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "DAGSTER_"))}
+            env["DARKROOM_HOME"] = str(Path(name) / "home")
+            started = time.perf_counter()
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
+            return {**json.loads(done.stdout.splitlines()[-1]), "s": time.perf_counter() - started}
+
+        step("upload", 0, known)
+        step("assets")
+        warm = []
+        for turn in range(repeats):
+            first = known + 3 * turn * new
+            step("upload", first, first + 2 * new)
+            step("ingest")
+            warm.append(step("warm"))
+            runs["empty"].append(step("empty")["s"])
+            step("upload", first + 2 * new, first + 3 * new)
+            runs["new"].append(step("assets")["s"])
+            runs["nothing"].append(step("assets")["s"])
+    finish(options, "increment", figures(runs, warm, known, new), {"runs": runs, "warm": warm})
+
+
+def upload(options: argparse.Namespace) -> dict[str, Any]:
+    """Upload these photos as if on the day, and have them in the ledger."""
+    from pipeline_assets.job import discover
+    from resources.assembly import resolve
+
+    with running(load_settings()) as settings:
+        found = resolve(settings)
+        first, last = options.range
+        wanted = list(photos(options.photos, last))[first:]
+        items = ((f"uploads/{DAY}/{USER}/{name}", data) for name, data in wanted)
+        errors = [error for _, error in found["uploads"].store.put_many(items) if error]
+        assert not errors, errors[:3]
+        return {"new": discover(found["postgres"], found["uploads"])}
+
+
+def assets(_options: argparse.Namespace) -> dict[str, Any]:
+    """One Dagster run of the three assets over the day."""
+    from pipeline_assets.definitions import build_defs
+
+    return _run(build_defs, lambda defs, instance: nightly.execute(defs, instance, nightly.Launch(ASSETS, DAY, DAY)))
+
+
+def ingest(_options: argparse.Namespace) -> dict[str, Any]:
+    """One Dagster run of raw_uploads alone, so that the classifiers' work is still to do."""
+    from pipeline_assets.definitions import build_defs
+
+    launch = nightly.Launch(ASSETS[:1], DAY, DAY)
+    return _run(build_defs, lambda defs, instance: nightly.execute(defs, instance, launch))
+
+
+def empty(_options: argparse.Namespace) -> dict[str, Any]:
+    """The same process with one asset that does nothing."""
+    import dagster as dg
+
+    from pipeline_assets.definitions import build_defs
+    from pipeline_assets.partitions import daily
+
+    def build(settings: Settings) -> dg.Definitions:
+        @dg.asset(partitions_def=daily, backfill_policy=dg.BackfillPolicy.single_run())
+        def nothing() -> None:
+            """Do nothing."""
+
+        return dg.Definitions.merge(dg.Definitions(assets=[nothing]), build_defs(settings))
+
+    return _run(build, lambda defs, instance: nightly.execute(defs, instance, nightly.Launch(("nothing",), DAY, DAY)))
+
+
+def warm(_options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of the look-up over the day's photos: with half of what is new, which loads the model; with the other half
+    new; with nothing new.
+    """
+    import polars as pl
+
+    from pipeline_assets.classify import assets as classify
+    from pipeline_assets.table_asset import RunOfDays
+    from resources.assembly import resolve
+    from resources.results import Results
+
+    with running(load_settings()) as settings:
+        found = resolve(settings)
+        results = Results(found["postgres"], found["objects"].store)
+        rows = found["lake"].scan("raw_uploads", [DAY]).filter(pl.col("verdict") == "ok").collect()
+        new = results.missing(classify.MODEL_ID, rows["sha256"].to_list())
+        half = rows.filter(~pl.col("sha256").is_in(new[len(new) // 2 :]))
+        run = RunOfDays("photo_classes", (DAY,), "benchmark", "benchmark", _Silent())
+        seconds = []
+        for wanted in (half, rows, rows):
+            started = time.perf_counter()
+            made = classify.look_up(run, classify.MODEL_ID, wanted.lazy(), results, found["uploads"], found["classifier"])
+            height = sum(part.height for part in made.rows)
+            seconds.append(time.perf_counter() - started)
+            assert height == wanted["sha256"].n_unique()
+        return {"photos": rows.height, "new_photos": len(new) - len(new) // 2, "new_s": seconds[1], "nothing_s": seconds[2]}
+
+
+class _Silent:
+    """A run's log that nobody reads."""
+
+    def info(self, _line: str) -> None:
+        """Drop the line."""
+
+
+def _run(build: Callable[[Settings], Any], execute: Callable[[Any, Any], Any]) -> dict[str, Any]:
+    import dagster as dg
+
+    with (
+        running(load_settings()) as settings,
+        dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml") as instance,
+    ):
+        result = execute(build(settings), instance)
+    assert result.success, nightly.failures(result)
+    return {}
+
+
+def figures(runs: dict[str, list[float]], warm: list[dict[str, Any]], known: int, new: int) -> list[Figure]:
+    """Seconds, medians over the rounds."""
+    whole = {name: statistics.median(seconds) for name, seconds in runs.items()}
+    warm_s = {name: statistics.median(one[name] for one in warm) for name in ("new_s", "nothing_s")}
+    on_top = f"on top of {known:,} and more"
+    return [
+        Figure(f"warm: {new} new photos {on_top}", warm_s["new_s"], "s", at_most(1)),
+        Figure("warm: nothing new", warm_s["nothing_s"], "s", at_most(0.2)),
+        Figure(
+            f"whole Dagster run: {new} new photos, beyond an empty asset", whole["new"] - whole["empty"], "s", at_most(4)
+        ),
+        Figure("whole Dagster run: nothing new, beyond an empty asset", whole["nothing"] - whole["empty"], "s"),
+        Figure("whole Dagster run of an empty asset", whole["empty"], "s"),
+    ]
+
+
+STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "upload": upload,
+    "ingest": ingest,
+    "assets": assets,
+    "empty": empty,
+    "warm": warm,
+}
+
+if __name__ == "__main__":
+    main()
