@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import page
 from benchmarks.figures import RESULTS, ROOT
 
-BENCHMARKS = ("classify", "join", "store")
+BENCHMARKS = ("classify", "increment", "rivals", "join", "store", "big_day")
 TIMEOUT_S = 1800
 
 

@@ -9,21 +9,23 @@ the same process with one empty asset instead.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import polars as pl
+
 from benchmarks.figures import Figure, add_options, at_most, finish
+from benchmarks.home import fresh_home, run_assets
 from benchmarks.photos import photos
-from pipeline_assets import nightly
-from resources.embedded import Services
+from pipeline_assets.definitions import build_defs
+from pipeline_assets.job import discover
+from pipeline_assets.partitions import daily
+from resources.assembly import resolve
 from resources.services import running
 from resources.settings import Settings, load_settings
 
@@ -47,16 +49,12 @@ def main() -> None:
     known, new = (64, 8) if options.quick else (1000, 100)
     repeats = options.repeats or (1 if options.quick else 3)
     runs: dict[str, list[float]] = {name: [] for name in ("empty", "new", "nothing")}
-    with tempfile.TemporaryDirectory() as name, Services(Path(name) / "home"):
+    with fresh_home("benchmarks.increment") as home:
 
         def step(step_name: str, first: int = 0, last: int = 0) -> dict[str, Any]:
-            command = [sys.executable, "-m", "benchmarks.increment", "--step", step_name, "--range", str(first), str(last)]
-            command += ["--photos", str(options.photos)] if options.photos else []
-            env = {k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "DAGSTER_"))}
-            env["DARKROOM_HOME"] = str(Path(name) / "home")
-            started = time.perf_counter()
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
-            return {**json.loads(done.stdout.splitlines()[-1]), "s": time.perf_counter() - started}
+            chosen = ["--photos", options.photos] if options.photos else []
+            found, used = home.step(step_name, "--range", first, last, *chosen)
+            return {**found, "s": used.wall_s}
 
         step("upload", 0, known)
         step("assets")
@@ -75,9 +73,6 @@ def main() -> None:
 
 def upload(options: argparse.Namespace) -> dict[str, Any]:
     """Upload these photos as if on the day, and have them in the ledger."""
-    from pipeline_assets.job import discover
-    from resources.assembly import resolve
-
     with running(load_settings()) as settings:
         found = resolve(settings)
         first, last = options.range
@@ -90,45 +85,38 @@ def upload(options: argparse.Namespace) -> dict[str, Any]:
 
 def assets(_options: argparse.Namespace) -> dict[str, Any]:
     """One Dagster run of the three assets over the day."""
-    from pipeline_assets.definitions import build_defs
-
-    return _run(build_defs, lambda defs, instance: nightly.execute(defs, instance, nightly.Launch(ASSETS, DAY, DAY)))
+    run_assets(ASSETS, DAY)
+    return {}
 
 
 def ingest(_options: argparse.Namespace) -> dict[str, Any]:
     """One Dagster run of raw_uploads alone, so that the classifiers' work is still to do."""
-    from pipeline_assets.definitions import build_defs
-
-    launch = nightly.Launch(ASSETS[:1], DAY, DAY)
-    return _run(build_defs, lambda defs, instance: nightly.execute(defs, instance, launch))
+    run_assets(ASSETS[:1], DAY)
+    return {}
 
 
 def empty(_options: argparse.Namespace) -> dict[str, Any]:
     """The same process with one asset that does nothing."""
-    import dagster as dg
+    run_assets(("nothing",), DAY, with_an_empty_asset)
+    return {}
 
-    from pipeline_assets.definitions import build_defs
-    from pipeline_assets.partitions import daily
 
-    def build(settings: Settings) -> dg.Definitions:
-        @dg.asset(partitions_def=daily, backfill_policy=dg.BackfillPolicy.single_run())
-        def nothing() -> None:
-            """Do nothing."""
+def with_an_empty_asset(settings: Settings) -> dg.Definitions:
+    """The whole graph, and beside it an asset that does nothing."""
 
-        return dg.Definitions.merge(dg.Definitions(assets=[nothing]), build_defs(settings))
+    @dg.asset(partitions_def=daily, backfill_policy=dg.BackfillPolicy.single_run())
+    def nothing() -> None:
+        """Do nothing."""
 
-    return _run(build, lambda defs, instance: nightly.execute(defs, instance, nightly.Launch(("nothing",), DAY, DAY)))
+    return dg.Definitions.merge(dg.Definitions(assets=[nothing]), build_defs(settings))
 
 
 def warm(_options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of the look-up over the day's photos: with half of what is new, which loads the model; with the other half
     new; with nothing new.
     """
-    import polars as pl
-
     from pipeline_assets.classify import assets as classify
     from pipeline_assets.table_asset import RunOfDays
-    from resources.assembly import resolve
     from resources.results import Results
 
     with running(load_settings()) as settings:
@@ -153,18 +141,6 @@ class _Silent:
 
     def info(self, _line: str) -> None:
         """Drop the line."""
-
-
-def _run(build: Callable[[Settings], Any], execute: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    import dagster as dg
-
-    with (
-        running(load_settings()) as settings,
-        dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml") as instance,
-    ):
-        result = execute(build(settings), instance)
-    assert result.success, nightly.failures(result)
-    return {}
 
 
 def figures(runs: dict[str, list[float]], warm: list[dict[str, Any]], known: int, new: int) -> list[Figure]:

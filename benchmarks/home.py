@@ -1,0 +1,54 @@
+"""A fresh Darkroom for a benchmark, whose steps run in processes of their own, as a person's commands do."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from benchmarks.contests import Used, measured
+from pipeline_assets import nightly
+from pipeline_assets.definitions import build_defs
+from resources.embedded import Services
+from resources.services import running
+from resources.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where its state is, and the settings that its steps get beside `DARKROOM_HOME`."""
+
+    folder: Path
+    module: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def step(self, name: str, *arguments: object) -> tuple[dict[str, Any], Used]:
+        """Run one of the module's steps: what it printed as JSON, and what it used."""
+        inherited = {key: "" for key in os.environ if key.startswith(("DARKROOM_", "DAGSTER_"))}
+        env = {**inherited, "DARKROOM_HOME": str(self.folder), **self.settings}
+        used = measured([sys.executable, "-m", self.module, "--step", name, *map(str, arguments)], env=env, timeout_s=3000)
+        return dict(json.loads(used.output.splitlines()[-1])), used
+
+
+@contextmanager
+def fresh_home(module: str, settings: Mapping[str, str] | None = None) -> Iterator[Home]:
+    """A home in a temporary folder with its servers running."""
+    with tempfile.TemporaryDirectory() as name, Services(Path(name) / "home"):
+        yield Home(Path(name) / "home", module, settings or {})
+
+
+def run_assets(assets: Sequence[str], day: date, build: Callable[[Settings], dg.Definitions] = build_defs) -> None:
+    """One Dagster run over one day, in this process. Raises AssertionError with the reasons if it fails."""
+    with (
+        running(load_settings()) as settings,
+        dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml") as instance,
+    ):
+        result = nightly.execute(build(settings), instance, nightly.Launch(tuple(assets), day, day))
+    assert result.success, nightly.failures(result)
