@@ -83,11 +83,11 @@ class Program:
         return self._left + (_session(self.process.pid) if self.process is not None and self.process.is_running() else [])
 
 
-def supervise(parts: Sequence[Part], tell: Callable[[str], None]) -> None:
+def supervise(parts: Sequence[Part], tell: Callable[[str], None], delays_s: Sequence[float] = DELAYS_S) -> None:
     """Keep the parts up for ever; a later part is started only while those before it run.
 
-    tell: gets a line for each end and each new start. Raises ServiceFailed when a part did not stay up six times in a row,
-    and whatever else a part's start raises.
+    tell: gets a line for each end and each new start. delays_s: pauses before new starts, see DELAYS_S. Raises
+    ServiceFailed for a part that did not stay up once more than there are pauses.
     """
     started: dict[str, float] = {}
     quick = {part.name: 0 for part in parts}
@@ -98,7 +98,7 @@ def supervise(parts: Sequence[Part], tell: Callable[[str], None]) -> None:
             if part.name in started:
                 quick[part.name] = quick[part.name] + 1 if time.monotonic() - started[part.name] < LONG_S else 1
                 tell(f"{part.name} {part.ending()}.")
-            if not _started(part, quick, tell):
+            if not _started(part, quick[part.name], delays_s, tell):
                 started[part.name] = time.monotonic()
                 break
             if part.name in started:
@@ -107,15 +107,15 @@ def supervise(parts: Sequence[Part], tell: Callable[[str], None]) -> None:
         time.sleep(TICK_S)
 
 
-def _started(part: Part, quick: dict[str, int], tell: Callable[[str], None]) -> bool:
-    """Whether the part serves after one attempt, made after the pause that its failures so far ask for."""
-    if quick[part.name] > len(DELAYS_S):
+def _started(part: Part, quick: int, delays_s: Sequence[float], tell: Callable[[str], None]) -> bool:
+    """Whether the part serves after one attempt, made after the pause that its `quick` ends so far ask for."""
+    if quick > len(delays_s):
         raise ServiceFailed(
-            f"{part.name} did not stay up, {quick[part.name]} times in a row, and is given up. What it wrote last is above "
-            "or in the logs folder of DARKROOM_HOME: mend the cause it names, and start `darkroom ui` again. No data are lost."
+            f"{part.name} did not stay up, {quick} times in a row, and is given up. What it wrote last is above or in the "
+            "logs folder of DARKROOM_HOME: mend the cause, and start `darkroom ui` again. No data are lost."
         )
-    if quick[part.name]:
-        time.sleep(DELAYS_S[quick[part.name] - 1])
+    if quick:
+        time.sleep(delays_s[quick - 1])
     try:
         part.start()
     except ServiceFailed as failure:

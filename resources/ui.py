@@ -103,7 +103,7 @@ def _programs(settings: Settings, root: Path, code_socket: Path) -> list[Program
     code = [str(dagster / "dagster"), "api", "grpc", "-s", str(code_socket), "-m", DEFINITIONS, "--location-name", LOCATION]
     # The code is imported from the working directory by name, as `dagster dev` would.
     code += ["-d", str(root), "--log-level", "warning"]
-    web = [str(dagster / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.ui_port), "-w", str(workspace)]
+    web = [sys.executable, "-m", "resources.webserver", str(settings.ui_port), str(workspace), *settings.ui_host_names]
     daemon = [str(dagster / "dagster-daemon"), "run", "-w", str(workspace)]
     return [
         Program("The code server", code, root, env, ready=lambda: _listens(code_socket)),
