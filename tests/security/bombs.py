@@ -67,7 +67,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 def png(width: int, height: int, *extra: bytes, depth: int = 8, colour: int = 6, rows: int | None = None) -> bytes:
     """A PNG of zeros. colour: 0 grey, 2 RGB, 6 RGBA; rows: of pixel data, all if None; extra: chunks before them."""
     row = 1 + width * {0: 1, 2: 3, 6: 4}[colour] * depth // 8
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     data = b"".join([*(packer.compress(bytes(row)) for _ in range(height if rows is None else rows)), packer.flush()])
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
@@ -126,7 +126,7 @@ def gif_frames(count: int) -> bytes:
 
 
 def inflating(kind: bytes, head: bytes, mebibytes: int) -> bytes:
-    return png_chunk(kind, head + zlib.compress(bytes(mebibytes * 2**20), 9))
+    return png_chunk(kind, head + zlib.compress(bytes(mebibytes * 2**20), 1))
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
@@ -134,7 +134,6 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "png one row too large": lambda: png(SIDE_PX, SIDE_PX + 2, rows=0),
     "png within the limit, of no data": lambda: png(SIDE_PX, SIDE_PX, rows=1),
     "png within the limit, transparent": lambda: png(SIDE_PX, SIDE_PX),
-    "png within the limit, 16 bits": lambda: png(SIDE_PX, SIDE_PX, depth=16),
     "png within the limit, grey 16 bits": lambda: png(SIDE_PX, SIDE_PX, depth=16, colour=0),
     "png, a strip": lambda: png(5_592_405, 16, colour=2),
     "png with text of 3 GiB": lambda: png(64, 64, *[inflating(b"zTXt", b"x\0\0", 64)] * 48),
@@ -153,8 +152,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "tiff of 65,535 samples a pixel": lambda: tiff_of(64, 64, data=bytes(4096), tag277=(3, 1, 65_535)),
     "tiff of one row a strip, all in one place": lambda: tiff_of(64, 64, data=bytes(4096), tag278=(4, 1, 1)),
     "tiff of tiles of 2^31 pixels": lambda: tiff_of(64, 64, data=bytes(4096), tag322=(4, 1, 2**31), tag323=(4, 1, 2**31)),
-    "tiff at the limit, deflated": lambda: tiff_of(SIDE_PX, SIDE_PX, 8, zlib.compress(bytes(SIDE_PX * SIDE_PX), 9)),
-    "tiff whose strip goes on for 1 GiB": lambda: tiff_of(64, 64, 8, zlib.compress(bytes(2**30), 9)),
+    "tiff at the limit, deflated": lambda: tiff_of(SIDE_PX, SIDE_PX, 8, zlib.compress(bytes(SIDE_PX * SIDE_PX), 1)),
+    "tiff whose strip goes on for 1 GiB": lambda: tiff_of(64, 64, 8, zlib.compress(bytes(2**30), 1)),
     "webp of 16,383 pixels a side": lambda: saved(Image.new("L", (16_383, 16_383)), "WEBP", lossless=True, method=0),
     "webp at the limit": lambda: saved(Image.new("RGBA", (SIDE_PX, SIDE_PX)), "WEBP", lossless=True, method=0),
     "avif that claims 65,536 pixels a side": lambda: avif_claiming(65_536, 65_536),
