@@ -89,7 +89,7 @@ def supervise(parts: Sequence[Part], tell: Callable[[str], None], delays_s: Sequ
     tell: gets a line for each end and each new start. delays_s: pauses before new starts, see DELAYS_S. Raises
     ServiceFailed for a part that did not stay up once more than there are pauses.
     """
-    started: dict[str, float] = {}
+    started = {part.name: time.monotonic() for part in parts if part.alive()}
     quick = {part.name: 0 for part in parts}
     while True:
         for part in parts:

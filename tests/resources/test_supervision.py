@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,29 +26,32 @@ class Enough(Exception):
     """Ends the supervision of a test."""
 
 
-def test_a_killed_part_is_started_again_and_the_log_says_so() -> None:
+@pytest.mark.parametrize("runs_before", [False, True])
+def test_a_killed_part_is_started_again_and_the_log_says_so(runs_before: bool) -> None:
     part = program("The sleeper", SLEEPS)
     told: list[str] = []
+    if runs_before:
+        part.start()
 
     def kill_once_it_runs() -> None:
-        if part.process is not None and not told:
-            part.process.kill()
-            part.process.wait(10)
+        while part.process is None:
+            time.sleep(0.01)
+        part.process.kill()
 
     def tell(line: str) -> None:
         told.append(line)
         if "again" in line:
             raise Enough
 
-    timer = threading.Timer(0.3, kill_once_it_runs)
-    timer.start()
+    killer = threading.Timer(1, kill_once_it_runs)
+    killer.start()
     try:
         with pytest.raises(Enough):
             supervise([part], tell)
         assert told == ["The sleeper was killed by signal 9.", "The sleeper runs again."]
         assert part.alive()
     finally:
-        timer.join()
+        killer.join()
         end([part])
     assert not part.alive()
 
