@@ -4,11 +4,14 @@ HTTP ports, PostgreSQL and secret files are in `tests/resources/test_embedded.py
 `tests/resources/test_guard.py`.
 """
 
+import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from cryptography import x509
 
@@ -94,3 +97,12 @@ def test_a_certificate_is_valid_from_yesterday_for_ten_years() -> None:
     assert certificate.not_valid_before_utc < now
     assert certificate.not_valid_after_utc > now + timedelta(days=3640)
     assert "PRIVATE" not in repr(make_identity("server", now))
+
+
+def test_unix_sockets_are_the_owners_alone(home: Path) -> None:
+    """SeaweedFS makes some under /tmp; on them it asks for no certificate."""
+    server = psutil.Process(Services(home).status().pids["s3"])
+    paths = [Path(connection.laddr) for connection in server.net_connections("unix") if connection.laddr]
+    assert len(paths) >= len(GRPC_PORTS)
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in paths} == {0}
+    assert {path.stat().st_uid for path in paths} == {os.getuid()}
