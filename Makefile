@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DAYS ?= 14
 
-.PHONY: run ui test bench clean install help
+.PHONY: run ui test bench audit clean install help
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make ui                              the services and the Dagster UI on http://127.0.0.1:3000"
 	@echo "make test                            lint, types, import rules, tests, definitions"
 	@echo "make bench                           every figure that the pages quote"
+	@echo "make audit                           known vulnerabilities of what is pinned (needs network)"
 	@echo "make clean                           delete .darkroom/ after asking"
 
 install: $(BIN)/.installed
@@ -37,6 +38,10 @@ test: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+audit:
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
+	@build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 clean: 
 	@test ! -x $(BIN)/darkroom || $(BIN)/darkroom down --delete

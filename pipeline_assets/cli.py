@@ -184,12 +184,11 @@ def ui() -> None:
     On http://127.0.0.1:3000 (DARKROOM_UI_PORT). It listens on this machine only and has no login: anyone who can reach
     the port can start runs. For shared use put a proxy with a login before it: see docs/operations.md.
     """
-    from resources.services import serve_ui
+    from resources.ui import serve_ui
 
     with _services() as settings:
         console.print(f"Dagster UI: http://127.0.0.1:{settings.ui_port}   (Ctrl-C stops it and the services)")
-        code = serve_ui(settings, Path(__file__).parents[1] / "workspace.yaml")
-    sys.exit(code)
+        serve_ui(settings, Path(__file__).parents[1], lambda line: console.print(f"{datetime.now(UTC):%H:%M:%S} UTC {line}"))
 
 
 @main.command(hidden=True)

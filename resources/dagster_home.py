@@ -29,7 +29,17 @@ def write_dagster_home(settings: Settings) -> Path:
     }
     full = {
         **shared,
-        "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "max_resume_run_attempts": 0},
+        "run_launcher": {
+            "module": "resources.run_launcher",
+            "class": "LocalRunLauncher",
+            "config": {"is_everything_local": settings.wants_embedded},
+        },
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": 180,
+            "max_resume_run_attempts": 0,
+            "poll_interval_seconds": 15,
+        },
         "compute_logs": _compute_logs(settings),
     }
     bare = {

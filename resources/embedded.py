@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from resources import pgserver, weed
 from resources.errors import ServiceFailed
@@ -90,6 +90,17 @@ class Services:
             self._started_here = False
             return bool(alive)
 
+    def condition(self) -> Literal["running", "died", "stopped"]:
+        """Whether all run; if not, whether one ended by itself or they were stopped (or never started)."""
+        state = self._state()
+        if not state["servers"]:
+            return "stopped"
+        return "running" if len(_alive(state)) == len(SERVERS) else "died"
+
+    def restart(self) -> Endpoints:
+        """Start again what has died, as it was started last time: to stay, or to end with this process (see `start`)."""
+        return self.start(detach=bool(self._state().get("detach")))
+
     def status(self) -> Status:
         """What runs now, without waiting for a start or stop under way."""
         state = self._state()
@@ -107,6 +118,7 @@ class Services:
         self, names: list[str], alive: dict[str, ProcessId], state: dict[str, Any], credentials: dict[str, str], detach: bool
     ) -> None:
         logs = {name: self.home / "logs" / f"{name}.log" for name in names}
+        state["detach"] = detach
         state["ports"] = _usable_ports(state["ports"], {name for name in PORT_NAMES if _server_of(name) in names})
         started: dict[str, ProcessId] = {}
         try:
@@ -123,7 +135,7 @@ class Services:
         except BaseException:
             _stop(started)
             # Other ports next time: one of these may be what failed.
-            self._save({"ports": {} if not alive else state["ports"], "servers": _as_json(alive)})
+            self._save({**state, "ports": {} if not alive else state["ports"], "servers": _as_json(alive)})
             raise
 
     def _launch(self, name: str, log: Path, ports: dict[str, int], credentials: dict[str, str], detach: bool) -> ProcessId:

@@ -1,25 +1,18 @@
 """Everything that must be up before a run: servers, buckets, migrations, Dagster's home. One call makes all of it so."""
 
-import contextlib
 import os
 import shutil
-import signal
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import dagster as dg
-import psutil
-
 from resources import s3
 from resources.assembly import resolve
-from resources.dagster_home import POOLS, write_dagster_home
+from resources.dagster_home import write_dagster_home
 from resources.embedded import Services
 from resources.errors import ServiceFailed
 from resources.postgres import Postgres
-from resources.settings import Settings, export, plain
+from resources.settings import Settings, export
 
 
 def start(settings: Settings, *, detach: bool) -> Settings:
@@ -69,51 +62,6 @@ def home_size(settings: Settings) -> int:
 def delete_home(settings: Settings) -> None:
     """Delete the home folder with all data. The servers must be stopped."""
     shutil.rmtree(settings.home)
-
-
-def serve_ui(settings: Settings, workspace: Path) -> int:
-    """Run Dagster's webserver and daemon on loopback until they end or Ctrl-C. Returns the exit status."""
-    with dg.DagsterInstance.get() as instance:
-        for pool, limit in POOLS.items():
-            instance.event_log_storage.set_concurrency_slots(pool, limit)
-    environment = os.environ | {
-        # Compute logs go to S3 through boto3, which reads these.
-        "AWS_ACCESS_KEY_ID": plain(settings.s3_access_key),
-        "AWS_SECRET_ACCESS_KEY": plain(settings.s3_secret_key),
-        "PYTHONWARNINGS": "ignore",
-    }
-    dagster = Path(sys.executable).parent
-    shared = {"cwd": workspace.parent, "env": {k: v for k, v in environment.items() if v}}
-    web = [str(dagster / "dagster-webserver"), "-h", "127.0.0.1", "-p", str(settings.ui_port), "-w", str(workspace)]
-    daemon = [str(dagster / "dagster-daemon"), "run", "-w", str(workspace)]
-    # In sessions of their own: Ctrl-C reaches this process alone, which ends them in order.
-    processes = [psutil.Popen(command, start_new_session=True, **shared) for command in (web, daemon)]
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while all(process.poll() is None for process in processes):
-            time.sleep(0.5)
-        return next(process.returncode for process in processes if process.returncode is not None)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        _end(processes)
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(processes: list[psutil.Popen]) -> None:
-    """End servers with all that they started, runs in progress too, while the database still answers them."""
-    family = [child for process in processes if process.is_running() for child in process.children(recursive=True)]
-    for process in processes:
-        if process.is_running():
-            process.send_signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    for process in [*alive, *family]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, alive = psutil.wait_procs([*processes, *family], timeout=20)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 @contextmanager

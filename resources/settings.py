@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     max_quarantined_share: float = Field(0.2, ge=0, le=1, description="above it, a day's uploads raise an alarm")
     alert_webhook: SecretStr | None = Field(None, description="URL that gets a JSON post for each failed run")
     ui_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI on 127.0.0.1")
+    ui_hosts: str = Field("", description="host names under which a proxy publishes the UI, separated by commas")
 
     embedded: bool = Field(False, description="written by `darkroom up` beside the addresses of its own servers")
 
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
     def wants_embedded(self) -> bool:
         """Whether the servers that come along serve this process: no PostgreSQL of your own is set."""
         return self.embedded or self.postgres_url is None
+
+    @property
+    def ui_host_names(self) -> list[str]:
+        """The names in `ui_hosts`."""
+        return [name.strip() for name in self.ui_hosts.split(",") if name.strip()]
 
     @property
     def env_file(self) -> Path:

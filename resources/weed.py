@@ -9,6 +9,7 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
+from resources.certificates import make_identity
 from resources.errors import ServiceFailed
 from resources.processes import Ending, ProcessId, launch, log_tail, wait_until
 
@@ -18,6 +19,7 @@ READY_TIMEOUT_S = 60.0
 # files by then (it keeps nothing back), and it recovers from a kill at any moment.
 ENDING = Ending(signal.SIGTERM, signal.SIGKILL, patience_s=3.0)
 REGION = "us-east-1"
+GRPC_COMPONENTS = ("master", "volume", "filer", "s3", "admin", "worker", "mq", "msg_broker", "msg_agent", "client")
 
 # Volumes are files that grow as they fill, so many may be allowed: 512 MB x 4,000 leaves the disk as the only limit,
 # and every bucket (a collection of its own) finds volumes free.
@@ -117,10 +119,23 @@ def _write_secret_files(data: Path, secrets: dict[str, str]) -> None:
         "jwt.filer_signing.read": "jwt_filer_read",
     }
     security = "".join(f'[{section}]\nkey = "{secrets[name]}"\n\n' for section, name in sections.items())
-    security += "[access]\nui = false\n\n[filer.expose_directory_metadata]\nenabled = false\n"
+    security += "[access]\nui = false\n\n[filer.expose_directory_metadata]\nenabled = false\n\n"
+    security += _mutual_tls(data)
     write_secret(data / "s3.json", json.dumps({"identities": [identity]}))
     # In the server's working folder it comes before any security.toml in the user's home or /etc.
     write_secret(data / "security.toml", security)
+
+
+def _mutual_tls(data: Path) -> str:
+    """The sections that make every gRPC port ask for a certificate, which only this server has. Made anew at each start."""
+    identity = make_identity("darkroom-s3")
+    files = {"authority": identity.authority, "certificate": identity.certificate, "key": identity.key}
+    paths = {name: data / f"grpc-{name}.pem" for name in files}
+    for name, text in files.items():
+        write_secret(paths[name], text)
+    pair = f"cert = {json.dumps(str(paths['certificate']))}\nkey = {json.dumps(str(paths['key']))}\n"
+    sections = "".join(f"[grpc.{component}]\n{pair}\n" for component in GRPC_COMPONENTS)
+    return f"[grpc]\nca = {json.dumps(str(paths['authority']))}\n\n{sections}"
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline_assets.errors import BadImage
+from pipeline_assets.headroom import decoding
 from pipeline_assets.ingestion.containers import read_container
 from pipeline_assets.ingestion.exif import parse_exif
 from pipeline_assets.ingestion.media_types import DECODED, claimed, sniff
@@ -121,7 +122,8 @@ def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> N
     _check_frames(getattr(image, "n_frames", 1) if media_type == "image/avif" else 1, media_type)
     if image.mode not in _MODES:
         raise BadImage("unsupported_mode", f"mode {image.mode} has no agreed conversion to 8-bit RGB")
-    luma = _guarded(lambda: _small_luma(image))
+    with decoding(image):
+        luma = _guarded(lambda: _small_luma(image))
     claim = claimed(name)
     if claim not in (None, media_type):
         raise BadImage("wrong_extension", f"the name claims {claim}, the bytes are {media_type}")

@@ -132,6 +132,10 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "another day": (line(arrived_at="2026-01-03T00:00:00Z"), "arrives_on_another_day"),
     "another day by its zone": (line(arrived_at="2026-01-02T23:30:00-01:00"), "arrives_on_another_day"),
     "too long": (line(x="y" * 70_000), "too_long"),
+    "30,000 lists in each other": (line(x=1)[:-1] + ', "y": ' + "[" * 30_000 + "]" * 30_000 + "}", "bad_json"),
+    "10,000 objects in each other": (line(x=1)[:-1] + ', "y": ' + '{"a":' * 10_000 + "1" + "}" * 10_000 + "}", "bad_json"),
+    "60,000 opened lists": ("[" * 60_000, "bad_json"),
+    "a number of 60,000 digits": (line(user_id=7).replace("7", "7" * 60_000, 1), "bad_json"),
 }
 
 

@@ -46,6 +46,11 @@ class Ui:
         return ObjectStore.open("s3://uploads", **self._s3)
 
     @property
+    def lake_bucket(self) -> ObjectStore:
+        """The bucket with tables, logs of events and logs of runs."""
+        return ObjectStore.open("s3://lake", **self._s3)
+
+    @property
     def postgres(self) -> Postgres:
         """The database with the ledger."""
         return Postgres(url=self.env["DARKROOM_POSTGRES_URL"])
