@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER]`: benchmarks one after another, then the page of all their figures.
+"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER]`: benchmarks one by one, then the page of all their figures.
 
 Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
 `benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
