@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick]`: benchmarks one after another, then the page of all their figures.
+"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER]`: benchmarks one by one, then the page of all their figures.
 
 Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
 `benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
@@ -14,7 +14,9 @@ from pathlib import Path
 from benchmarks import page
 from benchmarks.figures import RESULTS, ROOT
 
-BENCHMARKS = ("classify", "increment", "rivals", "join", "store", "big_day")
+BENCHMARKS = ("classify", "rivals", "increment", "join", "store", "orchestration", "loader", "big_day")
+OF_PHOTOS = ("classify", "rivals", "increment", "loader")
+"""Those that take a folder of photos instead of the sample."""
 TIMEOUT_S = 1800
 
 
@@ -23,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; without, all")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that all run, measures nothing to quote")
+    parser.add_argument("--photos", type=Path, help="a folder of JPEGs for the benchmarks that classify and decode")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
@@ -38,11 +41,17 @@ def main() -> int:
     return 1 if crashed else 0
 
 
-def run(name: str, results: Path, is_quick: bool) -> bool:
+def arguments(name: str, options: argparse.Namespace) -> list[str]:
+    """What a benchmark is told of the options."""
+    quick = ["--quick"] if options.quick else []
+    return [*quick, "--photos", str(options.photos.resolve())] if options.photos and name in OF_PHOTOS else quick
+
+
+def run(name: str, results: Path, told: list[str]) -> bool:
     """Run one in a process of its own; False if it failed. An earlier result goes first, or would hide it."""
     print(f"\n== {name} ==", flush=True)
     (results / f"{name}.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--results", str(results), *(["--quick"] if is_quick else [])]
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--results", str(results), *told]
     started = time.monotonic()
     try:
         status = subprocess.run(command, cwd=ROOT, check=False, timeout=TIMEOUT_S).returncode

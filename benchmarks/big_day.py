@@ -1,6 +1,6 @@
 """One day with 200,000 photos: what the assets that see every photo of it hold in memory, beside a tenth of it.
 
-    python -m benchmarks.big_day [--photos 200000]
+    python -m benchmarks.big_day [--count 200000]
 
 The photos are small, and the network is a small one of the user's own whose embeddings are as wide as the built-in one's
 (1,280 numbers): so the rows are as large as they get, and the run does not take an hour. Each asset is a Dagster run in a
@@ -36,7 +36,7 @@ def main() -> None:
     """A small day, a big day, and the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--photos", type=int, help="photos of the day (200000; with --quick 2000)")
+    parser.add_argument("--count", type=int, help="photos of the day (200000; with --quick 2000)")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--asset", choices=ASSETS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -44,7 +44,7 @@ def main() -> None:
     if options.step:
         print(json.dumps(STEPS[options.step](options)))
         return
-    big = options.photos or (2_000 if options.quick else 200_000)
+    big = options.count or (2_000 if options.quick else 200_000)
     found = {count: one_day(count) for count in (big // 10, big)}
     finish(options, "big_day", figures(found), {str(count): day for count, day in found.items()})
 
@@ -93,11 +93,11 @@ def upload(options: argparse.Namespace) -> dict[str, Any]:
     """Upload the day's photos and have them in the ledger."""
     with running(load_settings()) as settings:
         found = resolve(settings)
-        for _, error in found["uploads"].store.put_many(small_photos(options.photos), concurrency=32):
+        for _, error in found["uploads"].store.put_many(small_photos(options.count), concurrency=32):
             if error:
                 raise error
         new = discover(found["postgres"], found["uploads"])
-    assert new == options.photos, new
+    assert new == options.count, new
     return {"new": new}
 
 

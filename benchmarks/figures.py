@@ -95,7 +95,8 @@ def finish(
 ) -> None:
     """Print a benchmark's figures and write RESULTS/BENCHMARK.json. details: what else to keep, such as each run."""
     show(benchmark, figures)
-    command = f"python -m benchmarks.{benchmark}{' --quick' if options.quick else ''}"
+    folder = " --photos FOLDER" if isinstance(getattr(options, "photos", None), Path) else ""
+    command = f"python -m benchmarks.{benchmark}{folder}{' --quick' if options.quick else ''}"
     write(options.results, benchmark, figures, command, details or {})
 
 
