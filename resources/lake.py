@@ -7,7 +7,8 @@ opens the tables by path: `{lake_url}/tables/{name}`.
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,16 +18,20 @@ from urllib.parse import unquote, urlparse
 import dagster as dg
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from polars.exceptions import PolarsError
 
 from resources.errors import StoreUnavailable, TableMissing
 
 EMPTY_IF_MISSING = "darkroom/empty_if_missing"
 """Metadata of an input for which a table that no run has written yet holds nothing, instead of being an error."""
+TIMEOUT_S = 60.0
+"""Of one request to S3. Together with its retries it gives up after two and a half times this."""
 COMMIT_TRIES = 12
 """A conflicting commit is read again and retried this often, with jitter, before the run gives up."""
 
+_STORE_SAYS = re.compile(r"Generic (S3|LocalFileSystem) error|object-store error|HTTP error")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENCODED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#%<>?`{}]""")
 
 
@@ -49,6 +54,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     access_key: str = ""
     secret_key: str = ""
     region: str = "us-east-1"
+    timeout_s: float = TIMEOUT_S
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -56,6 +62,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.url.startswith("s3://"):
             return {}
         options = {"aws_region": self.region, "aws_conditional_put": "etag"}
+        options |= {"timeout": f"{self.timeout_s}s", "connect_timeout": "5s"}
         if self.access_key:
             options |= {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         if self.endpoint:
@@ -63,6 +70,33 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if urlparse(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1"):
             options["aws_allow_http"] = "true"
         return options
+
+    @property
+    def _delta_options(self) -> dict[str, str]:
+        """The same with the retries of `deltalake`, whose names and types are not those of polars."""
+        if not self.url.startswith("s3://"):
+            return {}
+        return {**self.storage_options, "max_retries": "10", "retry_timeout": f"{1.5 * self.timeout_s}s"}
+
+    @property
+    def _polars_options(self) -> dict[str, Any] | None:
+        if not self.url.startswith("s3://"):
+            return None
+        return {**self.storage_options, "max_retries": 10, "retry_timeout_ms": int(1500 * self.timeout_s)}
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Raise StoreUnavailable for what deltalake and polars raise when the store does not answer; pass on all else."""
+        try:
+            yield
+        except (OSError, DeltaError, PolarsError) as error:
+            told = " ".join(_COLOURS.sub("", str(error)).replace("↳", "").split())
+            if isinstance(error, CommitFailedError) or not _STORE_SAYS.search(told):
+                raise
+            raise StoreUnavailable(
+                f"The lake at {self.url} can't be reached. Start the embedded server with `darkroom up`, or set "
+                f"DARKROOM_LAKE_URL and DARKROOM_S3_ENDPOINT; then run again. The store said: {told[:300]}"
+            ) from None
 
     def uri(self, table: str) -> str:
         """Where a table lies, for any Delta reader.
@@ -81,20 +115,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def table(self, name: str, version: int | None = None) -> DeltaTable:
         """Raises TableMissing if no run has written it yet."""
         try:
-            return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
+            with self.reached():
+                return DeltaTable(self.uri(name), version=version, storage_options=self._delta_options)
         except TableNotFoundError:
             raise TableMissing(
                 f"The table {name} does not exist yet. Materialize the asset {name} first: `make run`, or the UI."
             ) from None
-        except OSError as error:
-            raise StoreUnavailable(
-                f"The lake at {self.url} can't be reached. Start the embedded server with `darkroom up`, or set "
-                f"DARKROOM_LAKE_URL and DARKROOM_S3_ENDPOINT; the store said: {str(error)[:300]}"
-            ) from None
 
     def exists(self, name: str) -> bool:
         """Whether a run has ever written this table."""
-        return DeltaTable.is_deltatable(self.uri(name), storage_options=self.storage_options)
+        with self.reached():
+            return DeltaTable.is_deltatable(self.uri(name), storage_options=self._delta_options)
 
     def version(self, name: str) -> int:
         """The newest Delta version of a table, -1 if there is none."""
@@ -105,7 +136,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises TableMissing if no run has written it yet.
         """
-        frame = pl.scan_delta(self.table(name, version), storage_options=self.storage_options or None)
+        frame = pl.scan_delta(self.table(name, version), storage_options=self._polars_options)
         if days is None:
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
@@ -114,7 +145,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Make `rows` the whole content of these days, in one commit. Returns the table's new version.
 
         Runs that write other days of the same table at the same time both succeed: a lost race is tried again.
-        Raises ValueError if a row is of another day or of none, or if no days are named.
+        Raises ValueError if a row is of another day or of none, or if no days are named, StoreUnavailable if the store
+        does not answer: whether the commit has landed is not known then, and to write the same again is safe.
         """
         days = sorted(set(days))
         if not days:
@@ -125,24 +157,28 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         properties = CommitProperties(custom_metadata=note or {})
         for attempt in range(COMMIT_TRIES):
             try:
-                if not self.exists(name):
-                    self._create(name, rows)
-                table = self.table(name)
-                write_deltalake(
-                    table,
-                    rows.sort("day"),
-                    mode="overwrite",
-                    predicate=" OR ".join(f"day = '{day.isoformat()}'" for day in days),
-                    schema_mode="merge",
-                    commit_properties=properties,
-                )
-                table.update_incremental()
-                return table.version()
+                with self.reached():
+                    return self._replace(name, days, rows, properties)
             except CommitFailedError:
                 if attempt == COMMIT_TRIES - 1:
                     raise
                 time.sleep(random.uniform(0.02, 0.2) * (attempt + 1))  # noqa: S311  jitter, not a secret
         raise AssertionError("unreachable")
+
+    def _replace(self, name: str, days: Sequence[date], rows: pl.DataFrame, properties: CommitProperties) -> int:
+        if not self.exists(name):
+            self._create(name, rows)
+        table = self.table(name)
+        write_deltalake(
+            table,
+            rows.sort("day"),
+            mode="overwrite",
+            predicate=" OR ".join(f"day = '{day.isoformat()}'" for day in days),
+            schema_mode="merge",
+            commit_properties=properties,
+        )
+        table.update_incremental()
+        return table.version()
 
     def _create(self, name: str, rows: pl.DataFrame) -> None:
         if not self.url.startswith("s3://"):
@@ -153,7 +189,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             schema=schema,
             mode="ignore",
             partition_by=["day"],
-            storage_options=self.storage_options,
+            storage_options=self._delta_options,
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
 

@@ -19,6 +19,7 @@ from resources.dagster_home import POOLS, write_dagster_home
 from resources.embedded import Services
 from resources.errors import ServiceFailed
 from resources.postgres import Postgres
+from resources.run_processes import end_dead_runs
 from resources.settings import Settings, export, plain
 
 
@@ -74,6 +75,7 @@ def delete_home(settings: Settings) -> None:
 def serve_ui(settings: Settings, workspace: Path) -> int:
     """Run Dagster's webserver and daemon on loopback until they end or Ctrl-C. Returns the exit status."""
     with dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance)
         for pool, limit in POOLS.items():
             instance.event_log_storage.set_concurrency_slots(pool, limit)
     environment = os.environ | {

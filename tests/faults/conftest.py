@@ -74,9 +74,7 @@ def imported(
 
 
 @pytest.fixture(scope="session")
-def new_world(
-    tmp_path_factory: pytest.TempPathFactory, services: Endpoints, proxy: FaultProxy, imported: World
-) -> NewWorld:
+def new_world(tmp_path_factory: pytest.TempPathFactory, services: Endpoints, proxy: FaultProxy, imported: World) -> NewWorld:
     """Makes copies of the imported world."""
 
     def copy() -> World:

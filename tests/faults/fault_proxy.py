@@ -33,7 +33,7 @@ class Reply:
     body: bytes
 
 
-class Hangup(Exception):  # noqa: N818
+class Hangup(Exception):
     """Close the client's connection, after the reply's head and so many bytes of its body if there is one."""
 
     def __init__(self, reply: Reply | None = None, body_bytes: int = 0) -> None:

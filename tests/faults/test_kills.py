@@ -73,9 +73,7 @@ def test_a_run_killed_after_its_commit_leaves_all_rows_of_it(story: Story, asset
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_after_a_kill_in_each_asset_the_tables_are_those_of_a_run_that_was_never_killed(
-    story: Story, asset: str
-) -> None:
+def test_after_a_kill_in_each_asset_the_tables_are_those_of_a_run_that_was_never_killed(story: Story, asset: str) -> None:
     assert not story.whole.rows(asset).is_empty()
     assert_frame_equal(story.killed.rows(asset), story.whole.rows(asset))
 

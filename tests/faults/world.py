@@ -173,7 +173,8 @@ class World:
         """The days of each asset that Dagster takes for materialized."""
         with self.instance() as instance:
             return {
-                name: set(map(date.fromisoformat, instance.get_materialized_partitions(dg.AssetKey(name)))) for name in ASSETS
+                name: set(map(date.fromisoformat, instance.get_materialized_partitions(dg.AssetKey(name))))
+                for name in ASSETS
             }
 
     @contextmanager
@@ -194,7 +195,9 @@ def photo(seed: int) -> bytes:
 def database(server_url: str, template: str | None = None) -> str:
     """The address of a new database on a server, empty or a copy of another."""
     name = f"faults_{os.getpid()}_{secrets.token_hex(4)}"
-    statement = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template or "template1"))
+    statement = sql.SQL("create database {} template {}").format(
+        sql.Identifier(name), sql.Identifier(template or "template1")
+    )
     connection = psycopg2.connect(server_url)
     try:
         connection.autocommit = True
