@@ -27,6 +27,7 @@ EMPTY_IF_MISSING = "darkroom/empty_if_missing"
 """Metadata of an input for which a table that no run has written yet holds nothing, instead of being an error."""
 TIMEOUT_S = 60.0
 """Of one request to S3. Together with its retries it gives up after two and a half times this."""
+RETRIES = 5
 COMMIT_TRIES = 12
 """A conflicting commit is read again and retried this often, with jitter, before the run gives up."""
 
@@ -62,7 +63,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.url.startswith("s3://"):
             return {}
         options = {"aws_region": self.region, "aws_conditional_put": "etag"}
-        options |= {"timeout": f"{self.timeout_s}s", "connect_timeout": "5s"}
+        options |= {"timeout": f"{int(1000 * self.timeout_s)}ms", "connect_timeout": "5s"}
         if self.access_key:
             options |= {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         if self.endpoint:
@@ -72,17 +73,21 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return options
 
     @property
+    def _retry_ms(self) -> int:
+        return int(1500 * self.timeout_s)
+
+    @property
     def _delta_options(self) -> dict[str, str]:
         """The same with the retries of `deltalake`, whose names and types are not those of polars."""
         if not self.url.startswith("s3://"):
             return {}
-        return {**self.storage_options, "max_retries": "10", "retry_timeout": f"{1.5 * self.timeout_s}s"}
+        return {**self.storage_options, "max_retries": str(RETRIES), "retry_timeout": f"{self._retry_ms}ms"}
 
     @property
     def _polars_options(self) -> dict[str, Any] | None:
         if not self.url.startswith("s3://"):
             return None
-        return {**self.storage_options, "max_retries": 10, "retry_timeout_ms": int(1500 * self.timeout_s)}
+        return {**self.storage_options, "max_retries": RETRIES, "retry_timeout_ms": self._retry_ms}
 
     @contextmanager
     def reached(self) -> Iterator[None]:

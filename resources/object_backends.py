@@ -6,7 +6,8 @@ change, and all listings, therefore go through boto3, which takes keys as they a
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from resources.errors import (
 )
 
 RETRIES = 5
+MAX_SKEW = timedelta(minutes=15)
+"""S3 refuses requests that are signed for another time than its own, if they are further apart."""
 CONNECT_TIMEOUT = timedelta(seconds=5)
 TIMEOUT_S = 120.0
 """Of one request with its body: 64 MB at 1 MB/s fit. With its retries it gives up after two and a quarter times this."""
@@ -168,7 +171,7 @@ def translate(error: BaseException, key: str) -> ResourceError:
         return BucketMissing(f"The bucket does not exist: create it, or correct its name. {text}")
     if isinstance(error, FileNotFoundError) or code in _MISSING:
         return NotFound(key, f"{key!r} is not there (any more): check the key, or restore the version. {text}")
-    if "RequestTimeTooSkewed" in text:
+    if "RequestTimeTooSkewed" in text or _is_skewed(error):
         return StoreUnavailable(
             "The store refuses requests because this machine's clock and its own differ by more than 15 minutes: set the "
             f"clock (NTP), then run again. {text}"
@@ -180,6 +183,17 @@ def translate(error: BaseException, key: str) -> ResourceError:
     if isinstance(error, _BAD_KEYS) or code in _BAD_KEY or _BAD_PATH.search(text):
         return InvalidKey(key, f"The store refuses the key {key[:300]!r}: rename the object. {text}")
     return StoreUnavailable(f"The store did not answer for {key!r}: check that it runs, then run again. {text}")
+
+
+def _is_skewed(error: BaseException) -> bool:
+    """Whether a refusal comes from a server whose clock is far from ours: the answer to HEAD says so by its date alone."""
+    if not isinstance(error, botocore.exceptions.ClientError):
+        return False
+    metadata = error.response.get("ResponseMetadata", {})
+    told = metadata.get("HTTPHeaders", {}).get("date")
+    if metadata.get("HTTPStatusCode") != 403 or not told:
+        return False
+    return abs(parsedate_to_datetime(told) - datetime.now(UTC)) > MAX_SKEW
 
 
 def _boto_code(error: BaseException) -> str:

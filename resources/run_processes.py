@@ -4,13 +4,13 @@ Dagster ends the runs that its daemon launched. A run inside the `darkroom` comm
 would keep its place among the runs at once, and its pool, from all others.
 """
 
+import os
 import socket
 from collections.abc import Mapping
 
 import dagster as dg
-import psutil
 
-from resources.processes import ProcessId
+from resources.processes import ProcessId, started_s
 
 PROCESS_TAG = "darkroom/process"
 UNFINISHED = [
@@ -23,8 +23,7 @@ UNFINISHED = [
 
 def process_tags() -> Mapping[str, str]:
     """Tags for a run inside this process."""
-    me = psutil.Process()
-    return {PROCESS_TAG: f"{socket.gethostname()} {me.pid} {me.create_time()}"}
+    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()} {started_s(os.getpid())}"}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:

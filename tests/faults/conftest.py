@@ -1,6 +1,7 @@
 """Worlds to break: the servers of the session, a proxy before S3 that can fail, and a fresh copy of one small world."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-NewWorld = Callable[[], World]
+NewWorld = Callable[..., World]
 
 
 def make_world(home: Path, services: Endpoints, proxy: FaultProxy, template: World | None) -> World:
@@ -75,12 +76,14 @@ def imported(
 
 @pytest.fixture(scope="session")
 def new_world(tmp_path_factory: pytest.TempPathFactory, services: Endpoints, proxy: FaultProxy, imported: World) -> NewWorld:
-    """Makes copies of the imported world."""
+    """Makes copies: of the imported world, or of another."""
 
-    def copy() -> World:
-        world = make_world(tmp_path_factory.mktemp("world"), services, proxy, imported)
-        for info in imported.lake_bucket.list("events/"):
-            world.lake_bucket.put(info.key, imported.lake_bucket.get(info.key))
+    def copy(template: World = imported) -> World:
+        world = make_world(tmp_path_factory.mktemp("world"), services, proxy, template)
+        shutil.copytree(template.home, world.home, dirs_exist_ok=True)
+        objects = template.lake_bucket.get_many(template.lake_bucket.list(""), key=lambda info: info.key)
+        for _, error in world.lake_bucket.put_many((info.key, data) for info, data in objects):
+            assert error is None
         return world
 
     return copy
@@ -96,6 +99,6 @@ def computed(new_world: NewWorld) -> World:
 
 
 @pytest.fixture
-def world(new_world: NewWorld) -> World:
-    """A copy of its own for one test."""
-    return new_world()
+def world(new_world: NewWorld, computed: World) -> World:
+    """A copy of its own of the computed world, for one test to break."""
+    return new_world(computed)

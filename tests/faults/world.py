@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -24,7 +24,7 @@ from fault_proxy import Fault, FaultProxy
 from PIL import Image
 from psycopg2 import sql
 
-from pipeline_assets import definitions  # noqa: F401  it declares the assets
+from pipeline_assets import definitions, job, nightly
 from pipeline_assets.importing import MATURITY_DAYS, files_of, import_files
 from pipeline_assets.ingestion.events import day_of_log
 from pipeline_assets.nightly import ASSETS
@@ -33,6 +33,7 @@ from resources import ledger
 from resources.lake import Lake
 from resources.objects import Objects, ObjectStore
 from resources.postgres import Postgres
+from resources.settings import load_settings
 
 DARKROOM = Path(sys.executable).parent / "darkroom"
 DAYS = 2
@@ -97,9 +98,14 @@ class World:
         return Lake(url=self.settings["DARKROOM_LAKE_URL"], **self.s3)
 
     @property
+    def lake_objects(self) -> Objects:
+        """The lake's bucket, as a resource."""
+        return Objects(url=self.settings["DARKROOM_LAKE_URL"], **self.s3)
+
+    @property
     def lake_bucket(self) -> ObjectStore:
         """Logs, model weights and chunks of results."""
-        return ObjectStore.open(self.settings["DARKROOM_LAKE_URL"], **self.s3)
+        return self.lake_objects.store
 
     @property
     def uploads(self) -> Objects:
@@ -140,6 +146,21 @@ class World:
         process = self.start(*words, **settings)
         output, _ = process.communicate(timeout=TIMEOUT_S)
         return Said(process.returncode, output)
+
+    def execute(self, *assets: str) -> dict[str, str]:
+        """What `darkroom run` does for these assets, in this process. Returns the steps that failed, with their reasons."""
+        failed: dict[str, str] = {}
+        with self.instance() as instance:
+            defs = definitions.build_defs(load_settings())
+            days, log_days = nightly.upload_days(self.postgres, self.uploads.bucket), job.log_days(self.lake_objects)
+            for launch in nightly.launches(days, log_days, datetime.now(UTC).date()):
+                if wanted := tuple(name for name in launch.assets if name in assets):
+                    failed |= nightly.failures(nightly.execute(defs, instance, replace(launch, assets=wanted)))
+        return failed
+
+    def uncompute(self, *assets: str) -> None:
+        """Let the ledger forget these assets, so that the next run computes all their days; the tables stay."""
+        self.postgres.execute("delete from materializations where asset = any(%s)", (list(assets),))
 
     def kill_at(self, proxy: FaultProxy, *faults: Fault) -> int:
         """Start `darkroom run` and kill -9 it when it waits for what one of these faults holds. Returns that one's place."""
