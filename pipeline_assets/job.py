@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import sqlalchemy.exc
+from dagster_postgres.utils import DagsterPostgresException
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -84,10 +85,12 @@ def _dagster_storage_reached() -> Iterator[None]:
     """Raise StoreUnavailable where Dagster can't write down what happens: its run ends there, whatever the step was."""
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as error:
+    except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
+        cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
+        said = str(getattr(cause, "orig", cause)).splitlines()[0]
         raise StoreUnavailable(
             "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL) went away or has no free connection, and the run ended with "
-            f"it. What was committed is kept: run again. The server said: {str(error.orig).splitlines()[0]}"
+            f"it. What was committed is kept: run again. The server said: {said}"
         ) from error
 
 

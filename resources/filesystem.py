@@ -4,6 +4,7 @@ No `from __future__ import annotations` here: Dagster reads resource annotations
 """
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,6 @@ class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             raise NoSpace(
-                f"{self.folder} is full ({error.strerror}): something else took its room. Free some, or put this folder on "
+                f"{self.folder} is full ({os.strerror(error.errno)}): something else took its room. Free some, or put this folder on "
                 "a larger disk, and run again: what is done is kept."
             ) from error

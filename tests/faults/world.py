@@ -108,6 +108,11 @@ class World:
         return self.lake_objects.store
 
     @property
+    def objects(self) -> ObjectStore:
+        """What lies under its SHA-256: chunks of results, model weights."""
+        return ObjectStore.open(f"{self.settings['DARKROOM_LAKE_URL']}/objects", **self.s3)
+
+    @property
     def uploads(self) -> Objects:
         """What users uploaded."""
         return Objects(url=self.settings["DARKROOM_UPLOADS_URL"], **self.s3)
