@@ -70,6 +70,6 @@ class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             raise NoSpace(
-                f"{self.folder} is full ({os.strerror(error.errno)}): something else took its room. Free some, or put this folder on "
-                "a larger disk, and run again: what is done is kept."
+                f"{self.folder} is full ({os.strerror(error.errno)}): something else took its room. Free some, or put "
+                "this folder on a larger disk, and run again: what is done is kept."
             ) from error

@@ -6,6 +6,7 @@ the ledger does not know it, and in those that leave something behind before the
 
 from dataclasses import dataclass, field
 
+import dagster as dg
 import polars as pl
 import pytest
 from conftest import NewWorld
@@ -91,6 +92,14 @@ def test_after_the_kills_the_ledger_and_dagster_know_the_same_days_as_never_kill
 
 def test_after_the_kills_nothing_is_left_to_do(story: Story) -> None:
     assert "Nothing has changed: every asset is current" in story.said
+
+
+def test_runs_that_were_killed_do_not_count_as_running(story: Story) -> None:
+    """They would hold a place in the queue and their pools."""
+    with story.killed.instance() as instance:
+        statuses = [run.status for run in instance.get_runs()]
+    assert statuses.count(dg.DagsterRunStatus.FAILURE) == len(story.seen)
+    assert set(statuses) == {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS}
 
 
 def test_killed_runs_cost_one_equal_commit_each_and_no_more(story: Story) -> None:

@@ -107,8 +107,7 @@ def test_a_run_whose_postgresql_stays_away_says_so_and_the_next_one_completes(
         output, _ = process.communicate(timeout=120)
     server.start()
     assert process.returncode == 1, output
-    assert "Error: StoreUnavailable: Dagster's database" in output
-    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("Error: StoreUnavailable: Dagster's database"), output
     assert_frame_equal(moved.rows("event_log"), computed.rows("event_log"))
     said = moved.run()
     assert said.status == 0, said.output
@@ -165,7 +164,7 @@ def test_a_server_without_a_free_connection_is_told_plainly_and_the_run_complete
     world, name = crowded
     with closing(psycopg2.connect(world.settings["DARKROOM_POSTGRES_URL"])):
         for ask in (lambda: world.postgres.execute("select 1"), lambda: world.postgres.read("select 1")):
-            with pytest.raises(StoreUnavailable, match="has no free connection.*max_connections"):
+            with pytest.raises(StoreUnavailable, match=r"has no free connection.*max_connections"):
                 ask()
         said = world.run()
         assert said.status == 1
