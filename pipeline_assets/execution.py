@@ -25,6 +25,7 @@ from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, Run
 from pipeline_assets.validation import validate
 from pipeline_assets.versioning.digest import rows_digest
 from resources import ledger
+from resources.errors import NoSpace
 from resources.lake import Lake, Replacement
 from resources.postgres import Postgres
 from resources.spool import Parts
@@ -53,9 +54,11 @@ def execute(
             plan.known,
             lambda: _previous(asset, plan, lake),
         )
-        judged = _judge(asset, run, _compute(asset, run, frames, resources)) if plan.changed else Judged.nothing(asset)
+        with lake.reached():  # the frames are lazy: they are read in here
+            table = _compute(asset, run, frames, resources) if plan.changed else None
+            judged = _judge(asset, run, table) if table else Judged.nothing(asset)
         _write_rejected(asset, lake, judged)
-    except DarkroomError as error:
+    except (DarkroomError, NoSpace) as error:
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
     moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]

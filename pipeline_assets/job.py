@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from itertools import islice
 from typing import Any
 
 import dagster as dg
 import polars as pl
+import sqlalchemy.exc
+from dagster_postgres.utils import DagsterPostgresException
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -16,9 +19,11 @@ from pipeline_assets.definitions import build_defs
 from pipeline_assets.ingestion.events import day_of_log
 from resources import ledger
 from resources.assembly import resolve
+from resources.errors import StoreUnavailable
 from resources.lake import Lake
 from resources.objects import ObjectInfo, Objects, ObjectStore
 from resources.postgres import Postgres
+from resources.run_processes import end_dead_runs
 from resources.settings import Settings, plain
 from sensors.uploads import upload_day
 
@@ -58,7 +63,8 @@ def _launch_all(
     speed: dict[str, float] = {}
     ok = True
     defs, instance = build_defs(settings), dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
-    with instance:
+    with instance, _dagster_storage_reached():
+        end_dead_runs(instance)
         for launch in launches:
             if not any(nightly.stale(found["postgres"], found, launch).values()):
                 continue
@@ -72,6 +78,20 @@ def _launch_all(
             if not result.success:
                 break
     return ok, timings, speed
+
+
+@contextmanager
+def _dagster_storage_reached() -> Iterator[None]:
+    """Raise StoreUnavailable where Dagster can't write down what happens: its run ends there, whatever the step was."""
+    try:
+        yield
+    except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
+        cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
+        said = str(getattr(cause, "orig", cause)).splitlines()[0]
+        raise StoreUnavailable(
+            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL) went away or has no free connection, and the run ended with "
+            f"it. What was committed is kept: run again. The server said: {said}"
+        ) from error
 
 
 def import_source(settings: Settings, source: str, days: int, today: date, console: Console) -> None:

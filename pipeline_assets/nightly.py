@@ -14,6 +14,7 @@ from pipeline_assets.importing import MATURITY_DAYS
 from pipeline_assets.table_asset import DECLARATIONS
 from resources import ledger
 from resources.postgres import Postgres
+from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
 PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
@@ -70,6 +71,7 @@ def execute(defs: dg.Definitions, instance: dg.DagsterInstance, launch: Launch) 
             "dagster/asset_partition_range_start": launch.first.isoformat(),
             "dagster/asset_partition_range_end": launch.last.isoformat(),
             "darkroom/launched_by": "darkroom run",
+            **process_tags(),
         },
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,

@@ -3,7 +3,11 @@
 No `from __future__ import annotations` here: Dagster reads resource annotations at run time.
 """
 
+import errno
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -56,3 +60,16 @@ class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"({self.reserve_bytes / 1e9:.2f} GB are kept in reserve): {(needed_bytes - free) / 1e9:.2f} GB are "
                 "missing. Free some, lower the number of stagings kept, or put this folder on a larger disk."
             )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Raise NoSpace if the disk, its quota or the process's limit on files turns out to be full in this block."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise NoSpace(
+                f"{self.folder} is full ({os.strerror(error.errno)}): something else took its room. Free some, or put "
+                "this folder on a larger disk, and run again: what is done is kept."
+            ) from error

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,9 +27,14 @@ from resources.spool import Parts, to_arrow
 
 EMPTY_IF_MISSING = "darkroom/empty_if_missing"
 """Metadata of an input for which a table that no run has written yet holds nothing, instead of being an error."""
+TIMEOUT_S = 60.0
+"""Of one request to S3. Together with its retries it gives up after two and a half times this."""
+RETRIES = 5
 COMMIT_TRIES = 12
 """A conflicting commit is read again and retried this often, with jitter, before the run gives up."""
 
+_STORE_SAYS = re.compile(r"Generic (S3|LocalFileSystem) error|object-store error|HTTP error")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENCODED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#%<>?`{}]""")
 
 
@@ -51,6 +57,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     access_key: str = ""
     secret_key: str = ""
     region: str = "us-east-1"
+    timeout_s: float = TIMEOUT_S
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -58,6 +65,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.url.startswith("s3://"):
             return {}
         options = {"aws_region": self.region, "aws_conditional_put": "etag"}
+        options |= {"timeout": f"{int(1000 * self.timeout_s)}ms", "connect_timeout": "5s"}
         if self.access_key:
             options |= {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         if self.endpoint:
@@ -65,6 +73,37 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if urlparse(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1"):
             options["aws_allow_http"] = "true"
         return options
+
+    @property
+    def _retry_ms(self) -> int:
+        return int(1500 * self.timeout_s)
+
+    @property
+    def _delta_options(self) -> dict[str, str]:
+        """The same with the retries of `deltalake`, whose names and types are not those of polars."""
+        if not self.url.startswith("s3://"):
+            return {}
+        return {**self.storage_options, "max_retries": str(RETRIES), "retry_timeout": f"{self._retry_ms}ms"}
+
+    @property
+    def _polars_options(self) -> dict[str, Any] | None:
+        if not self.url.startswith("s3://"):
+            return None
+        return {**self.storage_options, "max_retries": RETRIES, "retry_timeout_ms": self._retry_ms}
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Raise StoreUnavailable for what deltalake and polars raise when the store does not answer; pass on all else."""
+        try:
+            yield
+        except (OSError, DeltaError, PolarsError) as error:
+            told = " ".join(_COLOURS.sub("", str(error)).replace("↳", "").split())
+            if isinstance(error, CommitFailedError) or not _STORE_SAYS.search(told):
+                raise
+            raise StoreUnavailable(
+                f"The lake at {self.url} can't be reached. Start the embedded server with `darkroom up`, or set "
+                f"DARKROOM_LAKE_URL and DARKROOM_S3_ENDPOINT; then run again. The store said: {told[:300]}"
+            ) from None
 
     def uri(self, table: str) -> str:
         """Where a table lies, for any Delta reader.
@@ -83,20 +122,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def table(self, name: str, version: int | None = None) -> DeltaTable:
         """Raises TableMissing if no run has written it yet."""
         try:
-            return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
+            with self.reached():
+                return DeltaTable(self.uri(name), version=version, storage_options=self._delta_options)
         except TableNotFoundError:
             raise TableMissing(
                 f"The table {name} does not exist yet. Materialize the asset {name} first: `make run`, or the UI."
             ) from None
-        except OSError as error:
-            raise StoreUnavailable(
-                f"The lake at {self.url} can't be reached. Start the embedded server with `darkroom up`, or set "
-                f"DARKROOM_LAKE_URL and DARKROOM_S3_ENDPOINT; the store said: {str(error)[:300]}"
-            ) from None
 
     def exists(self, name: str) -> bool:
         """Whether a run has ever written this table."""
-        return DeltaTable.is_deltatable(self.uri(name), storage_options=self.storage_options)
+        with self.reached():
+            return DeltaTable.is_deltatable(self.uri(name), storage_options=self._delta_options)
 
     def version(self, name: str) -> int:
         """The newest Delta version of a table, -1 if there is none."""
@@ -107,7 +143,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises TableMissing if no run has written it yet.
         """
-        frame = pl.scan_delta(self.table(name, version), storage_options=self.storage_options or None)
+        frame = pl.scan_delta(self.table(name, version), storage_options=self._polars_options)
         if days is None:
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
@@ -118,7 +154,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Make `rows` the whole content of these days, in one commit. Returns the table's new version.
 
         Parts are written one by one, and not held. Runs that write other days of the same table at the same time both
-        succeed: a lost race is tried again. Raises ValueError if a row is of another day or of none, or if no day is named.
+        succeed: a lost race is tried again. Raises ValueError if a row is of another day or of none, or if no day is named;
+        StoreUnavailable if the store does not answer: whether the commit has landed is not known then, and to write the
+        same again is safe.
         """
         days = sorted(set(days))
         if not days:
@@ -128,20 +166,10 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         properties = CommitProperties(custom_metadata=note or {})
         refused: list[ValueError] = []
         for attempt in range(COMMIT_TRIES):
+            batches = pa.RecordBatchReader.from_batches(schema, _batches(name, days, parts, refused))
             try:
-                if not self.exists(name):
-                    self._create(name, schema)
-                table = self.table(name)
-                write_deltalake(
-                    table,
-                    pa.RecordBatchReader.from_batches(schema, _batches(name, days, parts, refused)),
-                    mode="overwrite",
-                    predicate=" OR ".join(f"day = '{day.isoformat()}'" for day in days),
-                    schema_mode="merge",
-                    commit_properties=properties,
-                )
-                table.update_incremental()
-                return table.version()
+                with self.reached():
+                    return self._replace(name, days, batches, properties)
             except CommitFailedError:
                 if attempt == COMMIT_TRIES - 1:
                     raise
@@ -152,6 +180,21 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 raise
         raise AssertionError("unreachable")
 
+    def _replace(self, name: str, days: Sequence[date], rows: pa.RecordBatchReader, properties: CommitProperties) -> int:
+        if not self.exists(name):
+            self._create(name, rows.schema)
+        table = self.table(name)
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=" OR ".join(f"day = '{day.isoformat()}'" for day in days),
+            schema_mode="merge",
+            commit_properties=properties,
+        )
+        table.update_incremental()
+        return table.version()
+
     def _create(self, name: str, schema: pa.Schema) -> None:
         if not self.url.startswith("s3://"):
             Path(self.uri(name)).mkdir(parents=True, exist_ok=True)
@@ -160,7 +203,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             schema=schema,
             mode="ignore",
             partition_by=["day"],
-            storage_options=self.storage_options,
+            storage_options=self._delta_options,
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
 

@@ -6,7 +6,8 @@ change, and all listings, therefore go through boto3, which takes keys as they a
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,11 @@ from resources.errors import (
 )
 
 RETRIES = 5
+MAX_SKEW = timedelta(minutes=15)
+"""S3 refuses requests that are signed for another time than its own, if they are further apart."""
 CONNECT_TIMEOUT = timedelta(seconds=5)
-# Of one request with its body: 64 MB at 1 MB/s fit.
-REQUEST_TIMEOUT = timedelta(seconds=120)
-RETRY_TIMEOUT = timedelta(seconds=150)
+TIMEOUT_S = 120.0
+"""Of one request with its body: 64 MB at 1 MB/s fit. With its retries it gives up after two and a quarter times this."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Control characters, and halves of surrogate pairs, which have no UTF-8.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -54,6 +56,7 @@ class S3Access:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     region: str = "us-east-1"
+    timeout_s: float = TIMEOUT_S
 
     def obstore(self) -> S3Store:
         """The store for reads and writes, with retries on server errors and timeouts."""
@@ -68,9 +71,9 @@ class S3Access:
             client_options={
                 "allow_http": bool(self.endpoint and self.endpoint.startswith("http://")),
                 "connect_timeout": CONNECT_TIMEOUT,
-                "timeout": REQUEST_TIMEOUT,
+                "timeout": timedelta(seconds=self.timeout_s),
             },
-            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=1.25 * self.timeout_s)},
             **where,
             **auth,
         )
@@ -78,11 +81,16 @@ class S3Access:
     @cached_property
     def client(self) -> Any:
         """The boto3 client for listings, and for keys that obstore would change."""
-        return boto3_client(self.endpoint, self.access_key, self.secret_key, self.region)
+        return boto3_client(self.endpoint, self.access_key, self.secret_key, self.region, timeout_s=self.timeout_s)
 
 
 def boto3_client(
-    endpoint: str | None, access_key: str | None, secret_key: str | None, region: str, connections: int = 10
+    endpoint: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    region: str,
+    connections: int = 10,
+    timeout_s: float = TIMEOUT_S,
 ) -> Any:
     """A boto3 S3 client with our timeouts and retries; empty strings count as not given."""
     return boto3.session.Session().client(
@@ -94,7 +102,7 @@ def boto3_client(
         config=botocore.config.Config(
             retries={"max_attempts": RETRIES, "mode": "standard"},
             connect_timeout=CONNECT_TIMEOUT.total_seconds(),
-            read_timeout=60,
+            read_timeout=timeout_s / 2,
             max_pool_connections=connections,
             # "path" works everywhere an endpoint is named; AWS itself keeps its default.
             s3={"addressing_style": "path" if endpoint else "auto"},
@@ -163,6 +171,11 @@ def translate(error: BaseException, key: str) -> ResourceError:
         return BucketMissing(f"The bucket does not exist: create it, or correct its name. {text}")
     if isinstance(error, FileNotFoundError) or code in _MISSING:
         return NotFound(key, f"{key!r} is not there (any more): check the key, or restore the version. {text}")
+    if "RequestTimeTooSkewed" in text or _is_skewed(error):
+        return StoreUnavailable(
+            "The store refuses requests because this machine's clock and its own differ by more than 15 minutes: set the "
+            f"clock (NTP), then run again. {text}"
+        )
     if isinstance(error, _DENIALS) or code in _DENIED:
         return AccessDenied(key, f"Not allowed to use {key!r}: check access key, secret key and bucket policy. {text}")
     if _BAD_RANGE.search(text):
@@ -170,6 +183,17 @@ def translate(error: BaseException, key: str) -> ResourceError:
     if isinstance(error, _BAD_KEYS) or code in _BAD_KEY or _BAD_PATH.search(text):
         return InvalidKey(key, f"The store refuses the key {key[:300]!r}: rename the object. {text}")
     return StoreUnavailable(f"The store did not answer for {key!r}: check that it runs, then run again. {text}")
+
+
+def _is_skewed(error: BaseException) -> bool:
+    """Whether a refusal comes from a server whose clock is far from ours: the answer to HEAD says so by its date alone."""
+    if not isinstance(error, botocore.exceptions.ClientError):
+        return False
+    metadata = error.response.get("ResponseMetadata", {})
+    told = metadata.get("HTTPHeaders", {}).get("date")
+    if metadata.get("HTTPStatusCode") != 403 or not told:
+        return False
+    return abs(parsedate_to_datetime(told) - datetime.now(UTC)) > MAX_SKEW
 
 
 def _boto_code(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from resources.bounded import ByteBudget, Handover, completed, run
 from resources.errors import CorruptObject, NotFound, ObjectError
-from resources.object_backends import S3Access, open_backend
+from resources.object_backends import TIMEOUT_S, S3Access, open_backend
 from resources.object_io import ObjectInfo, ObjectIO, ObjectRef, content_key
 
 __all__ = ["ObjectInfo", "ObjectRef", "ObjectStore", "Objects", "content_key"]
@@ -47,6 +47,7 @@ class ObjectStore:
         secret_key: str | None = None,
         region: str = "us-east-1",
         allow_http: bool = False,
+        timeout_s: float = TIMEOUT_S,
     ) -> Self:
         """Open s3://bucket/prefix, file:///folder (made if missing) or memory:// (a new, empty one).
 
@@ -54,7 +55,7 @@ class ObjectStore:
         Raises InsecureEndpoint, or ValueError for another URL. Nothing is sent yet.
         """
         keys = {"endpoint": endpoint, "access_key": access_key, "secret_key": secret_key, "region": region}
-        return cls(url, *open_backend(url, allow_http=allow_http, **keys))
+        return cls(url, *open_backend(url, allow_http=allow_http, timeout_s=timeout_s, **keys))
 
     def put_if_absent(self, data: bytes | Path) -> ObjectRef:
         """Keep a content under its sha256; one that is there already is not sent again. Any number may do so at once.
@@ -181,6 +182,7 @@ class Objects(dg.ConfigurableResource):  # type: ignore[type-arg]
     secret_key: str = Field(default="", repr=False, description="belongs to access_key")
     region: str = Field(default="us-east-1", description="region of the bucket")
     allow_http: bool = Field(default=False, description="allow plain HTTP to other machines than this one")
+    timeout_s: float = Field(default=TIMEOUT_S, gt=0, description="seconds that one request may take, with its body")
     _store: ObjectStore | None = PrivateAttr(default=None)
 
     @property
@@ -194,6 +196,7 @@ class Objects(dg.ConfigurableResource):  # type: ignore[type-arg]
                 secret_key=self.secret_key or None,
                 region=self.region,
                 allow_http=self.allow_http,
+                timeout_s=self.timeout_s,
             )
         return self._store
 

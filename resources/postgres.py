@@ -21,6 +21,23 @@ from resources.errors import StoreUnavailable
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x6461726B
 """Key of the advisory lock under which migrations run: two starts at once migrate once."""
+CONNECT_TIMEOUT_S = 10
+_FULL = ("too many clients already", "too many connections", "remaining connection slots are reserved")
+"""How a server without a free connection says so."""
+_LOST = ("server closed the connection", "terminating connection", "connection to server", "no connection to the server")
+_GONE = "PostgreSQL went away in the middle of a statement, of which nothing is committed. Run again once it is back."
+
+
+def _unreachable(said: str) -> StoreUnavailable:
+    if any(words in said for words in _FULL):
+        return StoreUnavailable(
+            "PostgreSQL has no free connection. Close some, raise its max_connections (or this user's or database's "
+            f"limit), or let fewer runs go at once; then run again. The server said: {said}"
+        )
+    return StoreUnavailable(
+        "PostgreSQL can't be reached. Start the embedded server with `darkroom up`, or set DARKROOM_POSTGRES_URL; "
+        f"the server said: {said}"
+    )
 
 
 class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -35,18 +52,19 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
     def connect(self) -> Iterator[psycopg2.extensions.connection]:
         """A connection in one transaction: committed at the end, rolled back on an error, closed in any case.
 
-        Raises StoreUnavailable if the server can't be reached.
+        Raises StoreUnavailable if the server can't be reached or goes away meanwhile: nothing is committed then.
         """
         try:
-            connection = psycopg2.connect(self.url, connect_timeout=10, application_name="darkroom")
+            connection = psycopg2.connect(self.url, connect_timeout=CONNECT_TIMEOUT_S, application_name="darkroom")
         except psycopg2.OperationalError as error:
-            raise StoreUnavailable(
-                "PostgreSQL can't be reached. Start the embedded server with `darkroom up`, or set DARKROOM_POSTGRES_URL; "
-                f"the server said: {str(error).splitlines()[0].split(':')[-1].strip()}"
-            ) from None
+            raise _unreachable(str(error).splitlines()[0].split(":")[-1].strip()) from None
         try:
             with connection:
                 yield connection
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            if not connection.closed:
+                raise
+            raise StoreUnavailable(f"{_GONE} The server said: {str(error).splitlines()[0]}") from None
         finally:
             connection.close()
 
@@ -81,13 +99,17 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             connection = dbapi.connect(self.url, autocommit=True)
         except dbapi.Error as error:
-            raise StoreUnavailable(
-                "PostgreSQL can't be reached. Start the embedded server with `darkroom up`, or set DARKROOM_POSTGRES_URL; "
-                f"the driver said: {type(error).__name__}"
-            ) from None
+            # Its text may hold the address with the password.
+            full = [words for words in _FULL if words in str(error)]
+            raise _unreachable(full[0] if full else type(error).__name__) from None
         with connection, connection.cursor() as cursor:
-            cursor.execute(query, parameters=list(parameters) or None)
-            frame = pl.from_arrow(cursor.fetch_arrow_table())
+            try:
+                cursor.execute(query, parameters=list(parameters) or None)
+                frame = pl.from_arrow(cursor.fetch_arrow_table())
+            except dbapi.Error as error:
+                if not any(words in str(error) for words in _LOST):
+                    raise
+                raise StoreUnavailable(f"{_GONE} The driver said: {str(error)[:200]}") from None
         assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is a frame
         return frame
 

@@ -33,7 +33,7 @@ class ProcessId:
         """The living process, or None if it has ended with all its threads (a child of ours is reaped)."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.started) > 0.05:
+            if abs(started_s(self.pid) - self.started) > 0.05:
                 return None
             # A killed process is a zombie while its last threads still hold its ports.
             if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
@@ -42,6 +42,20 @@ class ProcessId:
         except (psutil.NoSuchProcess, psutil.TimeoutExpired):
             return None
         return process
+
+
+def started_s(pid: int) -> float:
+    """When a process started: seconds since boot on Linux, where a clock that is set would move any time of day.
+
+    Raises psutil.NoSuchProcess.
+    """
+    if sys.platform != "linux":
+        return psutil.Process(pid).create_time()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def launch(
@@ -73,7 +87,7 @@ def launch(
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
     )
-    return ProcessId(pid, psutil.Process(pid).create_time())
+    return ProcessId(pid, started_s(pid))
 
 
 @dataclass(frozen=True)

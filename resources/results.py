@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from resources.objects import ObjectStore
+from resources.errors import CorruptObject, NotFound
+from resources.objects import ObjectStore, content_key
 from resources.postgres import Postgres
 
 KEY = "result_key"
@@ -50,7 +51,21 @@ class Results:
         )
 
     def parts(self, kind: str, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """The rows of `keys` that are known, with their `result_key`, a chunk at a time. Verified on read."""
+        """The rows of `keys` that are known, with their `result_key`, a chunk at a time. Verified on read.
+
+        Raises CorruptObject if a chunk is damaged or gone; its rows are unknown from then on, to be computed again.
+        """
         for (chunk,), part in self.index(kind, keys).group_by("chunk", maintain_order=True):
-            rows = pl.read_ipc(io.BytesIO(self.store.get_content(str(chunk))))
+            rows = pl.read_ipc(io.BytesIO(self._chunk(str(chunk))))
             yield rows[part["position"].to_list()]
+
+    def _chunk(self, sha256: str) -> bytes:
+        try:
+            return self.store.get_content(sha256)
+        except (CorruptObject, NotFound) as error:
+            # Out of the way, so that the same rows can be kept again; a versioned bucket still has it.
+            self.store.delete(content_key(sha256))
+            rows = self.postgres.execute("delete from results where chunk = %s", (sha256,))
+            raise CorruptObject(
+                error.key, f"A chunk of {rows} kept results is damaged or gone; run again: they are computed anew. {error}"
+            ) from None

@@ -170,7 +170,13 @@ def _verified(
         if isinstance(data, Exception):
             failed.append((row["sha256"], "gone", str(data)))
         elif (found := hashlib.sha256(data).hexdigest()) != row["sha256"]:
-            failed.append((row["sha256"], "corrupt", f"the bytes read have sha256 {found}: restore the object"))
+            failed.append(
+                (
+                    row["sha256"],
+                    "corrupt",
+                    f"the bytes read have sha256 {found}: restore the object, then compute the day with force",
+                )
+            )
         else:
             yield row["sha256"], data
 

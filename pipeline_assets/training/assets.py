@@ -133,9 +133,11 @@ def _stage(run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Fi
     rows = lake.scan("training_table", list(WINDOW.of(night)), version)
     plan = staging_plan.plan(rows, table_version=version)
     folder = local_disk.path(plan.name)
-    if not folder.exists():
-        local_disk.require_free(plan.bytes_needed())
-    staging.stage(rows, folder, plan, on_shard=lambda shard: run.log.debug(f"staged {shard.shard}, {shard.rows:,} rows"))
+    if not (folder / staging.MANIFEST).exists():
+        begun = sum(path.stat().st_size for path in folder.glob("*.arrow"))
+        local_disk.require_free(plan.bytes_needed() - begun)
+    with local_disk.writing():
+        staging.stage(rows, folder, plan, on_shard=lambda shard: run.log.debug(f"staged {shard.shard}, {shard.rows:,} rows"))
     return folder
 
 

@@ -1,0 +1,104 @@
+"""Worlds to break: the servers of the session, a proxy before S3 that can fail, and a fresh copy of one small world."""
+
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_proxy import FaultProxy
+from world import World, database, name_of, photo
+
+from resources import s3
+from resources.dagster_home import write_dagster_home
+from resources.embedded import Endpoints
+from resources.settings import Settings
+
+BUCKET = "faults"
+PHOTOS = 30
+
+
+@pytest.fixture(scope="session")
+def proxy(services: Endpoints) -> Iterator[FaultProxy]:
+    """The way to S3 of every world."""
+    proxy = FaultProxy(services.s3_endpoint)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos to import, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(PHOTOS):
+        (folder / f"photo-{number:02}.jpg").write_bytes(photo(number))
+    (folder / "notes.txt").write_text("Not a photo.")
+    return folder
+
+
+NewWorld = Callable[..., World]
+
+
+def make_world(home: Path, services: Endpoints, proxy: FaultProxy, template: World | None) -> World:
+    """A world with databases and objects of its own. The uploads, which nothing changes, are those of its template."""
+    urls = ("DARKROOM_POSTGRES_URL", "DARKROOM_DAGSTER_POSTGRES_URL")
+    prefix = secrets.token_hex(6)
+    settings = {
+        "DARKROOM_HOME": str(home),
+        "DARKROOM_UPLOADS_URL": template.settings["DARKROOM_UPLOADS_URL"] if template else f"s3://{BUCKET}/{prefix}/u",
+        "DARKROOM_LAKE_URL": f"s3://{BUCKET}/{prefix}/lake",
+        "DARKROOM_S3_ENDPOINT": proxy.endpoint,
+        "DARKROOM_S3_ACCESS_KEY": services.access_key,
+        "DARKROOM_S3_SECRET_KEY": services.secret_key,
+        **{url: database(services.postgres_url, template and name_of(template.settings[url])) for url in urls},
+    }
+    return World(home, settings, services.s3_endpoint)
+
+
+@pytest.fixture(scope="session")
+def imported(
+    tmp_path_factory: pytest.TempPathFactory, services: Endpoints, s3_client: Any, proxy: FaultProxy, folder: Path
+) -> World:
+    """The world that the others are copies of: imported, nothing computed."""
+    s3.ensure_bucket(s3_client, BUCKET)
+    world = make_world(tmp_path_factory.mktemp("imported"), services, proxy, None)
+    world.postgres.migrate()
+    world.import_photos(folder)
+    with world.inside():
+        import dagster as dg
+
+        write_dagster_home(Settings())
+        with dg.DagsterInstance.from_config(str(Settings().dagster_home), "cli.yaml") as instance:
+            instance.get_runs_count()
+    return world
+
+
+@pytest.fixture(scope="session")
+def new_world(tmp_path_factory: pytest.TempPathFactory, services: Endpoints, proxy: FaultProxy, imported: World) -> NewWorld:
+    """Makes copies: of the imported world, or of another."""
+
+    def copy(template: World = imported) -> World:
+        world = make_world(tmp_path_factory.mktemp("world"), services, proxy, template)
+        shutil.copytree(template.home, world.home, dirs_exist_ok=True)
+        objects = template.lake_bucket.get_many(template.lake_bucket.list(""), key=lambda info: info.key)
+        for _, error in world.lake_bucket.put_many((info.key, data) for info, data in objects):
+            assert error is None
+        return world
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def computed(new_world: NewWorld) -> World:
+    """A world in which `darkroom run` has computed everything, undisturbed. For looking at only."""
+    world = new_world()
+    said = world.run()
+    assert said.status == 0, said.output
+    return world
+
+
+@pytest.fixture
+def world(new_world: NewWorld, computed: World) -> World:
+    """A copy of its own of the computed world, for one test to break."""
+    return new_world(computed)

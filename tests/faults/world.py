@@ -1,0 +1,238 @@
+"""A small Darkroom of its own: a bucket, two databases, a home, a few photos with their logs, and `darkroom run` over it.
+
+Every S3 request of it goes through a `FaultProxy`. Worlds are copied from one that was imported once.
+"""
+
+import io
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import psycopg2
+from fault_proxy import Fault, FaultProxy
+from PIL import Image
+from psycopg2 import sql
+
+from pipeline_assets import definitions, job, nightly
+from pipeline_assets.importing import MATURITY_DAYS, files_of, import_files
+from pipeline_assets.ingestion.events import day_of_log
+from pipeline_assets.nightly import ASSETS
+from pipeline_assets.table_asset import DECLARATIONS
+from resources import ledger
+from resources.lake import Lake
+from resources.objects import Objects, ObjectStore
+from resources.postgres import Postgres
+from resources.settings import load_settings
+
+DARKROOM = Path(sys.executable).parent / "darkroom"
+DAYS = 2
+TIMEOUT_S = 120
+VERSION_COLUMNS = ("table_version", "table_versions_json")
+"""A killed run's second, equal commit is one more version."""
+OWN_SETTINGS = ("DARKROOM_", "DAGSTER_", "AWS_")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit status: negative if a signal ended it."""
+
+    status: int
+    output: str
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a Darkroom keeps things. settings: what its processes find in their environment; S3 is behind the proxy there.
+
+    direct: the S3 endpoint itself, by which the test looks at what came of it.
+    """
+
+    home: Path
+    settings: Mapping[str, str]
+    direct: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a shell of this world exports, beside the test's own environment."""
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
+        return {**outer, **self.settings, "COLUMNS": "200"}
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This process as one of this world: its environment for a block."""
+        before = dict(os.environ)
+        environment = self.environment
+        try:
+            os.environ.clear()
+            os.environ.update(environment)
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    @property
+    def s3(self) -> dict[str, str]:
+        """How to reach S3 past the proxy."""
+        keys = {"access_key": "S3_ACCESS_KEY", "secret_key": "S3_SECRET_KEY"}
+        return {"endpoint": self.direct, **{key: self.settings[f"DARKROOM_{name}"] for key, name in keys.items()}}
+
+    @property
+    def postgres(self) -> Postgres:
+        """The database with the ledger."""
+        return Postgres(url=self.settings["DARKROOM_POSTGRES_URL"])
+
+    @property
+    def lake(self) -> Lake:
+        """The tables."""
+        return Lake(url=self.settings["DARKROOM_LAKE_URL"], **self.s3)
+
+    @property
+    def lake_objects(self) -> Objects:
+        """The lake's bucket, as a resource."""
+        return Objects(url=self.settings["DARKROOM_LAKE_URL"], **self.s3)
+
+    @property
+    def lake_bucket(self) -> ObjectStore:
+        """Logs, model weights and chunks of results."""
+        return self.lake_objects.store
+
+    @property
+    def objects(self) -> ObjectStore:
+        """What lies under its SHA-256: chunks of results, model weights."""
+        return ObjectStore.open(f"{self.settings['DARKROOM_LAKE_URL']}/objects", **self.s3)
+
+    @property
+    def uploads(self) -> Objects:
+        """What users uploaded."""
+        return Objects(url=self.settings["DARKROOM_UPLOADS_URL"], **self.s3)
+
+    def import_photos(self, folder: Path) -> None:
+        """What `darkroom import` does."""
+        today = datetime.now(UTC).date()
+        import_files(
+            str(folder),
+            files_of(str(folder), lambda url: self.lake_bucket),
+            postgres=self.postgres,
+            uploads=self.uploads.store,
+            lake_bucket=self.lake_bucket,
+            days=DAYS,
+            today=today,
+            tell=lambda line: None,
+        )
+        # A month of logs before the first photo would change no outcome, and cost a partition a day.
+        for info in list(self.lake_bucket.list("events/")):
+            day = day_of_log(info.key)
+            if day and day < today - timedelta(days=MATURITY_DAYS + DAYS):
+                self.lake_bucket.delete(info.key)
+
+    def start(self, *words: str, **settings: str) -> "subprocess.Popen[str]":
+        """The `darkroom` command in a process of its own."""
+        return subprocess.Popen(
+            [DARKROOM, *(words or ("run",))],
+            env={**self.environment, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *words: str, **settings: str) -> Said:
+        """The command, to its end: `darkroom run` where no other is named."""
+        process = self.start(*words, **settings)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        return Said(process.returncode, output)
+
+    def execute(self, *assets: str) -> dict[str, str]:
+        """What `darkroom run` does for these assets, in this process. Returns the steps that failed, with their reasons."""
+        failed: dict[str, str] = {}
+        with self.instance() as instance:
+            defs = definitions.build_defs(load_settings())
+            days, log_days = nightly.upload_days(self.postgres, self.uploads.bucket), job.log_days(self.lake_objects)
+            for launch in nightly.launches(days, log_days, datetime.now(UTC).date()):
+                if wanted := tuple(name for name in launch.assets if name in assets):
+                    failed |= nightly.failures(nightly.execute(defs, instance, replace(launch, assets=wanted)))
+        return failed
+
+    def uncompute(self, *assets: str) -> None:
+        """Let the ledger forget these assets, so that the next run computes all their days; the tables stay."""
+        self.postgres.execute("delete from materializations where asset = any(%s)", (list(assets),))
+
+    def kill_at(self, proxy: FaultProxy, *faults: Fault) -> int:
+        """Start `darkroom run` and kill -9 it when it waits for what one of these faults holds. Returns that one's place."""
+        with proxy.faulty(*faults) as met:
+            process = self.start()
+            try:
+                while not any(times := met()) and process.poll() is None:
+                    time.sleep(0.03)
+            finally:
+                process.kill()
+                output, _ = process.communicate()
+        assert any(times), f"the run ended before it could be killed at any of {faults}: {output}"
+        return next(place for place, happened in enumerate(times) if happened)
+
+    def rows(self, name: str) -> pl.DataFrame:
+        """A table's rows in order, without what differs between equal runs: times, and numbers of versions."""
+        asset = DECLARATIONS[name]
+        rows = self.lake.scan(name).drop([*asset.volatile, *VERSION_COLUMNS], strict=False)
+        return rows.sort(asset.key).collect()
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The rows of every table that exists."""
+        return {name: self.rows(name) for name in ASSETS if self.lake.exists(name)}
+
+    def current(self) -> dict[str, set[date]]:
+        """The days of each asset that the ledger takes for computed."""
+        known = ledger.latest(self.postgres, ASSETS, date.min, date.max).filter(pl.col("digest") != "")
+        return {name: set(known.filter(pl.col("asset") == name)["day"]) for name in ASSETS}
+
+    def reported(self) -> dict[str, set[date]]:
+        """The days of each asset that Dagster takes for materialized."""
+        with self.instance() as instance:
+            return {
+                name: set(map(date.fromisoformat, instance.get_materialized_partitions(dg.AssetKey(name))))
+                for name in ASSETS
+            }
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        """This world's Dagster."""
+        with self.inside(), dg.DagsterInstance.from_config(str(self.home / "dagster"), "cli.yaml") as instance:
+            yield instance
+
+
+def photo(seed: int) -> bytes:
+    """A small JPEG of smooth noise; another for each seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((96, 64), Image.Resampling.BICUBIC).save(file, "JPEG")
+    return file.getvalue()
+
+
+def database(server_url: str, template: str | None = None) -> str:
+    """The address of a new database on a server, empty or a copy of another."""
+    name = f"faults_{os.getpid()}_{secrets.token_hex(4)}"
+    statement = sql.SQL("create database {} template {}").format(
+        sql.Identifier(name), sql.Identifier(template or "template1")
+    )
+    connection = psycopg2.connect(server_url)
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+def name_of(database_url: str) -> str:
+    """The database's name."""
+    return urlsplit(database_url).path.lstrip("/")
