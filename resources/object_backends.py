@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 # Of one request with its body: 64 MB at 1 MB/s fit.
 REQUEST_TIMEOUT = timedelta(seconds=120)
 RETRY_TIMEOUT = timedelta(seconds=150)
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Control characters, and halves of surrogate pairs, which have no UTF-8.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # The folder backend's own partial files end so.
@@ -54,6 +54,10 @@ class S3Access:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     region: str = "us-east-1"
+
+    def full(self, key: str) -> str:
+        """The key in the bucket."""
+        return f"{self.prefix}/{key}" if self.prefix else key
 
     def obstore(self) -> S3Store:
         """The store for reads and writes, with retries on server errors and timeouts."""
@@ -117,7 +121,7 @@ def open_backend(url: str, *, allow_http: bool = False, **s3: Any) -> tuple[Any,
     if parts.scheme == "s3" and parts.netloc:
         endpoint = s3.get("endpoint") or None
         where = urlsplit(endpoint or "")
-        if where.scheme == "http" and where.hostname not in _LOOPBACK and not allow_http:
+        if where.scheme == "http" and where.hostname not in LOOPBACK and not allow_http:
             raise InsecureEndpoint(
                 f"{endpoint} would get credentials and data unencrypted: use https, or allow_http=True inside a network "
                 "that you trust."
