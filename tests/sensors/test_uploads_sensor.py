@@ -249,7 +249,7 @@ def test_a_day_whose_run_failed_is_asked_for_again_under_another_name(house: Hou
         assert f"1 days failed 4 times and are left to the nightly job: {TODAY}" in str(given_up.skip_message)
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
 def test_a_day_with_a_run_under_way_is_not_asked_for_whatever_is_added(house: House, status: dg.DagsterRunStatus) -> None:
     house.put(TODAY, "a.jpg")
     with dg.DagsterInstance.ephemeral() as instance:
