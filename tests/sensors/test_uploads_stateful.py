@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from upload_world import Crash, Queue, Version, World
@@ -116,8 +116,9 @@ class Uploads(RuleBasedStateMachine):
             self.look()
             self._ask()
         self._before_the_walk()
-        found = reconciliation.reconcile(self.postgres, self.uploads, "uploads/", upload_day, step_versions=4)
-        assert found.listed >= len(self.world.surviving())
+        for _ in range(2):  # the first may end a walk that was killed, and has not seen what came behind it
+            found = reconciliation.reconcile(self.postgres, self.uploads, "uploads/", upload_day, step_versions=4)
+        assert found.listed == len(self.world.surviving())
         for _ in range(3):
             self.world.now += timedelta(hours=3)  # runs that were lost are given up
             self._ask()
@@ -230,6 +231,11 @@ def test_every_surviving_version_is_one_row_and_every_run_is_asked_for_once(
     run_state_machine_as_test(
         partial(machine, postgres),
         settings=settings(
-            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+            max_examples=8,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.generate],
+            derandomize=True,
         ),
     )
