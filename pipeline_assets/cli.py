@@ -125,6 +125,20 @@ def status() -> None:
 
 
 @main.command()
+@click.option("--dry-run", is_flag=True, help="Count what is amiss, and change nothing.")
+def reconcile(dry_run: bool) -> None:
+    """Walk all versions of the uploads bucket beside the ledger, as the nightly job does.
+
+    What the ledger has missed enters it, and its days are computed by the next run. Overwrites and deletions are recorded;
+    they remove nothing. A walk that was stopped goes on where it was.
+    """
+    from pipeline_assets.job import reconcile_bucket
+
+    with _services() as settings:
+        reconcile_bucket(settings, dry_run, console)
+
+
+@main.command()
 def up() -> None:
     """Start the services and leave them running: PostgreSQL and S3, migrated, with buckets and Dagster's home made."""
     from resources.services import start

@@ -8,7 +8,7 @@ from pipeline_assets.ingestion import assets as ingestion
 from pipeline_assets.training import assets as training
 from resources.assembly import build_resources
 from resources.settings import Settings, load_settings
-from sensors import failures, schedules, uploads
+from sensors import failures, reconcile, schedules, uploads
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
@@ -17,8 +17,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         resources=build_resources(settings),
-        jobs=[schedules.ingest_uploads, schedules.nightly_tables, schedules.nightly_model],
-        schedules=[schedules.nightly],
+        jobs=[schedules.ingest_uploads, schedules.nightly_tables, schedules.nightly_model, reconcile.reconcile_uploads],
+        schedules=[schedules.nightly, reconcile.reconcile_nightly],
         sensors=[
             uploads.new_uploads,
             schedules.model_after_tables,

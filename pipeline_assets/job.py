@@ -17,7 +17,9 @@ from rich.table import Table as Grid
 from pipeline_assets import importing, nightly
 from pipeline_assets.definitions import build_defs
 from pipeline_assets.ingestion.events import day_of_log
-from resources import ledger
+from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
+from pipeline_assets.progress import TELL_EVERY_S
+from resources import ledger, reconciliation
 from resources.assembly import resolve
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
@@ -139,6 +141,28 @@ def discover(postgres: Postgres, uploads: Objects) -> int:
     return new
 
 
+def reconcile_bucket(settings: Settings, dry_run: bool, console: Console) -> None:
+    """Walk all versions of the uploads bucket beside the ledger, and say what was found."""
+    found = resolve(settings)
+    began = told = time.monotonic()
+
+    def tell(totals: reconciliation.Totals) -> None:
+        nonlocal told
+        if time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            console.print(f"  {totals}, {totals.listed / (told - began):,.0f}/s")
+
+    console.print(f"Walking all versions of {settings.uploads_url} ...")
+    totals = reconciliation.reconcile(
+        found["postgres"], found["uploads"], UPLOADS_PREFIX, upload_day, dry_run=dry_run, tell=tell
+    )
+    console.print(f"{totals}.")
+    if dry_run:
+        console.print("Nothing was changed: this was a dry run.")
+    elif totals.entered:
+        console.print("`darkroom run`, or the sensor under `darkroom ui`, computes the days of what entered.")
+
+
 def log_days(lake_bucket: Objects) -> list[date]:
     """Days that have log files."""
     return sorted({day for info in _logs(lake_bucket) if (day := day_of_log(info.key))})
@@ -163,6 +187,10 @@ def print_status(settings: Settings, today: date, console: Console) -> None:
         told = ", ".join(f"{count} days: {reason}" for reason, count in counts.items()) or "-"
         grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), str(row["newest"] or "-"), told)
     console.print(grid)
+    walk = reconciliation.last_walk(postgres, uploads.bucket)
+    if walk:
+        at = walk.pop("finished_at")
+        console.print(f"Bucket and ledger were compared at {at:%Y-%m-%d %H:%M} UTC: {reconciliation.Totals(**walk)}.")
     if stale:
         console.print(
             "`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input)."

@@ -12,6 +12,7 @@ from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.settings import Settings
 from resources.staging import StagingPolicy
+from resources.upload_queue import UploadQueue
 
 
 def build_resources(settings: Settings) -> dict[str, object]:
@@ -35,6 +36,10 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "lake": lake,
         "io_manager": LakeIO(lake=lake),
         "uploads": Objects(url=settings.uploads_url, **s3),
+        "upload_queue": UploadQueue(
+            url=settings.uploads_queue_url or "",
+            **{name: value for name, value in s3.items() if name != "endpoint"},
+        ),
         "lake_bucket": Objects(url=settings.lake_url, **s3),
         "objects": Objects(url=f"{settings.lake_url.rstrip('/')}/objects", **s3),
         "classifier": ClassifierChoice(model=settings.model, device=settings.device, cache=str(settings.home / "compiled")),

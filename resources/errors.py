@@ -81,5 +81,9 @@ class ServiceFailed(ResourceError):
     """An embedded server did not start, or its state can't be used; the message carries the end of its log."""
 
 
+class AlreadyRunning(ResourceError):
+    """Another process does the same work at this moment."""
+
+
 class TableMissing(ResourceError):
     """A table was asked for that no run has written yet."""

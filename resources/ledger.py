@@ -6,17 +6,19 @@ Both are facts about the past: rows are added, never changed.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import polars as pl
+import psycopg2.extensions
+from psycopg2.extras import execute_values
 
-from resources.errors import NotFound, ObjectError
-from resources.objects import ObjectInfo, Objects, ObjectStore
+from resources.objects import ObjectInfo, Objects
 from resources.postgres import Postgres
+from resources.version_ids import with_versions
 
-HEADS_AT_ONCE = 16
+WRITER_LOCK = 0x6461726C
+"""Key of the advisory lock under which object versions enter, for the length of a transaction."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,43 @@ class Materialization:
 
 def add_objects(postgres: Postgres, objects: Iterable[SeenObject]) -> list[tuple[str, str, date]]:
     """Enter object versions into the ledger; those already there are left. Returns (key, version_id, day) of the new."""
+    with postgres.connect() as connection:
+        return add_in(connection, objects)
+
+
+def add_in(connection: psycopg2.extensions.connection, objects: Iterable[SeenObject]) -> list[tuple[str, str, date]]:
+    """The same in the transaction of `connection`."""
     rows = [(o.bucket, o.key, o.version_id, o.etag, o.size_bytes, o.last_modified, o.day) for o in objects]
     if not rows:
         return []
-    returned = postgres.insert(
-        "insert into objects (bucket, key, version_id, etag, size_bytes, last_modified, day) values %s "
-        "on conflict do nothing returning key, version_id, day",
-        rows,
-    )
+    with connection.cursor() as cursor:
+        # Writers that enter the same days in another order would wait for each other.
+        cursor.execute("select pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+        returned = execute_values(
+            cursor,
+            "insert into objects (bucket, key, version_id, etag, size_bytes, last_modified, day) values %s "
+            "on conflict do nothing returning key, version_id, day",
+            rows,
+            page_size=2000,
+            fetch=True,
+        )
     return [(key, version_id, day) for key, version_id, day in returned]
 
 
 def unknown(postgres: Postgres, bucket: str, found: Sequence[ObjectInfo]) -> list[ObjectInfo]:
-    """Those of a listing whose (key, etag) the ledger has not seen."""
+    """Those of a listing whose content the ledger has not seen under their key, or only from an earlier time.
+
+    An earlier time: the key was overwritten, and then again with the content that it had before. Without versions, that
+    is the same content as before.
+    """
     if not found:
         return []
-    pairs = json.dumps([{"key": info.key, "etag": info.etag or ""} for info in found])
+    listed = json.dumps([{"key": i.key, "etag": i.etag or "", "at": i.last_modified.isoformat()} for i in found])
     known = postgres.read(
-        "select o.key, o.etag from objects o join json_to_recordset($1::json) as f(key text, etag text) "
-        "on o.key = f.key and o.etag = f.etag where o.bucket = $2",
-        (pairs, bucket),
+        "select o.key, o.etag from objects o "
+        "join json_to_recordset($1::json) as f(key text, etag text, at timestamptz) on o.key = f.key and o.etag = f.etag "
+        "where o.bucket = $2 and (o.version_id like 'etag-%' or o.last_modified >= date_trunc('second', f.at))",
+        (listed, bucket),
     )
     seen = set(known.iter_rows())
     return [info for info in found if (info.key, info.etag or "") not in seen]
@@ -81,25 +100,15 @@ def enter(
 ) -> list[tuple[str, str, date]]:
     """Enter what a listing found into the ledger. Returns (key, version_id, day) of the new.
 
-    Only what is new costs a request: its version id is asked for. One that is gone by then is left for the next listing.
+    Only what is new costs requests: its version ids are asked for. One that is gone by then is left for the next listing.
     """
-    new = unknown(postgres, uploads.bucket, found)
-    with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
-        heads = pool.map(lambda info: _head(uploads.store, info), new)
-        seen = [
-            SeenObject(
-                bucket=uploads.bucket,
-                key=info.key,
-                version_id=version_of(info),
-                etag=info.etag or "",
-                size_bytes=info.size,
-                last_modified=info.last_modified,
-                day=day_of(info),
-            )
-            for info in heads
-            if info is not None
-        ]
-    return add_objects(postgres, seen)
+    new = with_versions(uploads.store, unknown(postgres, uploads.bucket, found))
+    return add_objects(postgres, [seen_object(uploads.bucket, info, day_of(info)) for info in new])
+
+
+def seen_object(bucket: str, info: ObjectInfo, day: date) -> SeenObject:
+    """The ledger's row of an object as the store told it, with its version id."""
+    return SeenObject(bucket, info.key, version_of(info), info.etag or "", info.size, info.last_modified, day)
 
 
 def version_of(info: ObjectInfo) -> str:
@@ -112,17 +121,11 @@ def readable_version(version_id: str) -> str | None:
     return None if version_id.startswith("etag-") else version_id
 
 
-def _head(store: ObjectStore, info: ObjectInfo) -> ObjectInfo | None:
-    try:
-        return store.head(info.key)
-    except NotFound:
-        return None
-    except ObjectError:
-        return info  # listed, but it can't be asked for: its row will say why
+def pending_days(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
+    """Days that got objects of late which no materialization of raw_uploads has seen: day, objects, digest, newest first.
 
-
-def pending_objects(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
-    """Objects of the days that got some of late which no materialization of raw_uploads has seen: key, version_id, day."""
+    It costs the same whether a day has ten objects or a million.
+    """
     return postgres.read(_PENDING, (bucket, within.total_seconds()))
 
 
@@ -135,28 +138,21 @@ def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl
     ).filter(pl.col("day").is_in(list(days)))
 
 
-_DAY_DIGESTS = """
-select day, count(*) as objects,
-    md5(string_agg(key || chr(10) || version_id, chr(10) order by key, version_id)) as digest
-from objects where bucket = $1
-"""
+_DAYS = "select day, objects, objects || ':' || checksum as digest from object_days where bucket = $1 and objects > 0"
 
 _PENDING = f"""
-with recent as (
-    select distinct day from objects where bucket = $1 and seen_at > now() - $2 * interval '1 second'
-)
-select o.key, o.version_id, o.day from objects o
-join ({_DAY_DIGESTS} and day in (select day from recent) group by day) d using (day)
-where o.bucket = $1 and d.digest is distinct from (
+select d.day, d.objects, d.digest from ({_DAYS} and newest_at > now() - $2 * interval '1 second') d
+where d.digest is distinct from (
     select m.inputs ->> 'outside' from materializations m
     where m.asset = 'raw_uploads' and m.day = d.day order by m.id desc limit 1
 )
+order by d.day desc
 """  # noqa: S608  a constant of this file
 
 
 def object_days(postgres: Postgres, bucket: str) -> pl.DataFrame:
     """For each day with uploads: day, objects (count) and digest of its (key, version_id) set."""
-    return postgres.read(f"{_DAY_DIGESTS} group by day order by day", (bucket,))
+    return postgres.read(f"{_DAYS} order by day", (bucket,))
 
 
 def record(postgres: Postgres, entries: Sequence[Materialization]) -> None:

@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.session
+import botocore.utils
 from obstore import exceptions as obs
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, MemoryStore, S3Store
@@ -37,7 +39,7 @@ MAX_SKEW = timedelta(minutes=15)
 CONNECT_TIMEOUT = timedelta(seconds=5)
 TIMEOUT_S = 120.0
 """Of one request with its body: 64 MB at 1 MB/s fit. With its retries it gives up after two and a quarter times this."""
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Control characters, and halves of surrogate pairs, which have no UTF-8.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # The folder backend's own partial files end so.
@@ -57,6 +59,10 @@ class S3Access:
     secret_key: str | None = field(default=None, repr=False)
     region: str = "us-east-1"
     timeout_s: float = TIMEOUT_S
+
+    def full(self, key: str) -> str:
+        """The key in the bucket."""
+        return f"{self.prefix}/{key}" if self.prefix else key
 
     def obstore(self) -> S3Store:
         """The store for reads and writes, with retries on server errors and timeouts."""
@@ -93,7 +99,9 @@ def boto3_client(
     timeout_s: float = TIMEOUT_S,
 ) -> Any:
     """A boto3 S3 client with our timeouts and retries; empty strings count as not given."""
-    return boto3.session.Session().client(
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+    return boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=endpoint or None,
         aws_access_key_id=access_key or None,
@@ -108,6 +116,14 @@ def boto3_client(
             s3={"addressing_style": "path" if endpoint else "auto"},
         ),
     )
+
+
+def _moment(value: Any) -> datetime:
+    """A time of a response. botocore's own parser takes more time than all else of a listing."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return botocore.utils.parse_timestamp(value)
 
 
 def open_backend(url: str, *, allow_http: bool = False, **s3: Any) -> tuple[Any, S3Access | None]:
@@ -125,7 +141,7 @@ def open_backend(url: str, *, allow_http: bool = False, **s3: Any) -> tuple[Any,
     if parts.scheme == "s3" and parts.netloc:
         endpoint = s3.get("endpoint") or None
         where = urlsplit(endpoint or "")
-        if where.scheme == "http" and where.hostname not in _LOOPBACK and not allow_http:
+        if where.scheme == "http" and where.hostname not in LOOPBACK and not allow_http:
             raise InsecureEndpoint(
                 f"{endpoint} would get credentials and data unencrypted: use https, or allow_http=True inside a network "
                 "that you trust."

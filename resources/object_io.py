@@ -144,7 +144,7 @@ class ObjectIO:
 
     def full(self, key: str) -> str:
         """The key in the bucket."""
-        return f"{self.s3.prefix}/{key}" if self.s3 and self.s3.prefix else key
+        return self.s3.full(key) if self.s3 else key
 
     def _list_s3(self, s3: S3Access, prefix: str, start_after: str | None) -> Iterator[ObjectInfo]:
         skip = len(self.full(""))

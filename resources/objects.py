@@ -35,6 +35,8 @@ class ObjectStore:
 
     def __init__(self, url: str, store: Any, s3: S3Access | None) -> None:
         self.url = url
+        self.s3 = s3
+        """The S3 behind it, for what is not told by key; none for a folder or memory."""
         self._io = ObjectIO(store, s3)
 
     @classmethod

@@ -68,6 +68,18 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             connection.close()
 
+    @contextmanager
+    def lock(self, name: str) -> Iterator[bool]:
+        """Hold a lock by name for the length of a block, unless another session has it. Yields whether it is held."""
+        connection = psycopg2.connect(self.url, connect_timeout=10, application_name="darkroom")
+        try:
+            connection.autocommit = True  # an open transaction would keep the server from cleaning up
+            with connection.cursor() as cursor:
+                cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (name,))
+                yield bool((cursor.fetchone() or (False,))[0])
+        finally:
+            connection.close()
+
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement in a transaction of its own. Returns the number of rows that it touched."""
         with self.connect() as connection, connection.cursor() as cursor:

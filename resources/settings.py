@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     postgres_url: SecretStr | None = Field(None, description="application tables and ledger; empty: embedded server")
     dagster_postgres_url: SecretStr | None = Field(None, description="Dagster's own storage; empty: embedded server")
     uploads_url: str = Field("s3://uploads", description="where users' uploads arrive: uploads/{day}/{user}/{name}")
+    uploads_queue_url: str | None = Field(None, description="SQS queue that tells of uploads; empty: the bucket is listed")
     lake_url: str = Field("s3://lake", description="tables/, events/ and content-addressed objects/ live here")
     s3_endpoint: str | None = Field(None, description="S3 endpoint; empty with a Postgres URL set: AWS itself")
     s3_access_key: SecretStr | None = None

@@ -1,6 +1,11 @@
-"""The upload sensor in listing mode: lists, keeps the ledger, asks for runs. What it decides is in `uploads_decision.py`."""
+"""The upload sensor: finds new objects by listing or from the queue, keeps the ledger, asks for runs.
 
+What it decides is in `uploads_decision.py` (listing), `queue_messages.py` and `run_requests.py`.
+"""
+
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
@@ -11,6 +16,9 @@ from resources import ledger
 from resources.errors import ResourceError
 from resources.objects import ObjectInfo, Objects
 from resources.postgres import Postgres
+from resources.upload_queue import UploadQueue
+from sensors.queue_intake import take_messages
+from sensors.run_requests import Decision, PastRun, Patience, PendingDay, decide_requests
 from sensors.schedules import ingest_uploads
 from sensors.uploads_decision import (
     Cursor,
@@ -21,12 +29,23 @@ from sensors.uploads_decision import (
     Page,
     day_of,
     decide_tick,
-    requests_by_day,
 )
 
 LIMITS = Limits()
+PATIENCE = Patience()
+TICK_S = 20.0
+"""How long a tick goes on while it finds new objects. Dagster ends a tick after 60 s."""
 REMEMBER = timedelta(days=3)
 """How long the sensor goes on asking for a day whose objects no run has seen; then the nightly job is left to find it."""
+STATE_TAG = "darkroom/uploads"
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+MAX_RUNS_READ = 2_000
 
 
 def list_page(uploads: Objects, request: ListingRequest) -> Page | ListingFailed:
@@ -54,30 +73,109 @@ def upload_day(info: ObjectInfo) -> date:
     return day if daily.start.date() <= day <= arrived else arrived
 
 
+@dataclass(frozen=True)
+class ListingIntake:
+    """What a tick found by listing, and where the next goes on. failure: why it stopped early, if it did."""
+
+    cursor: Cursor
+    listed: int
+    entered: int
+    failure: str | None = None
+
+
+def list_uploads(
+    uploads: Objects, postgres: Postgres, cursor: Cursor, today: date, limits: Limits, until: float
+) -> ListingIntake:
+    """One round, and more as long as what they list is new and the clock (`time.monotonic`) has not passed `until`.
+
+    Each round is committed to the ledger before the cursor moves beyond it.
+    """
+    listed = entered = 0
+    with_pass = True
+    while True:
+        round_ = decide_tick(cursor, today, lambda request: list_page(uploads, request), limits, with_pass=with_pass)
+        offered = [ObjectInfo(o.key, o.size_bytes, o.etag, o.version_id, o.last_modified) for o in round_.offered]
+        new = ledger.enter(postgres, uploads, offered, upload_day)
+        cursor, listed, entered = round_.cursor, listed + round_.listed, entered + len(new)
+        with_pass = cursor.pass_day is not None
+        if round_.failure or not new or time.monotonic() >= until:
+            return ListingIntake(cursor, listed, entered, round_.failure)
+
+
+def past_runs(instance: dg.DagsterInstance, pending: list[PendingDay]) -> list[PastRun]:
+    """Runs of `ingest_uploads` that have not ended, and those that were asked for the present states of these days."""
+    if not pending:
+        return []
+    name = ingest_uploads.name
+    states = [day.state for day in pending]
+    found = [
+        *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=UNDER_WAY), limit=MAX_RUNS_READ),
+        *instance.get_run_records(
+            dg.RunsFilter(job_name=name, statuses=OVER, tags={STATE_TAG: states}), limit=MAX_RUNS_READ
+        ),
+    ]
+    return [_past_run(record) for record in found if "dagster/partition" in record.dagster_run.tags]
+
+
+def _past_run(record: dg.RunRecord) -> PastRun:
+    run = record.dagster_run
+    heard = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
+    queued = run.status is dg.DagsterRunStatus.QUEUED
+    return PastRun(
+        day=date.fromisoformat(run.tags["dagster/partition"]),
+        state=run.tags.get(STATE_TAG, ""),
+        is_over=run.is_finished,
+        at=datetime.now(UTC) if queued else heard,  # the queue forgets none: it is never lost
+    )
+
+
+def _told(decision: Decision) -> str:
+    """What is not asked for, and why; empty if that is nothing."""
+    told = []
+    if decision.waiting:
+        told.append(f"{len(decision.waiting)} days have a run already, or rest after one that failed")
+    if decision.given_up:
+        days = ", ".join(map(str, decision.given_up[:5]))
+        told.append(
+            f"{len(decision.given_up)} days failed {PATIENCE.attempts} times and are left to the nightly job: {days}"
+        )
+    return "".join(f"; {text}" for text in told)
+
+
 @dg.sensor(
     job=ingest_uploads,
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
-    description="Lists the uploads bucket, enters new object versions into the ledger, and asks for one run per day.",
+    description="Finds new objects of the uploads bucket by listing it, or from the queue that DARKROOM_UPLOADS_QUEUE_URL "
+    "names; enters them into the ledger, and asks for one run per day.",
 )
 def new_uploads(
-    context: dg.SensorEvaluationContext, uploads: Objects, postgres: Postgres
+    context: dg.SensorEvaluationContext, uploads: Objects, postgres: Postgres, upload_queue: UploadQueue
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """The ledger is committed before the cursor moves: a crash between the two lists a page again, and loses nothing."""
-    today = datetime.now(UTC).date()
-    tick = decide_tick(Cursor.from_json(context.cursor), today, lambda request: list_page(uploads, request), LIMITS)
-    offered = [ObjectInfo(o.key, o.size_bytes, o.etag, o.version_id, o.last_modified) for o in tick.offered]
-    new = ledger.enter(postgres, uploads, offered, upload_day)
-    context.update_cursor(tick.cursor.to_json())
-    if tick.failure:
-        context.log.warning(f"The bucket could not be listed, so nothing moved: {tick.failure}")
-    pending = requests_by_day(ledger.pending_objects(postgres, uploads.bucket, REMEMBER).iter_rows())
-    for wanted in pending:
+    """The ledger is committed before the cursor moves and before a message is deleted: a crash between loses nothing."""
+    until = time.monotonic() + TICK_S
+    if upload_queue.is_set:
+        taken = take_messages(upload_queue, uploads, postgres, upload_day, until)
+        failure = taken.failure and f"queue failed: {taken.failure}"
+        told, entered = f"{taken.messages:,} messages ({taken.rejected:,} not understood)", taken.entered
+    else:
+        today = datetime.now(UTC).date()
+        found = list_uploads(uploads, postgres, Cursor.from_json(context.cursor), today, LIMITS, until)
+        context.update_cursor(found.cursor.to_json())
+        failure = found.failure and f"listing failed: {found.failure}"
+        told, entered = f"{found.listed:,} listed objects", found.entered
+    if failure:
+        context.log.warning(f"What could not be read is left as it was: {failure}")
+    rows = ledger.pending_days(postgres, uploads.bucket, REMEMBER).iter_rows()
+    pending = [PendingDay(day, objects, digest) for day, objects, digest in rows]
+    decision = decide_requests(pending, past_runs(context.instance, pending), datetime.now(UTC), PATIENCE)
+    if decision.given_up:
+        context.log.warning(_told(decision).removeprefix("; "))
+    for wanted in decision.requests:
         yield dg.RunRequest(
             run_key=wanted.run_key,
             partition_key=wanted.day.isoformat(),
-            tags={"darkroom/objects": str(wanted.objects)},
+            tags={"darkroom/objects": str(wanted.objects), STATE_TAG: wanted.state},
         )
-    if not pending:
-        why = f"listing failed: {tick.failure}" if tick.failure else f"nothing new among {tick.listed:,} listed objects"
-        yield dg.SkipReason(f"{why}; {len(new)} entered the ledger")
+    if not decision.requests:
+        yield dg.SkipReason(f"{failure or f'nothing new among {told}'}; {entered} entered the ledger{_told(decision)}")

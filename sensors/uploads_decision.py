@@ -4,10 +4,10 @@ Three parts share the work, and each may be weak where another is strong:
 
 - **The ledger makes it exact.** Everything found here is *offered* to it; it keeps one row an object version. To offer
   a thing twice costs a look-up, to miss one loses a photo: so in doubt this module offers.
-- **The pass makes it quick.** At each tick it lists the newest days (`uploads/{day}/`, from tomorrow back over the
-  look-back), and offers what is as new as the watermark or newer. A pass that is longer than a tick's share of keys
+- **The pass makes it quick.** In each round it lists the newest days (`uploads/{day}/`, from tomorrow back over the
+  look-back), and offers what is as new as the watermark or newer. A pass that is longer than a round's share of keys
   goes on where it stopped.
-- **The sweep makes it complete.** With the rest of the tick's keys it walks all of `uploads/`, in order of key, round
+- **The sweep makes it complete.** With the rest of the round's keys it walks all of `uploads/`, in order of key, round
   and round, and offers everything, whatever its time or day. So it finds the late object of an old day, the key of
   no day, and all that a clock or the watermark got wrong.
 
@@ -17,12 +17,13 @@ The store's clock at the beginning is not known here, but the newest L seen befo
 newest L known at its beginning is kept, and the next pass offers L >= that - overlap. How long a pass takes, and what
 happens to any one key, does not matter.
 
+A tick is one round while nothing is new, and goes on with more as long as what it lists is new and time is left.
+
 A failed listing is not an empty one: it leaves the cursor where it stood, and carries its reason.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -76,16 +77,16 @@ class ListingFailed:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a tick does. overlap must be longer than the longest multipart upload."""
+    """How much a round does. overlap must be longer than the longest multipart upload."""
 
-    keys_per_tick: int = 4_000
+    keys_per_round: int = 4_000
     page_keys: int = 1_000
     overlap: timedelta = timedelta(hours=24)
     lookback_days: int = 2
 
     def __post_init__(self) -> None:
-        if self.keys_per_tick < 2 or self.page_keys < 1 or self.lookback_days < 0 or self.overlap < timedelta(0):
-            raise ValueError("a tick needs 2 keys or more, a page 1 or more, and no negative look-back or overlap")
+        if self.keys_per_round < 2 or self.page_keys < 1 or self.lookback_days < 0 or self.overlap < timedelta(0):
+            raise ValueError("a round needs 2 keys or more, a page 1 or more, and no negative look-back or overlap")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Tick:
-    """What a tick found. offered: for the ledger, each version once; failure: why listing stopped early, if it did.
+    """What a round found. offered: for the ledger, each version once; failure: why listing stopped early, if it did.
 
     The cursor may be kept once the ledger has committed `offered`, and not before.
     """
@@ -134,25 +135,23 @@ class Tick:
     failure: str | None = None
 
 
-@dataclass(frozen=True)
-class DayRequest:
-    """A run to request for one day partition. run_key names the day and what is new, whatever the order it came in."""
-
-    day: date
-    run_key: str
-    objects: int
-
-
 def decide_tick(
-    cursor: Cursor, today: date, list_page: Callable[[ListingRequest], Page | ListingFailed], limits: Limits
+    cursor: Cursor,
+    today: date,
+    list_page: Callable[[ListingRequest], Page | ListingFailed],
+    limits: Limits,
+    *,
+    with_pass: bool = True,
 ) -> Tick:
-    """List what a tick may: the pass first, then the sweep, which has a quarter of the keys at least.
+    """List what a round may: the pass first, then the sweep, which has a quarter of the keys at least.
 
-    list_page: the store; its only use is to answer a request. today: the UTC day.
+    list_page: the store; its only use is to answer a request. today: the UTC day. with_pass: a tick of several rounds
+    makes the pass once, and leaves the rest to the sweep.
     """
     offered: dict[tuple[str, str], ListedObject] = {}
     listed, spent = 0, 0  # a page costs one of the budget even if nothing is on it
-    for walk, budget in ((_PASS, max(1, limits.keys_per_tick * 3 // 4)), (_SWEEP, limits.keys_per_tick)):
+    walks = ((_PASS, max(1, limits.keys_per_round * 3 // 4)), (_SWEEP, limits.keys_per_round))
+    for walk, budget in walks if with_pass else walks[1:]:
         while spent < budget:
             answer = list_page(walk.request(cursor, today, min(limits.page_keys, budget - spent)))
             if isinstance(answer, ListingFailed):
@@ -164,21 +163,6 @@ def decide_tick(
             if walk.is_at_end(cursor):
                 break
     return Tick(tuple(offered.values()), cursor, listed)
-
-
-def requests_by_day(new: Iterable[tuple[str, str, date]]) -> tuple[DayRequest, ...]:
-    """One run request a day, by day, for what is new there.
-
-    new: (key, version id, day) of the ledger's rows that no materialization has seen. Give all of those, not only the
-    last tick's: then a crash after the ledger's commit loses nothing, and while nothing is added the run key stays.
-    """
-    days: dict[date, set[tuple[str, str]]] = {}
-    for key, version_id, day in new:
-        days.setdefault(day, set()).add((key, version_id))
-    return tuple(
-        DayRequest(day, f"{day}:{hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()[:32]}", len(found))
-        for day, found in sorted(days.items())
-    )
 
 
 def day_of(listed: ListedObject) -> date:

@@ -61,8 +61,8 @@ def test_the_whole_graph_is_there(described: dict[str, Any]) -> None:
     assert {"photo_classes", "photo_styles", "raw_uploads", "photo_metadata", "event_log"} <= set(parents["training_table"])
     assert parents["staged_training_set"] == ["training_table"]
     assert parents["popularity_model"] == ["staged_training_set"]
-    assert {"ingest_uploads", "nightly_tables", "nightly_model"} <= set(described["jobs"])
-    assert described["schedules"] == ["nightly"]
+    assert {"ingest_uploads", "nightly_tables", "nightly_model", "reconcile_uploads"} <= set(described["jobs"])
+    assert set(described["schedules"]) == {"nightly", "reconcile_nightly"}
     assert {"new_uploads", "run_failures", "model_after_tables", "automation"} <= set(described["sensors"])
 
 

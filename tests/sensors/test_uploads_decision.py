@@ -1,6 +1,5 @@
 """The upload sensor's decision against a bucket that changes at any moment, under every page size and failure."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from sensors.uploads_decision import (
     Cursor,
-    DayRequest,
     Limits,
     ListedObject,
     ListingFailed,
@@ -21,12 +19,11 @@ from sensors.uploads_decision import (
     Tick,
     day_of,
     decide_tick,
-    requests_by_day,
 )
 
 TODAY = date(2026, 3, 10)
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-LIMITS = Limits(keys_per_tick=40, page_keys=10, overlap=timedelta(hours=24), lookback_days=2)
+LIMITS = Limits(keys_per_round=40, page_keys=10, overlap=timedelta(hours=24), lookback_days=2)
 
 
 def key(name: str, day: date = TODAY, user: int = 1) -> str:
@@ -177,7 +174,7 @@ def test_deleting_the_newest_key_and_the_key_to_go_on_after_loses_nothing() -> N
     bucket = Bucket()
     for i in range(25):
         bucket.put(key(f"{i:02}.jpg"))
-    limits = Limits(keys_per_tick=8, page_keys=5, lookback_days=0)
+    limits = Limits(keys_per_round=8, page_keys=5, lookback_days=0)
     cursor, offered = Cursor(), set()
     for _ in range(40):
         tick = decide_tick(cursor, TODAY, bucket.list_page, limits)
@@ -194,7 +191,7 @@ def test_more_keys_than_a_tick_takes_are_offered_over_several() -> None:
     for i in range(2_500):
         bucket.put(key(f"{i:05}.jpg"))
 
-    ticks, _ = settle(bucket, Cursor(), Limits(keys_per_tick=1_000, page_keys=1_000), ticks=6)
+    ticks, _ = settle(bucket, Cursor(), Limits(keys_per_round=1_000, page_keys=1_000), ticks=6)
 
     assert len({one.key for tick in ticks for one in tick.offered}) == 2_500
     assert all(tick.listed <= 1_000 + 4 for tick in ticks)
@@ -245,6 +242,14 @@ def test_a_failed_listing_moves_nothing_and_says_why() -> None:
     tick = decide_tick(cursor, TODAY, bucket.list_page, LIMITS)
 
     assert tick == Tick((), cursor, 0, "503 SlowDown")
+
+
+def test_a_round_without_a_pass_sweeps_alone() -> None:
+    bucket = Bucket()
+
+    decide_tick(Cursor(), TODAY, bucket.list_page, LIMITS, with_pass=False)
+
+    assert [request.prefix for request in bucket.requests] == ["uploads/"]
 
 
 def test_a_listing_that_fails_midway_keeps_what_it_had_and_goes_on_there() -> None:
@@ -322,10 +327,10 @@ def test_any_text_gives_a_cursor(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"keys_per_tick": 1}, {"page_keys": 0}, {"lookback_days": -1}, {"overlap": timedelta(-1)}]
+    "wrong", [{"keys_per_round": 1}, {"page_keys": 0}, {"lookback_days": -1}, {"overlap": timedelta(-1)}]
 )
 def test_limits_that_can_not_work_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="a tick needs"):
+    with pytest.raises(ValueError, match="a round needs"):
         Limits(**wrong)  # type: ignore[arg-type]
 
 
@@ -338,7 +343,7 @@ moves = st.tuples(
 )
 small_limits = st.builds(
     Limits,
-    keys_per_tick=st.integers(8, 30),
+    keys_per_round=st.integers(8, 30),
     page_keys=st.integers(1, 12),
     overlap=st.just(timedelta(hours=24)),
     lookback_days=st.integers(2, 4),
@@ -367,7 +372,7 @@ class Ledger:
 
     rows: dict[tuple[str, str], date] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
-    runs: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    requested: list[tuple[str, str]] = field(default_factory=list)
 
     def commit(self, tick: Tick) -> None:
         for one in tick.offered:
@@ -376,15 +381,11 @@ class Ledger:
     def unseen(self) -> list[tuple[str, str, date]]:
         return [(*row, day) for row, day in self.rows.items() if row not in self.seen]
 
-    def run(self, requests: tuple[DayRequest, ...]) -> None:
-        """Dagster starts one run a run key; a run sees its day as the ledger has it."""
+    def run(self) -> None:
+        """Each day with unseen rows gets one run, which sees the day as the ledger has it."""
         unseen = self.unseen()
-        for request in requests:
-            if request.run_key not in self.runs:
-                found = frozenset((at, version) for at, version, day in unseen if day == request.day)
-                assert len(found) == request.objects
-                self.runs[request.run_key] = found
-                self.seen |= found
+        self.requested.extend((at, version) for at, version, _ in unseen)
+        self.seen |= {(at, version) for at, version, _ in unseen}
 
 
 @given(
@@ -417,7 +418,7 @@ def test_every_surviving_object_is_requested_exactly_once(
     for _ in range(50):
         lister = only_pass(bucket) if without_sweep else bucket.list_page
         tick = decide_tick(Cursor.from_json(cursor.to_json()), TODAY, lister, limits)
-        assert tick.listed <= limits.keys_per_tick
+        assert tick.listed <= limits.keys_per_round
         crash = next(dying, "")
         if crash == "crash before":
             continue
@@ -425,52 +426,11 @@ def test_every_surviving_object_is_requested_exactly_once(
         if crash == "crash after":
             continue
         cursor = tick.cursor
-        ledger.run(requests_by_day(ledger.unseen()))
+        ledger.run()
 
     surviving = {(one.key, one.revision) for one in bucket.objects.values()}
-    requested = [row for found in ledger.runs.values() for row in found]
-    assert surviving <= set(requested)
-    assert len(requested) == len(set(requested))
-
-
-def test_one_request_a_day_names_what_is_new() -> None:
-    other = TODAY - timedelta(days=1)
-
-    requests = requests_by_day([("a", "1", TODAY), ("b", "1", other), ("c", "1", TODAY), ("a", "1", TODAY)])
-
-    assert [(request.day, request.objects) for request in requests] == [(other, 1), (TODAY, 2)]
-    assert [request.run_key.split(":")[0] for request in requests] == ["2026-03-09", "2026-03-10"]
-    assert requests_by_day([]) == ()
-
-
-@given(st.permutations([("a", "1", TODAY), ("b", "2", TODAY), ("b", "3", TODAY)]))
-@settings(deadline=None)
-def test_a_run_key_does_not_depend_on_the_order(found: list[tuple[str, str, date]]) -> None:
-    assert requests_by_day(found) == requests_by_day([("a", "1", TODAY), ("b", "2", TODAY), ("b", "3", TODAY)])
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        [("a", "1", TODAY)],
-        [("a", "1", TODAY), ("b", "3", TODAY)],
-        [("a", "1", TODAY), ("b", "2", TODAY), ("c", "1", TODAY)],
-        [("a", "1b", TODAY), ("", "2", TODAY)],
-        [("a", "1", date(2026, 3, 9)), ("b", "2", date(2026, 3, 9))],
-    ],
-)
-def test_another_set_has_another_run_key(other: list[tuple[str, str, date]]) -> None:
-    [request] = requests_by_day([("a", "1", TODAY), ("b", "2", TODAY)])
-
-    assert request.run_key not in {found.run_key for found in requests_by_day(other)}
-
-
-def test_a_run_key_stays_the_same_from_one_process_to_the_next() -> None:
-    """The digest is SHA-256 of the sorted list as JSON, written out here."""
-    text = '[["a", "1"], ["b", "2"], ["c", "3"], ["d", "4"]]'
-    new = [(at, version, TODAY) for at, version in (("d", "4"), ("b", "2"), ("c", "3"), ("a", "1"))]
-
-    assert requests_by_day(new)[0].run_key == f"2026-03-10:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    assert surviving <= set(ledger.requested)
+    assert len(ledger.requested) == len(set(ledger.requested))
 
 
 def test_an_objects_day_is_its_keys_or_its_arrivals() -> None:

@@ -1,0 +1,212 @@
+"""The upload sensor over a million objects, beside stock `dagster_aws.s3.sensor.get_objects`.
+
+    python -m benchmarks.sensor --objects 1000000 --days 90 --json sensor.json
+
+What has targets: a tick over objects that are all known, its memory, and the longest tick of the first listing. The
+bucket is `listing_server.py`: HTTP and S3's XML without bytes. The ledger is PostgreSQL; each measurement is a process of
+its own, and a tick is the real sensor, evaluated as Dagster's daemon does.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from resources import ledger
+from resources.embedded import Services
+from resources.object_backends import boto3_client
+from resources.objects import Objects
+from resources.postgres import Postgres
+from resources.upload_queue import UploadQueue
+
+HERE = Path(__file__).parent
+BUCKET = "benchmark"
+TICKS_KNOWN = 7
+MB = 1e6
+KEYS = {"access_key": "any", "secret_key": "any"}
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MB
+
+
+class Sensor:
+    """The sensor on the definitions, ticking with its cursor kept."""
+
+    def __init__(self, endpoint: str, postgres_url: str, cursor: str | None) -> None:
+        import dagster as dg
+
+        from pipeline_assets.definitions import build_defs
+        from resources.settings import Settings
+        from sensors.uploads import new_uploads
+
+        self.uploads = Objects(url=f"s3://{BUCKET}", endpoint=endpoint, **KEYS)
+        self.postgres = Postgres(url=postgres_url)
+        self.cursor = cursor
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.repository = build_defs(Settings()).get_repository_def()
+        self.build, self.sensor = dg.build_sensor_context, new_uploads
+
+    def tick(self) -> float:
+        """One tick. Returns its seconds."""
+        resources = {"uploads": self.uploads, "postgres": self.postgres, "upload_queue": UploadQueue()}
+        began = time.perf_counter()
+        context = self.build(instance=self.instance, cursor=self.cursor, repository_def=self.repository, resources=resources)
+        self.cursor = self.sensor.evaluate_tick(context).cursor
+        return time.perf_counter() - began
+
+    def known(self) -> int:
+        """Objects in the ledger."""
+        return int(self.postgres.read("select count(*) as n from objects").item())
+
+
+def first_listing(endpoint: str, postgres_url: str, objects: int) -> dict[str, Any]:
+    """Tick until all objects are in the ledger."""
+    sensor = Sensor(endpoint, postgres_url, None)
+    loaded = peak_mb()
+    seconds: list[float] = []
+    while (known := sensor.known()) < objects and len(seconds) < 1000:
+        seconds.append(sensor.tick())
+        print(f"  tick {len(seconds)}: {seconds[-1]:.1f} s, {known:,} objects known before it", file=sys.stderr, flush=True)
+    return {
+        "ticks": len(seconds),
+        "longest_s": max(seconds),
+        "all_ticks_s": sum(seconds),
+        "known": known,
+        "peak_mb": peak_mb(),
+        "loaded_mb": loaded,
+        "cursor": sensor.cursor,
+    }
+
+
+def known_ticks(endpoint: str, postgres_url: str, cursor: str) -> dict[str, Any]:
+    """Ticks over objects that the ledger has and that runs have seen."""
+    sensor = Sensor(endpoint, postgres_url, cursor)
+    days = ledger.object_days(sensor.postgres, BUCKET).iter_rows(named=True)
+    ledger.record(
+        sensor.postgres,
+        [
+            ledger.Materialization("raw_uploads", d["day"], "d", 1, 0, "c", "i", {"outside": d["digest"]}, 1, None, "r")
+            for d in days
+        ],
+    )
+    loaded = peak_mb()
+    seconds = [sensor.tick() for _ in range(TICKS_KNOWN)]
+    return {
+        "median_s": statistics.median(seconds),
+        "longest_s": max(seconds),
+        "peak_mb": peak_mb(),
+        "loaded_mb": loaded,
+        "known": sensor.known(),
+    }
+
+
+def stock_tick(endpoint: str) -> dict[str, Any]:
+    """One tick of stock `get_objects`, which is told that it has seen everything up to the newest object."""
+    from dagster_aws.s3.sensor import get_objects
+
+    client = boto3_client(endpoint, "any", "any", "us-east-1")
+    loaded = peak_mb()
+    began = time.perf_counter()
+    found = get_objects(BUCKET, prefix="uploads/", since_last_modified=datetime(2999, 1, 1, tzinfo=UTC), client=client)
+    return {"seconds": time.perf_counter() - began, "peak_mb": peak_mb(), "loaded_mb": loaded, "found": len(found)}
+
+
+MEASUREMENTS = {"first_listing": first_listing, "known_ticks": known_ticks, "stock_tick": stock_tick}
+
+
+def in_a_process(name: str, *arguments: Any) -> dict[str, Any]:
+    """One measurement in a process of its own."""
+    command = [sys.executable, "-W", "ignore", str(Path(__file__)), "--measure", json.dumps([name, *arguments])]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@contextmanager
+def listing_server(objects: int, days: int, newest: date) -> Iterator[str]:
+    """The endpoint of a bucket of so many objects."""
+    command = [sys.executable, str(HERE / "listing_server.py"), str(objects), str(days), str(newest)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            server.terminate()
+
+
+def measure(objects: int, days: int) -> list[dict[str, Any]]:
+    """All figures, each with its target."""
+    command = f"python -m benchmarks.sensor --objects {objects} --days {days}"
+    newest = datetime.now(UTC).date() - timedelta(days=1)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Services(Path(folder) / "home") as endpoints,
+        listing_server(objects, days, newest) as endpoint,
+    ):
+        Postgres(url=endpoints.postgres_url).migrate()
+        print(f"First listing of {objects:,} objects over {days} days ...", file=sys.stderr, flush=True)
+        first = in_a_process("first_listing", endpoint, endpoints.postgres_url, objects)
+        print("Ticks over known objects ...", file=sys.stderr, flush=True)
+        known = in_a_process("known_ticks", endpoint, endpoints.postgres_url, first["cursor"])
+        print("Stock get_objects ...", file=sys.stderr, flush=True)
+        stock = in_a_process("stock_tick", endpoint)
+    rows = [
+        ("sensor: tick over known objects, median", known["median_s"], "s", 2.0),
+        ("sensor: tick over known objects, longest", known["longest_s"], "s", None),
+        ("sensor: peak memory of its process", known["peak_mb"], "MB", None),
+        ("sensor: memory that its ticks add to the loaded definitions", known["peak_mb"] - known["loaded_mb"], "MB", 200.0),
+        ("sensor: first listing, longest tick", first["longest_s"], "s", 60.0),
+        ("sensor: first listing, ticks", first["ticks"], "ticks", None),
+        ("sensor: first listing, all ticks", first["all_ticks_s"], "s", None),
+        ("sensor: first listing, memory that its ticks add", first["peak_mb"] - first["loaded_mb"], "MB", 200.0),
+        ("sensor: first listing, objects not in the ledger", objects - first["known"], "objects", 0),
+        ("stock get_objects: tick over known objects", stock["seconds"], "s", None),
+        ("stock get_objects: memory that it adds", stock["peak_mb"] - stock["loaded_mb"], "MB", None),
+    ]
+    return [
+        {
+            "name": name,
+            "value": round(value, 3),
+            "unit": unit,
+            "target": target,
+            "ok": None if target is None else value <= target,
+            "command": command,
+        }
+        for name, value, unit, target in rows
+    ]
+
+
+def main() -> int:
+    """Measure on servers of its own, in a temporary folder. Exit status 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=90)
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        name, *arguments = json.loads(options.measure)
+        print(json.dumps(MEASUREMENTS[name](*arguments)))
+        return 0
+    figures = measure(options.objects, options.days)
+    for row in figures:
+        told = "" if row["target"] is None else f"target <= {row['target']:g}: {'met' if row['ok'] else 'MISSED'}"
+        print(f"{row['name']:<62} {row['value']:>12,.3f} {row['unit']:<8} {told}")
+    if options.json:
+        options.json.write_text(json.dumps({"figures": figures}, indent=1) + "\n")
+    return 0 if all(row["ok"] is not False for row in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

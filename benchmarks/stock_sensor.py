@@ -1,0 +1,184 @@
+"""What stock `dagster_aws.s3.sensor.get_objects` loses, and what Darkroom's sensor loses, in the same random weeks.
+
+    python -m benchmarks.stock_sensor --scripts 40 --moves 120 --json lost.json
+
+Users upload, overwrite and delete; uploads share seconds, and long ones show with the time at which they began; listings
+fail, and processes end before they keep their cursor. Every sensor ticks at the same moments, on the same bucket
+(`tests/sensors/upload_world.py`); Darkroom's keeps its ledger in PostgreSQL. Counted at the end: objects that are there
+to be read and were never handed on. Stock is used as its documentation shows, in both ways: with the newest last-modified
+as cursor, or the last key. It is told nothing twice, and a tick that raises keeps its cursor.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from dagster_aws.s3.sensor import get_objects
+
+from resources import reconciliation
+from resources.embedded import Services
+from resources.postgres import Postgres
+from sensors.uploads import list_uploads, upload_day
+from sensors.uploads_decision import Cursor, Limits
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sensors"))
+from upload_world import World
+
+LIMITS = Limits(keys_per_round=40, page_keys=10)
+CALM_TICKS = 10
+MOVES = ("upload",) * 6 + (
+    "overwrite",
+    "overwrite",
+    "delete",
+    "delete newest",
+    "long upload",
+    "wait",
+    "wait",
+    "tick",
+    "tick",
+)
+
+
+@dataclass
+class Stock:
+    """A sensor on stock `get_objects`. handed: (key, etag, last-modified) that it gave; raised: ticks that failed."""
+
+    world: World
+    by_key: bool
+    cursor: Any = None
+    handed: set[tuple[str, str, datetime]] = field(default_factory=set)
+    raised: int = 0
+
+    def tick(self, crash: bool) -> None:
+        """One tick; a crash comes after the objects were handed on, and before the cursor is kept."""
+        given = {"since_key": self.cursor} if self.by_key else {"since_last_modified": self.cursor}
+        try:
+            found = get_objects(self.world.bucket, prefix="uploads/", client=self.world.uploads().store.s3.client, **given)
+        except Exception:  # it raises bare ones
+            self.raised += 1
+            return
+        self.handed |= {(one["Key"], one["ETag"].strip('"'), one["LastModified"]) for one in found}
+        if found and not crash:
+            self.cursor = found[-1]["Key" if self.by_key else "LastModified"]
+
+    def lost(self) -> int:
+        """Objects that a reader of the bucket gets, and that were never handed on."""
+        return sum((one.key, one.etag, one.last_modified) not in self.handed for one in self.world.current())
+
+
+@dataclass
+class Ours:
+    """Darkroom's sensor, listing."""
+
+    world: World
+    postgres: Postgres
+    cursor: str | None = None
+
+    def tick(self, crash: bool) -> None:
+        """One tick; a crash comes after the ledger's commit, and before the cursor is kept."""
+        cursor, today = Cursor.from_json(self.cursor), self.world.now.date()
+        found = list_uploads(self.world.uploads(), self.postgres, cursor, today, LIMITS, time.monotonic() + 20)
+        self.cursor = self.cursor if crash else found.cursor.to_json()
+
+    def walk(self) -> None:
+        """The nightly walk."""
+        reconciliation.reconcile(self.postgres, self.world.uploads(), "uploads/", upload_day)
+
+    def unknown(self, versions: list[Any]) -> int:
+        """Of these versions, how many the ledger does not have."""
+        rows = self.postgres.read("select key, version_id from objects where bucket = $1", (self.world.bucket,)).rows()
+        return len({(one.key, one.version_id) for one in versions} - set(rows))
+
+
+def play(script: int, moves: int, postgres: Postgres) -> Counter[str]:
+    """One script, to its end. Returns what there was and what was lost."""
+    random, world = Random(script), World(f"script-{script}")
+    stocks = {"stock by time": Stock(world, by_key=False), "stock by key": Stock(world, by_key=True)}
+    ours = Ours(world, postgres)
+    sensors: list[Callable[[bool], None]] = [*(stock.tick for stock in stocks.values()), ours.tick]
+
+    def tick(fails: bool = False, crash: bool = False) -> None:
+        for sensor in sensors:
+            world.failing = int(fails)
+            sensor(crash)
+            world.failing = 0
+
+    for number in range(moves):
+        _move(world, random, number, tick)
+    world.now += timedelta(minutes=1)
+    for _ in range(CALM_TICKS):
+        tick()
+    counts = Counter({"objects": len(world.current()), "versions": len(world.surviving())})
+    for name, stock in stocks.items():
+        counts[f"{name}: objects lost"] = stock.lost()
+        counts[f"{name}: ticks that raised"] = stock.raised
+    counts["Darkroom: objects lost"] = ours.unknown(world.current())
+    ours.walk()
+    counts["Darkroom: versions lost after the nightly walk"] = ours.unknown(world.surviving())
+    return counts
+
+
+def _move(world: World, random: Random, number: int, tick: Callable[..., None]) -> None:
+    move = random.choice(MOVES)
+    key = f"uploads/{world.now.date() - timedelta(days=random.choice((0, 0, 0, 1, 9)))}/{random.randrange(9)}/{number}.jpg"
+    current = world.current()
+    if move == "tick":
+        tick(fails=random.random() < 0.1, crash=random.random() < 0.1)
+    elif move == "wait":
+        world.now += timedelta(seconds=random.choice((0.2, 1, 15, 3600)))
+    elif move == "long upload":
+        world.put(key, str(number), took=timedelta(minutes=random.randrange(1, 600)))
+    elif move == "upload" or not current:
+        world.put(key, str(number))
+    elif move == "overwrite":
+        world.put(random.choice(current).key, str(number))
+    else:
+        newest = max(current, key=lambda one: (one.last_modified, one.key))
+        world.delete(newest.key if move == "delete newest" else random.choice(current).key)
+
+
+def main() -> int:
+    """Play all scripts on a server of its own. Exit status 1 if Darkroom lost anything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scripts", type=int, default=40)
+    parser.add_argument("--moves", type=int, default=120)
+    parser.add_argument("--json", type=Path, help="write the counts to this file too")
+    options = parser.parse_args()
+    totals: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "home") as endpoints:
+        postgres = Postgres(url=endpoints.postgres_url)
+        postgres.migrate()
+        for script in range(options.scripts):
+            found = play(script, options.moves, postgres)
+            totals.update({**dict.fromkeys(found, 0), **found})
+    command = f"python -m benchmarks.stock_sensor --scripts {options.scripts} --moves {options.moves}"
+    figures = [
+        {
+            "name": name,
+            "value": value,
+            "unit": "",
+            "target": 0 if name.startswith("Darkroom") else None,
+            "ok": value == 0 if name.startswith("Darkroom") else None,
+            "command": command,
+        }
+        for name, value in totals.items()
+    ]
+    print(f"{options.scripts} scripts of {options.moves} moves")
+    for row in figures:
+        print(f"{row['name']:<50} {row['value']:>8,}" + ("" if row["ok"] is None else "   target: 0"))
+    if options.json:
+        options.json.write_text(json.dumps({"figures": figures}, indent=1) + "\n")
+    return 0 if all(row["ok"] is not False for row in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
