@@ -1,5 +1,6 @@
 """Frames that are too large to hold at once: as parts that can be gone through again, and spooled to disk."""
 
+import errno
 import os
 import tempfile
 import weakref
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
+
+from resources.errors import NoSpace
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,7 @@ def to_arrow(frame: pl.DataFrame) -> pa.Table:
 class Spool:
     """Parts on disk, in order of arrival: an Arrow stream in a file without a name, so that a kill leaves nothing behind.
 
-    The file lies in the folder for temporary files (TMPDIR). Raises OSError where that is full. Go through one `parts()`
-    at a time.
+    The file lies in the folder for temporary files (TMPDIR). Go through one `parts()` at a time.
     """
 
     def __init__(self, schema: pl.Schema) -> None:
@@ -49,8 +51,16 @@ class Spool:
         self._writer = pa.ipc.new_stream(self._file, to_arrow(pl.DataFrame(schema=schema)).schema)
 
     def add(self, part: pl.DataFrame) -> None:
-        """Write a part; its rows follow those before. Raises pyarrow's ArrowInvalid for another schema."""
-        self._writer.write_table(to_arrow(part))
+        """Write a part; its rows follow those before. Raises NoSpace, or pyarrow's ArrowInvalid for another schema."""
+        try:
+            self._writer.write_table(to_arrow(part))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+            raise NoSpace(
+                f"{tempfile.gettempdir()} is full ({error.strerror}), where rows wait for their commit. Free some, or set "
+                "TMPDIR to a folder on a larger disk; then run again."
+            ) from None
 
     def parts(self) -> Parts:
         """All that was added; nothing can be added after this."""

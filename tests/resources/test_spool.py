@@ -49,6 +49,26 @@ def test_a_part_of_another_schema_is_refused() -> None:
         Spool(SCHEMA).add(part("a").drop("embedding"))
 
 
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Files of this process may have a megabyte."""
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import resource, signal, polars as pl; from resources.spool import Spool\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+            "Spool(pl.Schema({'x': pl.Int64})).add(pl.DataFrame({'x': range(1_000_000)}))",
+        ],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert "NoSpace" in told.stderr and f"{tmp_path} is full" in told.stderr and "TMPDIR" in told.stderr
+
+
 def test_a_killed_process_leaves_no_file_behind(tmp_path: Path) -> None:
     killed = subprocess.run(
         [
