@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("store", "join", "classify")
+BENCHMARKS = ("store", "join", "classify", "sensor", "stock_sensor")
 
 
 def main() -> int:
