@@ -14,7 +14,18 @@ from pathlib import Path
 from benchmarks import page
 from benchmarks.figures import RESULTS, ROOT
 
-BENCHMARKS = ("classify", "rivals", "increment", "join", "store", "orchestration", "loader", "big_day")
+BENCHMARKS = (
+    "classify",
+    "rivals",
+    "increment",
+    "join",
+    "store",
+    "sensor",
+    "stock_sensor",
+    "orchestration",
+    "loader",
+    "big_day",
+)
 OF_PHOTOS = ("classify", "rivals", "increment", "loader")
 """Those that take a folder of photos instead of the sample."""
 TIMEOUT_S = 1800

@@ -85,14 +85,15 @@ def unknown(postgres: Postgres, bucket: str, found: Sequence[ObjectInfo]) -> lis
     if not found:
         return []
     listed = json.dumps([{"key": i.key, "etag": i.etag or "", "at": i.last_modified.isoformat()} for i in found])
-    known = postgres.read(
-        "select o.key, o.etag from objects o "
-        "join json_to_recordset($1::json) as f(key text, etag text, at timestamptz) on o.key = f.key and o.etag = f.etag "
-        "where o.bucket = $2 and (o.version_id like 'etag-%' or o.last_modified >= date_trunc('second', f.at))",
-        (listed, bucket),
-    )
-    seen = set(known.iter_rows())
+    seen = set(postgres.rows(_KNOWN, (listed, bucket)))
     return [info for info in found if (info.key, info.etag or "") not in seen]
+
+
+_KNOWN = """
+select o.key, o.etag from json_to_recordset(%s::json) as f(key text, etag text, at timestamptz)
+join objects o on o.bucket = %s and o.key = f.key and o.etag = f.etag
+where o.version_id like 'etag-%%' or o.last_modified >= date_trunc('second', f.at)
+"""
 
 
 def enter(
@@ -121,12 +122,12 @@ def readable_version(version_id: str) -> str | None:
     return None if version_id.startswith("etag-") else version_id
 
 
-def pending_days(postgres: Postgres, bucket: str, within: timedelta) -> pl.DataFrame:
-    """Days that got objects of late which no materialization of raw_uploads has seen: day, objects, digest, newest first.
+def pending_days(postgres: Postgres, bucket: str, within: timedelta) -> list[tuple[date, int, str]]:
+    """Days that got objects of late which no materialization of raw_uploads has seen: (day, objects, digest), newest first.
 
     It costs the same whether a day has ten objects or a million.
     """
-    return postgres.read(_PENDING, (bucket, within.total_seconds()))
+    return [(day, objects, digest) for day, objects, digest in postgres.rows(_PENDING, (bucket, within))]
 
 
 def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl.DataFrame:
@@ -138,10 +139,10 @@ def objects_of_days(postgres: Postgres, bucket: str, days: Sequence[date]) -> pl
     ).filter(pl.col("day").is_in(list(days)))
 
 
-_DAYS = "select day, objects, objects || ':' || checksum as digest from object_days where bucket = $1 and objects > 0"
+_DAYS = "select day, objects, objects || ':' || checksum as digest from object_days where objects > 0"
 
 _PENDING = f"""
-select d.day, d.objects, d.digest from ({_DAYS} and newest_at > now() - $2 * interval '1 second') d
+select d.day, d.objects, d.digest from ({_DAYS} and bucket = %s and newest_at > now() - %s) d
 where d.digest is distinct from (
     select m.inputs ->> 'outside' from materializations m
     where m.asset = 'raw_uploads' and m.day = d.day order by m.id desc limit 1
@@ -152,7 +153,7 @@ order by d.day desc
 
 def object_days(postgres: Postgres, bucket: str) -> pl.DataFrame:
     """For each day with uploads: day, objects (count) and digest of its (key, version_id) set."""
-    return postgres.read(f"{_DAYS} order by day", (bucket,))
+    return postgres.read(f"{_DAYS} and bucket = $1 order by day", (bucket,))
 
 
 def record(postgres: Postgres, entries: Sequence[Materialization]) -> None:

@@ -166,8 +166,7 @@ def new_uploads(
         told, entered = f"{found.listed:,} listed objects", found.entered
     if failure:
         context.log.warning(f"What could not be read is left as it was: {failure}")
-    rows = ledger.pending_days(postgres, uploads.bucket, REMEMBER).iter_rows()
-    pending = [PendingDay(day, objects, digest) for day, objects, digest in rows]
+    pending = [PendingDay(*row) for row in ledger.pending_days(postgres, uploads.bucket, REMEMBER)]
     decision = decide_requests(pending, past_runs(context.instance, pending), datetime.now(UTC), PATIENCE)
     if decision.given_up:
         context.log.warning(_told(decision).removeprefix("; "))

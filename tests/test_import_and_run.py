@@ -303,6 +303,16 @@ def test_the_status_says_what_each_asset_holds(house: House, invoke: Invoke) -> 
     assert "computes what is not current" not in shown.output
 
 
+def test_a_walk_through_the_bucket_finds_nothing_amiss_and_the_status_tells_of_it(house: House, invoke: Invoke) -> None:
+    dry = invoke("reconcile", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "Nothing was changed: this was a dry run." in dry.output
+    assert "Bucket and ledger were compared" not in invoke("status").output
+    walked = invoke("reconcile")
+    assert f"{len(house.files):,} versions listed: 0 entered the ledger, 0 were overwritten" in walked.output
+    assert "Bucket and ledger were compared at " in invoke("status").output
+
+
 def test_the_exported_lines_work_with_other_tools(house: House) -> None:
     assert house.ask("select current_database()::text") == "darkroom"
     assert len(house.listed("uploads", "")) == len(house.files)

@@ -130,7 +130,7 @@ def test_keys_of_any_shape_are_known_again(postgres: Postgres, key: str) -> None
 
 def pending(postgres: Postgres) -> list[tuple[date, int]]:
     """The days that a run is wanted for, with how many objects each has."""
-    return ledger.pending_days(postgres, "uploads", WEEK).select("day", "objects").sort("day").rows()
+    return sorted((day, objects) for day, objects, _ in ledger.pending_days(postgres, "uploads", WEEK))
 
 
 def see(postgres: Postgres, *days: date) -> None:
@@ -208,3 +208,42 @@ def test_entries_are_recorded_all_or_none(postgres: Postgres) -> None:
 def test_a_digest_of_parts_knows_where_each_ends() -> None:
     assert ledger.digest_of(["ab", "c"]) != ledger.digest_of(["a", "bc"])
     assert len(ledger.digest_of([])) == 32
+
+
+def test_days_are_counted_as_rows_arrive_and_leave(postgres: Postgres) -> None:
+    def days() -> list[tuple[Any, ...]]:
+        return ledger.object_days(postgres, "uploads").select("day", "objects").rows()
+
+    ledger.add_objects(postgres, [seen(f"{n}") for n in range(5000)] + [seen("x", day=NEXT), seen("x", bucket="another")])
+    ledger.add_objects(postgres, [seen("1"), seen("y", day=NEXT)])
+    assert days() == [(DAY, 5000), (NEXT, 2)]
+    before = ledger.object_days(postgres, "uploads")
+    ledger.add_objects(postgres, [seen("mistake")])
+    postgres.execute("delete from objects where key = 'mistake'")
+    assert ledger.object_days(postgres, "uploads").equals(before)
+    postgres.execute("delete from objects")
+    assert days() == []
+
+
+def test_writers_that_meet_on_days_in_another_order_both_succeed(postgres: Postgres) -> None:
+    """Without the writers' lock they would wait for each other, and PostgreSQL would end one."""
+    days = [DAY + timedelta(days=n) for n in range(20)]
+
+    def write(name: str, order: list[date]) -> None:
+        ledger.add_objects(postgres, [seen(f"{name} {day} {n}", day=day) for day in order for n in range(300)])
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(write, str(n), days if n % 2 else days[::-1]) for n in range(4)]
+        for future in found:
+            future.result()
+    assert ledger.object_days(postgres, "uploads")["objects"].to_list() == [1200] * 20
+
+
+def test_a_content_that_came_back_later_is_unknown_where_the_bucket_keeps_versions(postgres: Postgres) -> None:
+    ledger.add_objects(postgres, [SeenObject("uploads", "a", "v1", "A", 1, AT, DAY)])
+    ledger.add_objects(postgres, [SeenObject("uploads", "b", "etag-A", "A", 1, AT, DAY)])
+    later = AT + timedelta(seconds=1)
+    listed = [ObjectInfo(key, 1, "A", None, later) for key in "ab"]
+    assert [info.key for info in ledger.unknown(postgres, "uploads", listed)] == ["a"]
+    within = [ObjectInfo(key, 1, "A", None, AT + timedelta(milliseconds=900)) for key in "ab"]
+    assert ledger.unknown(postgres, "uploads", within) == []
