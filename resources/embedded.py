@@ -74,6 +74,8 @@ class Services:
             if missing:
                 self._start(missing, alive, state, credentials, detach)
                 self._started_here = not alive
+            elif state.get("stopping"):
+                self._save({**state, "stopping": False})  # a stop that was killed before it did anything
             return self._endpoints(state["ports"], credentials)
 
     def stop(self) -> bool:
@@ -83,17 +85,19 @@ class Services:
         with self._locked():
             state = self._state()
             alive = _alive(state)
+            # Said before it is done, so that nobody takes them for dead and starts them again.
+            self._save({**state, "stopping": True})
             _stop(alive)
             if state["ports"]:
                 weed.remove_sockets(state["ports"])
-                self._save({**state, "servers": {}})
+            self._save({**state, "servers": {}})
             self._started_here = False
             return bool(alive)
 
     def condition(self) -> Literal["running", "died", "stopped"]:
         """Whether all run; if not, whether one ended by itself or they were stopped (or never started)."""
         state = self._state()
-        if not state["servers"]:
+        if not state["servers"] or state.get("stopping"):
             return "stopped"
         return "running" if len(_alive(state)) == len(SERVERS) else "died"
 
@@ -118,7 +122,7 @@ class Services:
         self, names: list[str], alive: dict[str, ProcessId], state: dict[str, Any], credentials: dict[str, str], detach: bool
     ) -> None:
         logs = {name: self.home / "logs" / f"{name}.log" for name in names}
-        state["detach"] = detach
+        state |= {"detach": detach, "stopping": False}
         state["ports"] = _usable_ports(state["ports"], {name for name in PORT_NAMES if _server_of(name) in names})
         started: dict[str, ProcessId] = {}
         try:

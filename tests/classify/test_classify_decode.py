@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_network import SHARED_PHOTOS, encoded, noise
 
-from pipeline_assets.classify.decode import decode
+from pipeline_assets.classify.decode import _to_rgb, decode
 from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.errors import BadImage
 from pipeline_assets.ingestion.schemas import VERDICTS
@@ -215,3 +215,23 @@ def test_scaling_in_the_jpeg_stays_near_decoding_whole():
         whole = Image.open(io.BytesIO(data)).convert("RGB")
         whole = whole.resize(scaled.shape[1::-1], Image.Resampling.BILINEAR)
         assert np.abs(scaled.astype(float) - np.asarray(whole)).mean() < 4
+
+
+def transparent(mode: str) -> Image.Image:
+    """Random colours, 40 x 600 pixels, more than two bands high; transparency is in a band, or in the file's header."""
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 40, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    if mode in ("RGBA", "LA", "PA"):
+        return image.convert(mode)
+    image = image.convert("RGB").convert(mode)
+    image.info["transparency"] = {"P": bytes(range(64)), "L": 7, "RGB": image.getpixel((0, 0))}[mode]
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "RGB"])
+def test_transparency_on_white_band_by_band_is_what_it_is_as_a_whole(mode: str) -> None:
+    image = transparent(mode)
+    assert image.has_transparency_data
+    seen = image.convert("RGBA")
+    whole = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(_to_rgb(image)), np.asarray(whole))

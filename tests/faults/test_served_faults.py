@@ -23,7 +23,7 @@ from resources.embedded import Services
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-IMPORTED_DAYS = 2
+IMPORTED_DAYS = 1
 BACKFILL_DAYS = 40
 """Two runs of raw_uploads, which takes 30 days a run."""
 

@@ -187,6 +187,25 @@ def test_when_one_server_dies_the_next_start_starts_it_alone(used_home: Path) ->
     assert after["s3"] not in (None, before["s3"])
 
 
+def test_servers_that_died_are_told_from_servers_that_were_stopped(used_home: Path) -> None:
+    services = Services(used_home)
+    assert services.condition() == "stopped"
+    first = services.start()
+    assert services.condition() == "running"
+    for pid in services.status().pids.values():
+        os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: services.condition() == "died")
+    assert services.restart() == first
+    assert services.condition() == "running"
+    seen = set()
+    with ThreadPoolExecutor(1) as watcher:
+        watching = watcher.submit(lambda: eventually(lambda: seen.add(services.condition()) or "stopped" in seen))
+        services.stop()
+        assert watching.result()
+    assert "died" not in seen
+    assert services.condition() == "stopped"
+
+
 def test_a_pid_that_now_belongs_to_another_program_is_left_alone(used_home: Path) -> None:
     services = Services(used_home)
     with subprocess.Popen(["sleep", "60"]) as stranger:
