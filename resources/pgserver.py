@@ -141,6 +141,9 @@ def _initialise(data: Path, password: str, identity: RunAs) -> None:
         for path in (password_file, staging):
             os.chown(path, *identity.owner)
     arguments = ["--auth=scram-sha-256", f"--username={SUPERUSER}", f"--pwfile={password_file}", "--encoding=UTF8"]
+    # Iterations slow down whoever guesses a password. Nobody guesses 144 random bits, and each connection pays for them:
+    # 4.2 ms with the default 4096, 1.8 ms with 1, and Dagster opens several for each event that it stores.
+    arguments += ["-c", "scram_iterations=1"]
     arguments += ["--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions", "--no-sync", "-D", str(staging)]
     try:
         _run(["initdb", *arguments], identity.launcher_options)

@@ -14,6 +14,9 @@ from resources.errors import ServiceFailed
 from resources.postgres import Postgres
 from resources.settings import Settings, export
 
+EVENT_BATCH = 1000
+"""Materializations of a run over many partitions that Dagster stores in one statement."""
+
 
 def start(settings: Settings, *, detach: bool) -> Settings:
     """Start the embedded servers where no others are set, make buckets, migrate, write Dagster's home.
@@ -40,6 +43,8 @@ def start(settings: Settings, *, detach: bool) -> Settings:
         )
     export(settings)
     os.environ["DAGSTER_HOME"] = str(write_dagster_home(settings))
+    # Dagster stores a run's materializations one by one, each on connections of its own, unless it is told a batch size.
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH))
     postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else ""
     Postgres(url=postgres_url).migrate()
     administration = s3.client_of(resolve(settings)["s3"])
