@@ -1,6 +1,6 @@
 """The upload sensor over a million objects, beside stock `dagster_aws.s3.sensor.get_objects`.
 
-    python -m benchmarks.sensor --objects 1000000 --days 90 --json sensor.json
+    python -m benchmarks.sensor [--objects 1000000] [--days 90]
 
 What has targets: a tick over objects that are all known, its memory, and the longest tick of the first listing. The
 bucket is `listing_server.py`: HTTP and S3's XML without bytes. The ledger is PostgreSQL; each measurement is a process of
@@ -21,6 +21,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import Figure, add_options, at_most, finish
 from resources import ledger
 from resources.embedded import Services
 from resources.object_backends import boto3_client
@@ -127,7 +128,7 @@ MEASUREMENTS = {"first_listing": first_listing, "known_ticks": known_ticks, "sto
 
 def in_a_process(name: str, *arguments: Any) -> dict[str, Any]:
     """One measurement in a process of its own."""
-    command = [sys.executable, "-W", "ignore", str(Path(__file__)), "--measure", json.dumps([name, *arguments])]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.sensor", "--measure", json.dumps([name, *arguments])]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -145,9 +146,8 @@ def listing_server(objects: int, days: int, newest: date) -> Iterator[str]:
             server.terminate()
 
 
-def measure(objects: int, days: int) -> list[dict[str, Any]]:
-    """All figures, each with its target."""
-    command = f"python -m benchmarks.sensor --objects {objects} --days {days}"
+def measure(objects: int, days: int) -> dict[str, dict[str, Any]]:
+    """What the first listing, ticks over known objects, and a stock tick took."""
     newest = datetime.now(UTC).date() - timedelta(days=1)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -160,53 +160,43 @@ def measure(objects: int, days: int) -> list[dict[str, Any]]:
         print("Ticks over known objects ...", file=sys.stderr, flush=True)
         known = in_a_process("known_ticks", endpoint, endpoints.postgres_url, first["cursor"])
         print("Stock get_objects ...", file=sys.stderr, flush=True)
-        stock = in_a_process("stock_tick", endpoint)
-    rows = [
-        ("sensor: tick over known objects, median", known["median_s"], "s", 2.0),
-        ("sensor: tick over known objects, longest", known["longest_s"], "s", None),
-        ("sensor: peak memory of its process", known["peak_mb"], "MB", None),
-        ("sensor: memory that its ticks add to the loaded definitions", known["peak_mb"] - known["loaded_mb"], "MB", 200.0),
-        ("sensor: first listing, longest tick", first["longest_s"], "s", 60.0),
-        ("sensor: first listing, ticks", first["ticks"], "ticks", None),
-        ("sensor: first listing, all ticks", first["all_ticks_s"], "s", None),
-        ("sensor: first listing, memory that its ticks add", first["peak_mb"] - first["loaded_mb"], "MB", 200.0),
-        ("sensor: first listing, objects not in the ledger", objects - first["known"], "objects", 0),
-        ("stock get_objects: tick over known objects", stock["seconds"], "s", None),
-        ("stock get_objects: memory that it adds", stock["peak_mb"] - stock["loaded_mb"], "MB", None),
-    ]
+        return {"first": first, "known": known, "stock": in_a_process("stock_tick", endpoint)}
+
+
+def figures(found: dict[str, dict[str, Any]], objects: int) -> list[Figure]:
+    """The targets first. Memory is what ticks add to the loaded definitions; the whole process is told beside it."""
+    first, known, stock = found["first"], found["known"], found["stock"]
+    added = {name: one["peak_mb"] - one["loaded_mb"] for name, one in found.items()}
+    whole = {name: f"the process has {one['peak_mb']:.0f} MB" for name, one in found.items()}
+    of = f"{objects:,} objects"
     return [
-        {
-            "name": name,
-            "value": round(value, 3),
-            "unit": unit,
-            "target": target,
-            "ok": None if target is None else value <= target,
-            "command": command,
-        }
-        for name, value, unit, target in rows
+        Figure(f"tick over {of} that are known, median", known["median_s"], "s", at_most(2)),
+        Figure("memory that these ticks add", added["known"], "MB", at_most(200), whole["known"]),
+        Figure(f"first listing of {of}, longest tick", first["longest_s"], "s", at_most(60)),
+        Figure("memory that these ticks add", added["first"], "MB", at_most(200), whole["first"]),
+        Figure("first listing, objects not in the ledger after it", objects - first["known"], "", at_most(0)),
+        Figure("first listing, all ticks", first["all_ticks_s"], "s", note=f"{first['ticks']} ticks"),
+        Figure(f"stock get_objects: tick over {of} that are known", stock["seconds"], "s"),
+        Figure("stock get_objects: memory that it adds", added["stock"], "MB", note=whole["stock"]),
     ]
 
 
-def main() -> int:
-    """Measure on servers of its own, in a temporary folder. Exit status 1 if a target is missed."""
+def main() -> None:
+    """Measure on servers of its own, in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", type=int, default=1_000_000)
+    add_options(parser)
+    parser.add_argument("--objects", type=int, help="(1000000; with --quick 20000)")
     parser.add_argument("--days", type=int, default=90)
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         name, *arguments = json.loads(options.measure)
         print(json.dumps(MEASUREMENTS[name](*arguments)))
-        return 0
-    figures = measure(options.objects, options.days)
-    for row in figures:
-        told = "" if row["target"] is None else f"target <= {row['target']:g}: {'met' if row['ok'] else 'MISSED'}"
-        print(f"{row['name']:<62} {row['value']:>12,.3f} {row['unit']:<8} {told}")
-    if options.json:
-        options.json.write_text(json.dumps({"figures": figures}, indent=1) + "\n")
-    return 0 if all(row["ok"] is not False for row in figures) else 1
+        return
+    objects = options.objects or (20_000 if options.quick else 1_000_000)
+    found = measure(objects, options.days)
+    finish(options, "sensor", figures(found, objects), {name: {**one, "cursor": None} for name, one in found.items()})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

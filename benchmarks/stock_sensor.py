@@ -1,6 +1,6 @@
 """What stock `dagster_aws.s3.sensor.get_objects` loses, and what Darkroom's sensor loses, in the same random weeks.
 
-    python -m benchmarks.stock_sensor --scripts 40 --moves 120 --json lost.json
+    python -m benchmarks.stock_sensor [--scripts 40] [--moves 120]
 
 Users upload, overwrite and delete; uploads share seconds, and long ones show with the time at which they began; listings
 fail, and processes end before they keep their cursor. Every sensor ticks at the same moments, on the same bucket
@@ -10,7 +10,6 @@ as cursor, or the last key. It is told nothing twice, and a tick that raises kee
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 from dagster_aws.s3.sensor import get_objects
 
+from benchmarks.figures import Figure, add_options, at_most, finish
 from resources import reconciliation
 from resources.embedded import Services
 from resources.postgres import Postgres
@@ -146,39 +146,27 @@ def _move(world: World, random: Random, number: int, tick: Callable[..., None]) 
         world.delete(newest.key if move == "delete newest" else random.choice(current).key)
 
 
-def main() -> int:
-    """Play all scripts on a server of its own. Exit status 1 if Darkroom lost anything."""
+def main() -> None:
+    """Play all scripts on a server of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scripts", type=int, default=40)
+    add_options(parser)
+    parser.add_argument("--scripts", type=int, help="(40; with --quick 3)")
     parser.add_argument("--moves", type=int, default=120)
-    parser.add_argument("--json", type=Path, help="write the counts to this file too")
     options = parser.parse_args()
+    scripts = options.scripts or (3 if options.quick else 40)
     totals: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "home") as endpoints:
         postgres = Postgres(url=endpoints.postgres_url)
         postgres.migrate()
-        for script in range(options.scripts):
+        for script in range(scripts):
             found = play(script, options.moves, postgres)
             totals.update({**dict.fromkeys(found, 0), **found})
-    command = f"python -m benchmarks.stock_sensor --scripts {options.scripts} --moves {options.moves}"
-    figures = [
-        {
-            "name": name,
-            "value": value,
-            "unit": "",
-            "target": 0 if name.startswith("Darkroom") else None,
-            "ok": value == 0 if name.startswith("Darkroom") else None,
-            "command": command,
-        }
-        for name, value in totals.items()
+    note = f"{scripts} scripts of {options.moves} moves"
+    counts = [
+        Figure(name, count, "", at_most(0) if name.startswith("Darkroom") else None, note) for name, count in totals.items()
     ]
-    print(f"{options.scripts} scripts of {options.moves} moves")
-    for row in figures:
-        print(f"{row['name']:<50} {row['value']:>8,}" + ("" if row["ok"] is None else "   target: 0"))
-    if options.json:
-        options.json.write_text(json.dumps({"figures": figures}, indent=1) + "\n")
-    return 0 if all(row["ok"] is not False for row in figures) else 1
+    finish(options, "stock_sensor", counts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
