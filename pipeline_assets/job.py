@@ -1,5 +1,6 @@
 """What `darkroom run`, `import` and `status` do: import, discover, launch Dagster runs, and say what came of it."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -88,6 +89,8 @@ def _dagster_storage_reached() -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
+        # As this run's connections are thrown away, each would say so with a traceback.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
         said = str(getattr(cause, "orig", cause)).splitlines()[0]
         raise StoreUnavailable(
