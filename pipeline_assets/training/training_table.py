@@ -4,20 +4,22 @@ What lives here: the joins and which photos become rows. What does not: features
 (`labels.py`), the split (`split.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 import polars as pl
 
-from pipeline_assets.features.event_log import weighted_events
-from pipeline_assets.features.popularity import count_views
-from pipeline_assets.features.user_features import user_features_from
+from pipeline_assets.batches import in_batches
+from pipeline_assets.features.history import History
 from pipeline_assets.training.labels import labels_from
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.split import DEFAULT_FRACTIONS, split_of
 
 DROP_REASONS = ("not_uploaded", "quarantined", "not_classified", "not_styled", "not_yet_posted")
 """Why a photo is no row, in the order in which they are looked for: a photo has at most one."""
+
+BATCH_ROWS = 50_000
+"""Rows that are joined and held at a time, or a day's if those are more: 260 MB at an embedding of 1,280 floats."""
 
 _STYLES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
 _CONTENT = ("upload_day", "sha256")
@@ -42,25 +44,31 @@ def training_table(
     `observed_until` (UTC), the end of its last loaded day, which decides the labels that are mature.
     Personal EXIF columns of `raw_uploads` are never read.
     """
-    # Features are computed for all photos of the days: what depends on the other inputs joins last and is read once.
     posts = _posts(photo_metadata, days).filter(pl.col("posted_at") < pl.lit(observed_until))
-    entities = posts.select("photo_id", "user_id", as_of="posted_at", joined_at="user_joined_at")
-    own_photos = photo_metadata.select("photo_id", "user_id", "posted_at").join(
-        entities.select("user_id").unique(), on="user_id", how="semi"
-    )
-    weighted = weighted_events(event_log)
-    views = count_views(own_photos, weighted, observed_until).cache()
-    features = user_features_from(entities, weighted, own_photos, views).drop("user_id", "as_of", "joined_at")
-    return (
-        posts.with_columns(*_posting(), split=split_of(pl.col("user_id"), fractions))
-        .join(features, on="photo_id")
-        .join(labels_from(posts, views, observed_until), on="photo_id")
-        .join(_current_uploads(raw_uploads), on="key")
-        .join(photo_styles.select(*_content_keys(), *_STYLES), on=_CONTENT)
-        .join(_class_columns(photo_classes), on=_CONTENT)
-        .select(TrainingTable.column_names())
-        .sort("day", "photo_id")
-    )
+
+    def batches() -> Iterator[pl.DataFrame]:
+        contents = _contents(posts, raw_uploads).collect(engine="streaming")
+        if contents.is_empty():
+            return
+        asked = posts.select("user_id", as_of="posted_at").collect(engine="streaming")
+        history = History.of(asked, event_log, photo_metadata, observed_until)
+        for batch in _by_days(contents):
+            photos = _in_days(posts, batch["day"]).collect(engine="streaming")
+            features = history.ask(photos.select("photo_id", "user_id", as_of="posted_at", joined_at="user_joined_at"))
+            yield (
+                photos.lazy()
+                .with_columns(*_posting(), split=split_of(pl.col("user_id"), fractions))
+                .join(features.lazy().drop("user_id", "as_of", "joined_at"), on="photo_id")
+                .join(labels_from(photos.lazy(), history.views.lazy(), observed_until), on="photo_id")
+                .join(batch.lazy().drop("day"), on="photo_id")
+                .join(_in_days(photo_styles, batch["upload_day"]).select(*_content_keys(), *_STYLES), on=_CONTENT)
+                .join(_class_columns(_in_days(photo_classes, batch["upload_day"])), on=_CONTENT)
+                .select(TrainingTable.column_names())
+                .sort("day", "photo_id")
+                .collect(engine="streaming")
+            )
+
+    return in_batches(batches, TrainingTable.create_empty().schema)
 
 
 def reconcile(
@@ -120,25 +128,47 @@ def _fates(
         .when(pl.col("posted_at") >= pl.lit(observed_until))
         .then(pl.lit("not_yet_posted"))
     )
+    posts = _posts(photo_metadata, days)
     return (
-        _posts(photo_metadata, days)
-        .select("day", "photo_id", "key", "posted_at")
+        posts.select("day", "photo_id", "key", "posted_at")
         .join(raw_uploads.select("key", _uploads=True).unique(), on="key", how="left")
-        .join(_current_uploads(raw_uploads).with_columns(_ok=True), on="key", how="left")
+        .join(_contents(posts, raw_uploads).drop("day").with_columns(_ok=True), on="photo_id", how="left")
         .join(photo_classes.select(*_content_keys(), _class=True), on=_CONTENT, how="left")
         .join(photo_styles.select(*_content_keys(), _style=True), on=_CONTENT, how="left")
         .select("day", "photo_id", *_CONTENT, reason=reason)
     )
 
 
-def _current_uploads(raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
-    """The last ok version of each key. Returns key, upload_day, sha256."""
-    return (
-        raw_uploads.filter(pl.col("verdict") == "ok")
-        .select("key", "uploaded_at", "version_id", "sha256", upload_day="day")
-        .group_by("key")
-        .agg(pl.col("upload_day", "sha256").sort_by("uploaded_at", "version_id").last())
+def _contents(posts: pl.LazyFrame, raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
+    """What each photo shows: the last ok version of its key. Returns day, photo_id, upload_day, sha256, by day and photo."""
+    versions = raw_uploads.filter(pl.col("verdict") == "ok").select(
+        "key", "uploaded_at", "version_id", "sha256", upload_day="day"
     )
+    return (
+        posts.select("day", "photo_id", "key")
+        .join(versions, on="key")
+        .drop("key")
+        .sort("day", "photo_id", "uploaded_at", "version_id")
+        .filter((pl.col("photo_id") != pl.col("photo_id").shift(-1)).fill_null(True))
+        .select("day", "photo_id", *_CONTENT)
+    )
+
+
+def _by_days(contents: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Slices of whole days, of BATCH_ROWS or of one day. contents: not empty, by day."""
+    start, rows = 0, 0
+    for size in contents.group_by("day", maintain_order=True).len()["len"]:
+        if rows and rows + size > BATCH_ROWS:
+            yield contents.slice(start, rows)
+            start, rows = start + rows, 0
+        rows += size
+    yield contents.slice(start, rows)
+
+
+def _in_days(table: pl.LazyFrame, days: pl.Series) -> pl.LazyFrame:
+    """The rows of these days. Their range is told as well: by it storage skips what it need not open."""
+    is_near = pl.col("day").is_between(pl.lit(days.min()), pl.lit(days.max()))
+    return table.filter(is_near, pl.col("day").is_in(days.unique().implode()))
 
 
 def _content_keys() -> tuple[pl.Expr, pl.Expr]:
