@@ -35,18 +35,21 @@ def weighted_events(events: pl.LazyFrame) -> pl.LazyFrame:
     credible = events.filter(pl.col("at") <= pl.col("arrived_at") + CLOCK_SKEW)
     details = credible.select(_DETAILS)
     # They are few, and all that is made of this frame reads them: found once, they cost two passes over the ids.
-    surplus = pl.defer(cache(lambda: _surplus_deliveries(credible)), schema=details.collect_schema())
+    surplus = pl.defer(cache(lambda: _surplus_deliveries(events, credible)), schema=details.collect_schema())
     return pl.concat([details.with_columns(weight=pl.lit(1, pl.Int32)), surplus.with_columns(weight=pl.lit(-1, pl.Int32))])
 
 
-def _surplus_deliveries(events: pl.LazyFrame) -> pl.DataFrame:
-    """All deliveries of an event but the one that counts. The hash only narrows the search: ids themselves decide."""
+def _surplus_deliveries(events: pl.LazyFrame, credible: pl.LazyFrame) -> pl.DataFrame:
+    """All credible deliveries of an event but the one that counts.
+
+    Hashes, of all events as ids alone are read faster, only narrow the search: ids themselves decide.
+    """
     hashed = pl.col("event_id").hash()
     hashes = events.select(hashed).collect(engine="streaming").to_series().sort()
     repeated = hashes.filter(hashes == hashes.shift(1)).unique()
     return (
         # Not a semi join, which would hold the log until its other side is known.
-        events.filter(hashed.is_in(repeated.implode()))
+        credible.filter(hashed.is_in(repeated.implode()))
         .select("event_id", *_DETAILS)
         .sort("event_id", known_at(), "arrived_at", "at", "user_id", "photo_id", "kind", nulls_last=True)
         .filter(pl.col("event_id") == pl.col("event_id").shift(1))

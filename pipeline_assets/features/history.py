@@ -54,7 +54,7 @@ class History:
         """The history of the users in `asked`, for moments from its first to its last. asked: user_id, as_of; not empty.
 
         events, photos: as for `user_features_as_of`.  observed_until: as for `count_views`.
-        The log is read five times, and held only as the numbers that are searched: 16 bytes an event and window.
+        The log is read four times, and held only as the numbers that are searched: 16 bytes an event and window.
         """
         users = asked.select("user_id").unique().sort("user_id").with_row_index("user")
         first, last = asked.select(first=pl.col("as_of").min(), last=pl.col("as_of").max()).row(0)
@@ -68,8 +68,8 @@ class History:
         weighted = weighted_events(events)
         views = count_views(posted, weighted, observed_until).collect(engine="streaming")
         is_near = (known_at() < pl.lit(last)) & (pl.col("at") >= pl.lit(first - WINDOW))
-        near = weighted.filter(is_near)
-        counts = _own_counts(timeline, near, users.lazy()) | _received_count(timeline, near, posted)
+        acts = _acts(weighted.filter(is_near))
+        counts = _own_counts(timeline, acts, users) | _received_count(timeline, acts, posted)
         return cls(users, timeline, counts, _popularity(timeline, posted, views.lazy()), views)
 
     def ask(self, entities: pl.DataFrame) -> pl.DataFrame:
@@ -87,33 +87,35 @@ class History:
         )
 
 
-def _own_counts(timeline: Timeline, events: pl.LazyFrame, users: pl.LazyFrame) -> dict[str, Count]:
-    """Logins, posts and likes given."""
-    acts = (
-        events.filter(pl.col("kind").is_in(_ACTS.categories.to_list()))
-        .select("user_id", "at", "weight", kind=pl.col("kind").cast(_ACTS), known=known_at())
-        .join(users, on="user_id")
-        .select("user", "kind", "at", "known", "weight")
+def _acts(weighted: pl.LazyFrame) -> pl.DataFrame:
+    """What is not a view. Returns user_id, photo_id, kind (Enum), at, known, weight."""
+    return (
+        weighted.filter(pl.col("kind").is_in(_ACTS.categories.to_list()))
+        .select("user_id", "photo_id", "at", "weight", kind=pl.col("kind").cast(_ACTS), known=known_at())
         .collect(engine="streaming")
     )
 
-    def count(kind: str, window: timedelta) -> Count:
-        return Count.of(timeline, acts.filter(pl.col("kind") == kind), pl.col("known"), pl.col("at") + window)
 
-    return {
-        "logins_1d": count("login", timedelta(days=1)),
-        "logins_7d": count("login", timedelta(days=7)),
-        "logins_30d": count("login", WINDOW),
-        "posts_30d": count("post", WINDOW),
-        "likes_given_30d": count("like", WINDOW),
-    }
+def _own_counts(timeline: Timeline, acts: pl.DataFrame, users: pl.DataFrame) -> dict[str, Count]:
+    """Logins, posts and likes given."""
+
+    def counts(kind: str, **windows: timedelta) -> dict[str, Count]:
+        own = acts.filter(pl.col("kind") == kind).join(users, on="user_id").select("user", "at", "known", "weight")
+        return {name: Count.of(timeline, own, pl.col("known"), pl.col("at") + window) for name, window in windows.items()}
+
+    return (
+        counts("login", logins_1d=timedelta(days=1), logins_7d=timedelta(days=7), logins_30d=WINDOW)
+        | counts("post", posts_30d=WINDOW)
+        | counts("like", likes_given_30d=WINDOW)
+    )
 
 
-def _received_count(timeline: Timeline, events: pl.LazyFrame, photos: pl.LazyFrame) -> dict[str, Count]:
+def _received_count(timeline: Timeline, acts: pl.DataFrame, photos: pl.LazyFrame) -> dict[str, Count]:
     """Likes by others, from the moment that both the like and the photo are known."""
     likes = (
-        events.filter(pl.col("kind") == "like")
-        .select("photo_id", "at", "weight", known=known_at(), liker_id="user_id")
+        acts.lazy()
+        .filter(pl.col("kind") == "like")
+        .select("photo_id", "at", "known", "weight", liker_id="user_id")
         .join(photos, on="photo_id")
         .filter(pl.col("liker_id") != pl.col("user_id"))
         .select(

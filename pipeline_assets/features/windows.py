@@ -1,8 +1,8 @@
-"""Trailing windows over events at many moments at once, exact to the microsecond, by sorted numbers and binary search.
+"""Trailing windows over events at many moments at once, exact to the microsecond, by sorted numbers and one walk.
 
 An event counts at moment t for a window w iff at >= t - w, at < t and arrived_at < t. With known = max(at, arrived_at)
 that is: for t in (known, max(at + w, known)]. So a count at t is the number of events known before t less the number that
-had ended before t: two searches in two sorted columns. All users lie behind each other on one line, and each event is
+had ended before t: two places in two sorted columns. All users lie behind each other on one line, and each event is
 in both columns, so the users before one's own cancel out and nothing is grouped.
 
 What lives here: the arithmetic of windows. What does not: which events make which feature (`history.py`).
@@ -57,7 +57,7 @@ class Count:
         return cls(ups.sort(), downs.sort())
 
     def at(self, places: pl.Series) -> pl.Series:
-        """The number strictly before each place, Int32; ascending places are found fastest."""
+        """The number strictly before each of the ascending places, Int32."""
         return (_before(self.ups, places) - _before(self.downs, places)).cast(pl.Int32)
 
 
@@ -80,14 +80,16 @@ class Total:
         return cls(ups, downs)
 
     def at(self, places: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """The sum and the number of values strictly before each place, both Int64."""
+        """The sum and the number of values strictly before each of the ascending places, both Int64."""
         up, down = (_before(side["place"], places) for side in (self.ups, self.downs))
         return _sum_of_first(up, self.ups["value"]) - _sum_of_first(down, self.downs["value"]), up - down
 
 
 def _before(ascending: pl.Series, places: pl.Series) -> pl.Series:
-    """How many of `ascending` are strictly before each place, Int64."""
-    return ascending.search_sorted(places, side="left").cast(pl.Int64)
+    """How many of `ascending` are strictly before each of the ascending places, Int64: one walk along both."""
+    ranked = ascending.to_frame("place").with_row_index("rank", offset=1)
+    found = places.to_frame("place").join_asof(ranked, on="place", allow_exact_matches=False)
+    return found["rank"].cast(pl.Int64).fill_null(0)
 
 
 def _sum_of_first(count: pl.Series, sums: pl.Series) -> pl.Series:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 import polars as pl
 
 from pipeline_assets.batches import in_batches
-from pipeline_assets.features.history import History
+from pipeline_assets.features.history import FEATURES, History
 from pipeline_assets.training.labels import labels_from
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.split import DEFAULT_FRACTIONS, split_of
@@ -50,21 +50,27 @@ def training_table(
         contents = _contents(posts, raw_uploads).collect(engine="streaming")
         if contents.is_empty():
             return
-        asked = posts.select("user_id", as_of="posted_at").collect(engine="streaming")
+        entities = posts.select("photo_id", "user_id", "posted_at", as_of="posted_at", joined_at="user_joined_at")
+        asked = entities.collect(engine="streaming")
         history = History.of(asked, event_log, photo_metadata, observed_until)
-        for batch in _by_days(contents):
-            photos = _in_days(posts, batch["day"]).collect(engine="streaming")
-            features = history.ask(photos.select("photo_id", "user_id", as_of="posted_at", joined_at="user_joined_at"))
+        labelled = labels_from(asked.lazy(), history.views.lazy(), observed_until)
+        answers = history.ask(asked).lazy().select("photo_id", *FEATURES)
+        known = (
+            contents.lazy()
+            .join(answers, on="photo_id", maintain_order="left")
+            .join(labelled, on="photo_id", maintain_order="left")
+            .collect(engine="streaming")
+        )
+        for batch in _by_days(known):
             yield (
-                photos.lazy()
+                _in_days(posts, batch["day"])
                 .with_columns(*_posting(), split=split_of(pl.col("user_id"), fractions))
-                .join(features.lazy().drop("user_id", "as_of", "joined_at"), on="photo_id")
-                .join(labels_from(photos.lazy(), history.views.lazy(), observed_until), on="photo_id")
                 .join(batch.lazy().drop("day"), on="photo_id")
                 .join(_in_days(photo_styles, batch["upload_day"]).select(*_content_keys(), *_STYLES), on=_CONTENT)
-                .join(_class_columns(_in_days(photo_classes, batch["upload_day"])), on=_CONTENT)
-                .select(TrainingTable.column_names())
                 .sort("day", "photo_id")
+                # Last and in order: embeddings are nearly all of a row, and so are moved once.
+                .join(_class_columns(_in_days(photo_classes, batch["upload_day"])), on=_CONTENT, maintain_order="left")
+                .select(TrainingTable.column_names())
                 .collect(engine="streaming")
             )
 
@@ -154,15 +160,15 @@ def _contents(posts: pl.LazyFrame, raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _by_days(contents: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Slices of whole days, of BATCH_ROWS or of one day. contents: not empty, by day."""
+def _by_days(known: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Slices of whole days, of BATCH_ROWS or of one day. known: not empty, by day."""
     start, rows = 0, 0
-    for size in contents.group_by("day", maintain_order=True).len()["len"]:
+    for size in known.group_by("day", maintain_order=True).len()["len"]:
         if rows and rows + size > BATCH_ROWS:
-            yield contents.slice(start, rows)
+            yield known.slice(start, rows)
             start, rows = start + rows, 0
         rows += size
-    yield contents.slice(start, rows)
+    yield known.slice(start, rows)
 
 
 def _in_days(table: pl.LazyFrame, days: pl.Series) -> pl.LazyFrame:
