@@ -73,18 +73,24 @@ class History:
         return cls(users, timeline, counts, _popularity(timeline, posted, views.lazy()), views)
 
     def ask(self, entities: pl.DataFrame) -> pl.DataFrame:
-        """Add FEATURES to each entity, in any order. entities: user_id, as_of, joined_at, and any columns to carry."""
+        """Entities, in their order, with FEATURES. entities: user_id (of `users`), as_of, joined_at, any others."""
         place = self.timeline.place(pl.col("user"), pl.col("as_of"))
-        asked = entities.join(self.users, on="user_id").with_columns(_place=place).sort("_place")
-        places = asked["_place"]
+        asked = entities.select("user_id", "as_of").join(self.users, on="user_id", how="left", maintain_order="left")
+        ordered = asked.select(place=place).with_row_index("row").sort("place")
+        places = ordered["place"]
         total, number = self.popularity.at(places)
-        age = (pl.col("as_of") - pl.col("joined_at")).dt.total_days().clip(0).cast(pl.Int32)
-        mean = pl.when(number > 0).then(total / number / _FIXED_POINT).cast(pl.Float32)
-        return asked.drop("user", "_place").with_columns(
-            days_since_joining=age,
-            **{name: count.at(places) for name, count in self.counts.items()},
-            mean_popularity_30d=mean,
+        answers = (
+            ordered.select(
+                "row", **{name: count.at(places) for name, count in self.counts.items()}, total=total, number=number
+            )
+            .sort("row")
+            .with_columns(mean_popularity_30d=_mean)
         )
+        age = (pl.col("as_of") - pl.col("joined_at")).dt.total_days().clip(0).cast(pl.Int32)
+        return entities.with_columns(days_since_joining=age).hstack(answers.select(FEATURES[1:]))
+
+
+_mean = pl.when(pl.col("number") > 0).then(pl.col("total") / pl.col("number") / _FIXED_POINT).cast(pl.Float32)
 
 
 def _acts(weighted: pl.LazyFrame) -> pl.DataFrame:

@@ -10,15 +10,15 @@ from datetime import date, datetime
 import polars as pl
 
 from pipeline_assets.batches import in_batches
-from pipeline_assets.features.history import FEATURES, History
-from pipeline_assets.training.labels import labels_from
+from pipeline_assets.features.history import History
+from pipeline_assets.training.labels import labelled
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.split import DEFAULT_FRACTIONS, split_of
 
 DROP_REASONS = ("not_uploaded", "quarantined", "not_classified", "not_styled", "not_yet_posted")
 """Why a photo is no row, in the order in which they are looked for: a photo has at most one."""
 
-BATCH_ROWS = 50_000
+BATCH_ROWS = 100_000
 """Rows that are joined and held at a time, or a day's if those are more: 260 MB at an embedding of 1,280 floats."""
 
 _STYLES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
@@ -47,26 +47,18 @@ def training_table(
     posts = _posts(photo_metadata, days).filter(pl.col("posted_at") < pl.lit(observed_until))
 
     def batches() -> Iterator[pl.DataFrame]:
-        contents = _contents(posts, raw_uploads).collect(engine="streaming")
-        if contents.is_empty():
+        photos = posts.with_columns(*_posting(), as_of="posted_at", joined_at="user_joined_at").drop("title", "location")
+        asked = _with_contents(photos, raw_uploads).collect(engine="streaming")
+        if asked.is_empty():
             return
-        entities = posts.select("photo_id", "user_id", "posted_at", as_of="posted_at", joined_at="user_joined_at")
-        asked = entities.collect(engine="streaming")
         history = History.of(asked, event_log, photo_metadata, observed_until)
-        labelled = labels_from(asked.lazy(), history.views.lazy(), observed_until)
-        answers = history.ask(asked).lazy().select("photo_id", *FEATURES)
-        known = (
-            contents.lazy()
-            .join(answers, on="photo_id", maintain_order="left")
-            .join(labelled, on="photo_id", maintain_order="left")
-            .collect(engine="streaming")
-        )
+        known = labelled(history.ask(asked).lazy(), history.views.lazy(), observed_until).collect(engine="streaming")
+        del asked, history
         for batch in _by_days(known):
             yield (
-                _in_days(posts, batch["day"])
-                .with_columns(*_posting(), split=split_of(pl.col("user_id"), fractions))
-                .join(batch.lazy().drop("day"), on="photo_id")
-                .join(_in_days(photo_styles, batch["upload_day"]).select(*_content_keys(), *_STYLES), on=_CONTENT)
+                batch.lazy()
+                .with_columns(split=split_of(pl.col("user_id"), fractions))
+                .join(_style_columns(_in_days(photo_styles, batch["upload_day"])), on=_CONTENT)
                 .sort("day", "photo_id")
                 # Last and in order: embeddings are nearly all of a row, and so are moved once.
                 .join(_class_columns(_in_days(photo_classes, batch["upload_day"])), on=_CONTENT, maintain_order="left")
@@ -138,25 +130,29 @@ def _fates(
     return (
         posts.select("day", "photo_id", "key", "posted_at")
         .join(raw_uploads.select("key", _uploads=True).unique(), on="key", how="left")
-        .join(_contents(posts, raw_uploads).drop("day").with_columns(_ok=True), on="photo_id", how="left")
+        .join(
+            _with_contents(posts.select("day", "photo_id", "key"), raw_uploads).drop("day").with_columns(_ok=True),
+            on="photo_id",
+            how="left",
+        )
         .join(photo_classes.select(*_content_keys(), _class=True), on=_CONTENT, how="left")
         .join(photo_styles.select(*_content_keys(), _style=True), on=_CONTENT, how="left")
         .select("day", "photo_id", *_CONTENT, reason=reason)
     )
 
 
-def _contents(posts: pl.LazyFrame, raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
-    """What each photo shows: the last ok version of its key. Returns day, photo_id, upload_day, sha256, by day and photo."""
-    versions = raw_uploads.filter(pl.col("verdict") == "ok").select(
+def _with_contents(photos: pl.LazyFrame, raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
+    """Photos that have an ok upload, by day and photo_id, with the last of them: upload_day and sha256 instead of key."""
+    uploads = raw_uploads.filter(pl.col("verdict") == "ok").select(
         "key", "uploaded_at", "version_id", "sha256", upload_day="day"
     )
+    is_last = (pl.col("photo_id") != pl.col("photo_id").shift(-1)).fill_null(True)
     return (
-        posts.select("day", "photo_id", "key")
-        .join(versions, on="key")
+        photos.join(uploads, on="key")
         .drop("key")
         .sort("day", "photo_id", "uploaded_at", "version_id")
-        .filter((pl.col("photo_id") != pl.col("photo_id").shift(-1)).fill_null(True))
-        .select("day", "photo_id", *_CONTENT)
+        .filter(is_last)
+        .drop("uploaded_at", "version_id")
     )
 
 
@@ -180,6 +176,10 @@ def _in_days(table: pl.LazyFrame, days: pl.Series) -> pl.LazyFrame:
 def _content_keys() -> tuple[pl.Expr, pl.Expr]:
     """What a row of a classifier output is known by: the same bytes have a row on each day that they were uploaded."""
     return pl.col("day").alias("upload_day"), pl.col("sha256")
+
+
+def _style_columns(photo_styles: pl.LazyFrame) -> pl.LazyFrame:
+    return photo_styles.select(*_content_keys(), *_STYLES)
 
 
 def _class_columns(photo_classes: pl.LazyFrame) -> pl.LazyFrame:
