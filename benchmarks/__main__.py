@@ -1,20 +1,56 @@
-"""`python -m benchmarks`: every benchmark at its default size, one after another. Each is also a command of its own."""
+"""`python -m benchmarks [NAME ...] [--quick]`: benchmarks one after another, then the page of all their figures.
 
+Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
+`benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
+fails does not stop the others; the exit status then is 1. A missed target is a figure like any other.
+"""
+
+import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-BENCHMARKS = ("store", "join", "classify")
+from benchmarks import page
+from benchmarks.figures import RESULTS, ROOT
+
+BENCHMARKS = ("classify", "join", "store")
+TIMEOUT_S = 1800
 
 
 def main() -> int:
-    """Run them all; the exit status is that of the first that failed."""
-    status = 0
-    for name in BENCHMARKS:
-        print(f"\n== {name} ==", flush=True)
-        done = subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py")), *sys.argv[1:]], check=False)
-        status = status or done.returncode
-    return status
+    """Run them; the exit status is 1 if one crashed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; without, all")
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows that all run, measures nothing to quote")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
+    results = RESULTS / "quick" if options.quick else RESULTS
+    crashed = [
+        name for name in BENCHMARKS if name in (options.names or BENCHMARKS) and not run(name, results, options.quick)
+    ]
+    target = results / "benchmarks.md" if options.quick else page.PAGE
+    page.write(results, target, BENCHMARKS)
+    print(f"\nAll figures: {target}")
+    if crashed:
+        print(f"Failed, see above: {', '.join(crashed)}", file=sys.stderr)
+    return 1 if crashed else 0
+
+
+def run(name: str, results: Path, is_quick: bool) -> bool:
+    """Run one in a process of its own; False if it failed. An earlier result goes first, or would hide it."""
+    print(f"\n== {name} ==", flush=True)
+    (results / f"{name}.json").unlink(missing_ok=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--results", str(results), *(["--quick"] if is_quick else [])]
+    started = time.monotonic()
+    try:
+        status = subprocess.run(command, cwd=ROOT, check=False, timeout=TIMEOUT_S).returncode
+    except subprocess.TimeoutExpired:
+        print(f"{name} took longer than {TIMEOUT_S} s", file=sys.stderr)
+        return False
+    print(f"{name} took {time.monotonic() - started:.0f} s", flush=True)
+    return status == 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""Fair runs: contestants take turns, so that a busy machine tires all alike, and a process is measured with its children."""
+
+import contextlib
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+R = TypeVar("R")
+SAMPLE_S = 0.1
+
+
+def take_turns(contestants: Mapping[str, Callable[[], R]], repeats: int) -> dict[str, list[R]]:
+    """Every contestant's results, one a round; another one begins each round."""
+    names = list(contestants)
+    found: dict[str, list[R]] = {name: [] for name in names}
+    for turn in range(repeats):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            found[name].append(contestants[name]())
+    return found
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process and its descendants used. peak_mb: memory at the worst moment, pages that they share counted once."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    output: str
+
+
+class CommandFailed(Exception):
+    """A measured command ended with an error; the message has the end of what it said."""
+
+
+def measured(
+    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout_s: float = 900
+) -> Used:
+    """Run a command to its end and measure it and all its descendants; env is added to this process's.
+
+    Sampled ten times a second: of a descendant that lived shorter, the memory may be missed. One command at a time.
+    Raises CommandFailed for another exit status than 0, or after timeout_s.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        before_s = _waited_for_s()
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            list(command), cwd=cwd, env={**os.environ, **(env or {})}, stdout=output, stderr=errors, text=True
+        )
+        family = _Family(process.pid)
+        try:
+            while process.poll() is None:
+                family.sample()
+                if time.perf_counter() - started > timeout_s:
+                    raise CommandFailed(f"{command[0]} ... took longer than {timeout_s:.0f} s")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(SAMPLE_S)
+            wall_s = time.perf_counter() - started
+        finally:
+            family.end()
+            process.wait()
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise CommandFailed(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{errors.read()[-3000:]}")
+        # Neither sees all: the one misses daemons that nobody waits for, the other what came and went between two samples.
+        cpu_s = max(_waited_for_s() - before_s, family.cpu_s)
+        return Used(wall_s, cpu_s, family.peak_mb, output.read())
+
+
+def _waited_for_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class _Family:
+    """A process and all its descendants, also those whose parent has ended."""
+
+    def __init__(self, pid: int) -> None:
+        self.root = psutil.Process(pid)
+        self.seen: dict[int, psutil.Process] = {pid: self.root}
+        self.cpu_of: dict[int, float] = {}
+        self.peak_mb = 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of every member, as last seen."""
+        return sum(self.cpu_of.values())
+
+    def sample(self) -> None:
+        """Look at every member once."""
+        with contextlib.suppress(psutil.Error):
+            self.seen |= {child.pid: child for child in self.root.children(recursive=True)}
+        total = 0
+        for pid, member in self.seen.items():
+            with contextlib.suppress(psutil.Error):
+                times = member.cpu_times()
+                self.cpu_of[pid] = times.user + times.system
+                total += _memory(member)
+        self.peak_mb = max(self.peak_mb, total / 1e6)
+
+    def end(self) -> None:
+        """Kill whoever is still there."""
+        self.sample()
+        for member in self.seen.values():
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes of memory, shared pages divided among their users where the system tells (Linux)."""
+    try:
+        return process.memory_full_info().pss
+    except (AttributeError, psutil.AccessDenied):
+        return process.memory_info().rss
