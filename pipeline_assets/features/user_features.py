@@ -58,8 +58,8 @@ def user_features_for_days(
         known_events = events.filter(
             pl.col("at") >= first - PHOTO_LOOKBACK, pl.col("at") < last, pl.col("arrived_at") < last
         )
-        posted = photos.filter(pl.col("posted_at") >= first - PHOTO_LOOKBACK, pl.col("posted_at") < last)
-        posted = posted.select("photo_id", "user_id", "posted_at").collect(engine="streaming")
+        known_photos = photos.filter(pl.col("posted_at") >= first - PHOTO_LOOKBACK, pl.col("posted_at") < last)
+        posted = known_photos.select("photo_id", "user_id", "posted_at").collect(engine="streaming")
         moments = pl.DataFrame({"as_of": [first, last]}, schema={"as_of": _AS_OF})
         history = History.of(joined.select("user_id").join(moments, how="cross"), known_events, posted.lazy())
         for day, end in ends.items():
