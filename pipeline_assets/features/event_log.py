@@ -5,6 +5,7 @@ not: windows (`windows.py`), and the reading of log files (`ingestion`).
 """
 
 from datetime import timedelta
+from functools import cache
 
 import polars as pl
 
@@ -32,23 +33,26 @@ def weighted_events(events: pl.LazyFrame) -> pl.LazyFrame:
     Returns user_id, photo_id, kind, at, arrived_at, weight (Int32).
     """
     credible = events.filter(pl.col("at") <= pl.col("arrived_at") + CLOCK_SKEW)
-    # The rows are few, and several branches of a plan read them: computed once, they cost one pass over the ids.
-    surplus = _surplus_deliveries(credible).cache()
-    return pl.concat(
-        [
-            credible.select(*_DETAILS, weight=pl.lit(1, pl.Int32)),
-            surplus.select(*_DETAILS, weight=pl.lit(-1, pl.Int32)),
-        ]
-    )
+    details = credible.select(_DETAILS)
+    # They are few, and all that is made of this frame reads them: found once, they cost two passes over the ids.
+    surplus = pl.defer(cache(lambda: _surplus_deliveries(events, credible)), schema=details.collect_schema())
+    return pl.concat([details.with_columns(weight=pl.lit(1, pl.Int32)), surplus.with_columns(weight=pl.lit(-1, pl.Int32))])
 
 
-def _surplus_deliveries(events: pl.LazyFrame) -> pl.LazyFrame:
-    """All deliveries of an event but the one that counts. The hash only narrows the search: ids themselves decide."""
+def _surplus_deliveries(events: pl.LazyFrame, credible: pl.LazyFrame) -> pl.DataFrame:
+    """All credible deliveries of an event but the one that counts.
+
+    Hashes, of all events as ids alone are read faster, only narrow the search: ids themselves decide.
+    """
     hashed = pl.col("event_id").hash()
-    repeated = events.select(id_hash=hashed).sort("id_hash").filter(pl.col("id_hash") == pl.col("id_hash").shift(1)).unique()
+    hashes = events.select(hashed).collect(engine="streaming").to_series().sort()
+    repeated = hashes.filter(hashes == hashes.shift(1)).unique()
     return (
-        events.select("event_id", *_DETAILS)
-        .join(repeated, left_on=hashed, right_on="id_hash", how="semi")
+        # Not a semi join, which would hold the log until its other side is known.
+        credible.filter(hashed.is_in(repeated.implode()))
+        .select("event_id", *_DETAILS)
         .sort("event_id", known_at(), "arrived_at", "at", "user_id", "photo_id", "kind", nulls_last=True)
         .filter(pl.col("event_id") == pl.col("event_id").shift(1))
+        .select(_DETAILS)
+        .collect(engine="streaming")
     )

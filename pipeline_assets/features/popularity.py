@@ -37,9 +37,7 @@ def count_views(photos: pl.LazyFrame, weighted: pl.LazyFrame, observed_until: da
         .select("photo_id", "at", "arrived_at", "weight")
         .join(photos.select("photo_id", "posted_at"), on="photo_id")
         .filter(pl.col("at") >= pl.col("posted_at"), pl.col("at") < mature_at)
+        .select("photo_id", **{name: pl.col("weight") * (pl.col("arrived_at") < before) for name, before in counted.items()})
         .group_by("photo_id")
-        .agg(
-            pl.col("weight").filter(pl.col("arrived_at") < before).sum().cast(pl.Int64).alias(name)
-            for name, before in counted.items()
-        )
+        .agg(pl.col(name).sum().cast(pl.Int64) for name in counted)
     )

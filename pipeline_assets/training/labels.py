@@ -18,15 +18,16 @@ def labels(photos: pl.LazyFrame, events: pl.LazyFrame, observed_until: datetime)
     event log that is loaded; views that arrived before it, and before posted_at + 8 d, count.
     Returns photo_id, views_7d (Int64), popularity (Float32, log2(views_7d / 7 + 1)), in any order.
     """
-    return labels_from(photos, count_views(photos, weighted_events(events), observed_until), observed_until)
+    views = count_views(photos, weighted_events(events), observed_until)
+    return labelled(photos.select("photo_id", "posted_at"), views, observed_until).drop("posted_at")
 
 
-def labels_from(photos: pl.LazyFrame, views: pl.LazyFrame, observed_until: datetime) -> pl.LazyFrame:
-    """`labels` for a caller that has already counted. views: of `count_views` up to the same `observed_until`."""
-    mature = pl.col("posted_at") + MATURITY <= pl.lit(observed_until)
+def labelled(photos: pl.LazyFrame, views: pl.LazyFrame, observed_until: datetime) -> pl.LazyFrame:
+    """Photos, in their order, with views_7d and popularity. views: of `count_views` up to the same `observed_until`."""
+    is_mature = pl.col("posted_at") + MATURITY <= pl.lit(observed_until)
     return (
-        photos.select("photo_id", "posted_at")
-        .join(views.select("photo_id", "observed"), on="photo_id", how="left")
-        .select("photo_id", views_7d=pl.when(mature).then(pl.col("observed").fill_null(0)))
+        photos.join(views.select("photo_id", "observed"), on="photo_id", how="left", maintain_order="left")
+        .with_columns(views_7d=pl.when(is_mature).then(pl.col("observed").fill_null(0)))
         .with_columns(popularity=popularity(pl.col("views_7d")).cast(pl.Float32))
+        .drop("observed")
     )

@@ -4,20 +4,22 @@ What lives here: the joins and which photos become rows. What does not: features
 (`labels.py`), the split (`split.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 import polars as pl
 
-from pipeline_assets.features.event_log import weighted_events
-from pipeline_assets.features.popularity import count_views
-from pipeline_assets.features.user_features import user_features_from
-from pipeline_assets.training.labels import labels_from
+from pipeline_assets.batches import in_batches
+from pipeline_assets.features.history import History
+from pipeline_assets.training.labels import labelled
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.split import DEFAULT_FRACTIONS, split_of
 
 DROP_REASONS = ("not_uploaded", "quarantined", "not_classified", "not_styled", "not_yet_posted")
 """Why a photo is no row, in the order in which they are looked for: a photo has at most one."""
+
+BATCH_ROWS = 100_000
+"""Rows that are joined and held at a time, or a day's if those are more: 260 MB at an embedding of 1,280 floats."""
 
 _STYLES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
 _CONTENT = ("upload_day", "sha256")
@@ -42,25 +44,29 @@ def training_table(
     `observed_until` (UTC), the end of its last loaded day, which decides the labels that are mature.
     Personal EXIF columns of `raw_uploads` are never read.
     """
-    # Features are computed for all photos of the days: what depends on the other inputs joins last and is read once.
     posts = _posts(photo_metadata, days).filter(pl.col("posted_at") < pl.lit(observed_until))
-    entities = posts.select("photo_id", "user_id", as_of="posted_at", joined_at="user_joined_at")
-    own_photos = photo_metadata.select("photo_id", "user_id", "posted_at").join(
-        entities.select("user_id").unique(), on="user_id", how="semi"
-    )
-    weighted = weighted_events(event_log)
-    views = count_views(own_photos, weighted, observed_until).cache()
-    features = user_features_from(entities, weighted, own_photos, views).drop("user_id", "as_of", "joined_at")
-    return (
-        posts.with_columns(*_posting(), split=split_of(pl.col("user_id"), fractions))
-        .join(features, on="photo_id")
-        .join(labels_from(posts, views, observed_until), on="photo_id")
-        .join(_current_uploads(raw_uploads), on="key")
-        .join(photo_styles.select(*_content_keys(), *_STYLES), on=_CONTENT)
-        .join(_class_columns(photo_classes), on=_CONTENT)
-        .select(TrainingTable.column_names())
-        .sort("day", "photo_id")
-    )
+
+    def batches() -> Iterator[pl.DataFrame]:
+        photos = posts.with_columns(*_posting(), as_of="posted_at", joined_at="user_joined_at").drop("title", "location")
+        asked = _with_contents(photos, raw_uploads).collect(engine="streaming")
+        if asked.is_empty():
+            return
+        history = History.of(asked, event_log, photo_metadata, observed_until)
+        known = labelled(history.ask(asked).lazy(), history.views.lazy(), observed_until).collect(engine="streaming")
+        del asked, history
+        for batch in _by_days(known):
+            yield (
+                batch.lazy()
+                .with_columns(split=split_of(pl.col("user_id"), fractions))
+                .join(_style_columns(_in_days(photo_styles, batch["upload_day"])), on=_CONTENT)
+                .sort("day", "photo_id")
+                # Last and in order: embeddings are nearly all of a row, and so are moved once.
+                .join(_class_columns(_in_days(photo_classes, batch["upload_day"])), on=_CONTENT, maintain_order="left")
+                .select(TrainingTable.column_names())
+                .collect(engine="streaming")
+            )
+
+    return in_batches(batches, TrainingTable.create_empty().schema)
 
 
 def reconcile(
@@ -120,30 +126,60 @@ def _fates(
         .when(pl.col("posted_at") >= pl.lit(observed_until))
         .then(pl.lit("not_yet_posted"))
     )
+    posts = _posts(photo_metadata, days)
     return (
-        _posts(photo_metadata, days)
-        .select("day", "photo_id", "key", "posted_at")
+        posts.select("day", "photo_id", "key", "posted_at")
         .join(raw_uploads.select("key", _uploads=True).unique(), on="key", how="left")
-        .join(_current_uploads(raw_uploads).with_columns(_ok=True), on="key", how="left")
+        .join(
+            _with_contents(posts.select("day", "photo_id", "key"), raw_uploads).drop("day").with_columns(_ok=True),
+            on="photo_id",
+            how="left",
+        )
         .join(photo_classes.select(*_content_keys(), _class=True), on=_CONTENT, how="left")
         .join(photo_styles.select(*_content_keys(), _style=True), on=_CONTENT, how="left")
         .select("day", "photo_id", *_CONTENT, reason=reason)
     )
 
 
-def _current_uploads(raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
-    """The last ok version of each key. Returns key, upload_day, sha256."""
-    return (
-        raw_uploads.filter(pl.col("verdict") == "ok")
-        .select("key", "uploaded_at", "version_id", "sha256", upload_day="day")
-        .group_by("key")
-        .agg(pl.col("upload_day", "sha256").sort_by("uploaded_at", "version_id").last())
+def _with_contents(photos: pl.LazyFrame, raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
+    """Photos that have an ok upload, by day and photo_id, with the last of them: upload_day and sha256 instead of key."""
+    uploads = raw_uploads.filter(pl.col("verdict") == "ok").select(
+        "key", "uploaded_at", "version_id", "sha256", upload_day="day"
     )
+    is_last = (pl.col("photo_id") != pl.col("photo_id").shift(-1)).fill_null(True)
+    return (
+        photos.join(uploads, on="key")
+        .drop("key")
+        .sort("day", "photo_id", "uploaded_at", "version_id")
+        .filter(is_last)
+        .drop("uploaded_at", "version_id")
+    )
+
+
+def _by_days(known: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Slices of whole days, of BATCH_ROWS or of one day. known: not empty, by day."""
+    start, rows = 0, 0
+    for size in known.group_by("day", maintain_order=True).len()["len"]:
+        if rows and rows + size > BATCH_ROWS:
+            yield known.slice(start, rows)
+            start, rows = start + rows, 0
+        rows += size
+    yield known.slice(start, rows)
+
+
+def _in_days(table: pl.LazyFrame, days: pl.Series) -> pl.LazyFrame:
+    """The rows of these days. Their range is told as well: by it storage skips what it need not open."""
+    is_near = pl.col("day").is_between(pl.lit(days.min()), pl.lit(days.max()))
+    return table.filter(is_near, pl.col("day").is_in(days.unique().implode()))
 
 
 def _content_keys() -> tuple[pl.Expr, pl.Expr]:
     """What a row of a classifier output is known by: the same bytes have a row on each day that they were uploaded."""
     return pl.col("day").alias("upload_day"), pl.col("sha256")
+
+
+def _style_columns(photo_styles: pl.LazyFrame) -> pl.LazyFrame:
+    return photo_styles.select(*_content_keys(), *_STYLES)
 
 
 def _class_columns(photo_classes: pl.LazyFrame) -> pl.LazyFrame:
