@@ -4,7 +4,7 @@ Run as a script (`python -I -S launcher.py OPTIONS -- COMMAND`), so that nothing
 that has threads. Standard library only. Options:
 --cwd DIR; --parent PID with --death-signal N: get signal N when that parent ends, even by kill -9 (Linux);
 --map-uid N: run in a user namespace that shows this user as N (PostgreSQL refuses uid 0); --user NAME: switch to NAME;
---reach DIR: fail unless DIR can be entered then.
+--reach DIR: fail unless DIR can be entered then; --keep-umask: files are not for the owner alone, but as the user has it.
 """
 
 import argparse
@@ -47,12 +47,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--death-signal", type=int)
     parser.add_argument("--map-uid", type=int)
     parser.add_argument("--user")
+    parser.add_argument("--keep-umask", action="store_true")
     parser.add_argument("--reach", type=Path)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     if os.getpid() != os.getsid(0):
         os.setsid()
-    os.umask(0o077)
+    if not options.keep_umask:
+        os.umask(0o077)
     os.chdir(options.cwd)
     if options.map_uid is not None:
         _enter_user_namespace(options.map_uid)

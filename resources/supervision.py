@@ -63,6 +63,7 @@ class Program:
     def start(self) -> None:
         """Start it. Raises ServiceFailed if it ends, or 60 s go by, before it is ready."""
         options = ["--cwd", str(self._cwd), "--parent", str(os.getpid()), "--death-signal", str(int(signal.SIGINT))]
+        options += ["--keep-umask"]  # what runs write, such as staged shards, may be for others too
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), *options, "--", *self._command]
         self.process = psutil.Popen(launcher, start_new_session=True, env=self._env)
         deadline = time.monotonic() + LONG_S

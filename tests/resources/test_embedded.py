@@ -194,7 +194,8 @@ def test_servers_that_died_are_told_from_servers_that_were_stopped(used_home: Pa
     assert services.condition() == "running"
     for pid in services.status().pids.values():
         os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: services.condition() == "died")
+    assert eventually(lambda: set(services.status().pids.values()) == {None})
+    assert services.condition() == "died"
     assert services.restart() == first
     assert services.condition() == "running"
     seen = set()
