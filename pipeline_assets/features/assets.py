@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.features import event_log as log_module
-from pipeline_assets.features import popularity, windows
+from pipeline_assets.features import history, popularity, windows
 from pipeline_assets.features import user_features as features
 from pipeline_assets.features.schemas import UserFeatures
 from pipeline_assets.partitions import Days
@@ -39,7 +39,7 @@ def _users_joined(days: Sequence[date], postgres: Postgres) -> Mapping[date, str
     group="features",
     inputs={"event_log": LOOKBACK, "photo_metadata": LOOKBACK},
     sources=_users_joined,
-    code=[features, log_module, popularity, windows],
+    code=[features, history, log_module, popularity, windows],
     kinds={"polars"},
     days_per_run=60,
     automatic=True,

@@ -106,7 +106,13 @@ def _own_counts(timeline: Timeline, acts: pl.DataFrame, users: pl.DataFrame) -> 
     """Logins, posts and likes given."""
 
     def counts(kind: str, **windows: timedelta) -> dict[str, Count]:
-        own = acts.filter(pl.col("kind") == kind).join(users, on="user_id").select("user", "at", "known", "weight")
+        own = (
+            acts.lazy()
+            .filter(pl.col("kind") == kind)
+            .join(users.lazy(), on="user_id")
+            .select("user", "at", "known", "weight")
+            .collect(engine="streaming")
+        )
         return {name: Count.of(timeline, own, pl.col("known"), pl.col("at") + window) for name, window in windows.items()}
 
     return (

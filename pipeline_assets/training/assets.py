@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 
 from pipeline_assets.features import event_log as log_module
-from pipeline_assets.features import popularity, windows
+from pipeline_assets.features import history, popularity, windows
 from pipeline_assets.features import user_features as features
 from pipeline_assets.partitions import SAME_DAY, Days
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
@@ -52,7 +52,7 @@ NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_w
         "user_features": SAME_DAY,
         "event_log": PAST_AND_LABEL,
     },
-    code=[joins, labels, split, features, log_module, popularity, windows],
+    code=[joins, labels, split, features, history, log_module, popularity, windows],
     checks=[checks.NO_FUTURE_LEAK, checks.ROWS_RECONCILE, checks.USERS_AGREE],
     kinds={"polars", "deltalake"},
     days_per_run=60,
