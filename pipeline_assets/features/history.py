@@ -69,7 +69,7 @@ class History:
         views = count_views(posted, weighted, observed_until).collect(engine="streaming")
         is_near = (known_at() < pl.lit(last)) & (pl.col("at") >= pl.lit(first - WINDOW))
         acts = _acts(weighted.filter(is_near))
-        counts = _own_counts(timeline, acts, users) | _received_count(timeline, acts, posted)
+        counts = _received_count(timeline, acts, posted) | _own_counts(timeline, acts, users)
         return cls(users, timeline, counts, _popularity(timeline, posted, views.lazy()), views)
 
     def ask(self, entities: pl.DataFrame) -> pl.DataFrame:
