@@ -69,13 +69,19 @@ class History:
         views = count_views(posted, weighted, observed_until).collect(engine="streaming")
         is_near = (known_at() < pl.lit(last)) & (pl.col("at") >= pl.lit(first - WINDOW))
         acts = _acts(weighted.filter(is_near))
-        counts = _own_counts(timeline, acts, users) | _received_count(timeline, acts, posted)
+        counts = _received_count(timeline, acts, posted) | _own_counts(timeline, acts, users)
         return cls(users, timeline, counts, _popularity(timeline, posted, views.lazy()), views)
 
     def ask(self, entities: pl.DataFrame) -> pl.DataFrame:
-        """Entities, in their order, with FEATURES. entities: user_id (of `users`), as_of, joined_at, any others."""
+        """Entities, in their order, with FEATURES. entities: user_id, as_of, joined_at, any others.
+
+        Raises ValueError if one's user or moment is not among those that the history is of.
+        """
         place = self.timeline.place(pl.col("user"), pl.col("as_of"))
         asked = entities.select("user_id", "as_of").join(self.users, on="user_id", how="left", maintain_order="left")
+        is_told = pl.col("user").is_not_null() & pl.col("as_of").is_between(self.timeline.first, self.timeline.last)
+        if not asked.select(is_told.all()).item():
+            raise ValueError("Asked of a user or a moment that is not in the history: ask for it when making the history.")
         ordered = asked.select(place=place).with_row_index("row").sort("place")
         places = ordered["place"]
         total, number = self.popularity.at(places)
@@ -106,7 +112,13 @@ def _own_counts(timeline: Timeline, acts: pl.DataFrame, users: pl.DataFrame) -> 
     """Logins, posts and likes given."""
 
     def counts(kind: str, **windows: timedelta) -> dict[str, Count]:
-        own = acts.filter(pl.col("kind") == kind).join(users, on="user_id").select("user", "at", "known", "weight")
+        own = (
+            acts.lazy()
+            .filter(pl.col("kind") == kind)
+            .join(users.lazy(), on="user_id")
+            .select("user", "at", "known", "weight")
+            .collect(engine="streaming")
+        )
         return {name: Count.of(timeline, own, pl.col("known"), pl.col("at") + window) for name, window in windows.items()}
 
     return (

@@ -22,7 +22,7 @@ class Timeline:
     """Places of (user, time) as one number, for users 0 to users - 1 and moments from `first` to `last`.
 
     Times outside are moved to just before `first` and to `last`: no moment can tell the difference. That, and counting
-    from `first`, is what makes most histories fit in 64 bits, which sort thrice as fast as the 128 of the others.
+    from `first`, is what makes most histories fit in 64 bits, which sort more than twice as fast as 128.
     """
 
     first: datetime

@@ -21,6 +21,7 @@ from slow_reference import (
     photo_frame,
 )
 
+from pipeline_assets.features.history import History
 from pipeline_assets.features.schemas import UserFeatures
 from pipeline_assets.features.user_features import (
     EVENT_LOOKBACK,
@@ -213,6 +214,15 @@ def test_a_hand_worked_history_gives_the_hand_worked_table():
         orient="row",
     )
     assert_frame_equal(collected(asked, log, photos), table)
+
+
+@pytest.mark.parametrize("stranger", [Entity(2, START), Entity(1, START + 2 * MICROSECOND), Entity(1, START - MICROSECOND)])
+def test_a_history_refuses_users_and_moments_that_it_does_not_know(stranger):
+    told = entity_frame([Entity(1, START), Entity(1, START + MICROSECOND)]).collect()
+    history = History.of(told, event_frame([]), photo_frame([]))
+    assert history.ask(told).height == 2
+    with pytest.raises(ValueError, match="not in the history"):
+        history.ask(entity_frame([stranger]).collect())
 
 
 def test_entities_keep_their_own_columns_and_nothing_known_is_an_empty_table():

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
 from pipeline_assets.features.user_features import FEATURES, LOOKBACK_DAYS, user_features_as_of
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads
+from pipeline_assets.training import training_table as joins
 from pipeline_assets.training.labels import EVENT_DAYS_AFTER
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.training_table import DROP_REASONS, reconcile, training_table
@@ -241,6 +242,18 @@ def test_every_row_has_the_features_of_its_moment_in_an_order_that_no_shuffle_ch
     for rows in (world.uploads, world.photos, world.classified, world.styled, world.events):
         random.shuffle(rows)
     assert_frame_equal(world.rows(all_days(world)), found)
+
+
+@settings(max_examples=10, deadline=None)
+@given(posting_hours, st.lists(any_event, max_size=40), st.integers(1, 8))
+def test_rows_joined_in_batches_are_those_joined_at_once(posted, log, batch_rows):
+    world = world_of(posted, log)
+    world.uploads[0]["day"] = world.classified[0]["day"] = world.styled[0]["day"] = world.photos[7]["day"]
+    whole = world.rows(all_days(world))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joins, "BATCH_ROWS", batch_rows)
+        assert_frame_equal(world.rows(all_days(world)), whole)
+    assert whole.height == len(posted)
 
 
 @settings(max_examples=25, deadline=None)
