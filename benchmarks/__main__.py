@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks import page
-from benchmarks.figures import RESULTS, ROOT
+from benchmarks.figures import ROOT, results_folder
 
 BENCHMARKS = ("classify", "rivals", "join", "store", "orchestration", "loader")
 OF_PHOTOS = ("classify", "rivals", "loader")
@@ -29,7 +29,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
-    results = RESULTS / "quick" if options.quick else RESULTS
+    results = results_folder(options.quick)
     crashed = [
         name for name in BENCHMARKS if name in (options.names or BENCHMARKS) and not run(name, results, options.quick)
     ]
