@@ -30,9 +30,8 @@ def main() -> int:
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
     results = results_folder(options.quick)
-    crashed = [
-        name for name in BENCHMARKS if name in (options.names or BENCHMARKS) and not run(name, results, options.quick)
-    ]
+    chosen = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
+    crashed = [name for name in chosen if not run(name, results, arguments(name, options))]
     target = results / "benchmarks.md" if options.quick else page.PAGE
     page.write(results, target, BENCHMARKS)
     print(f"\nAll figures: {target}")
