@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks import page
-from benchmarks.figures import RESULTS, ROOT
+from benchmarks.figures import ROOT, results_folder
 
 BENCHMARKS = (
     "classify",
@@ -40,10 +40,9 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
-    results = RESULTS / "quick" if options.quick else RESULTS
-    crashed = [
-        name for name in BENCHMARKS if name in (options.names or BENCHMARKS) and not run(name, results, options.quick)
-    ]
+    results = results_folder(options.quick)
+    chosen = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
+    crashed = [name for name in chosen if not run(name, results, arguments(name, options))]
     target = results / "benchmarks.md" if options.quick else page.PAGE
     page.write(results, target, BENCHMARKS)
     print(f"\nAll figures: {target}")

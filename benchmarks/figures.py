@@ -87,7 +87,12 @@ def verdict(ok: bool | None) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The two options that every benchmark has: --quick and --results."""
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, measures nothing to quote")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result's JSON")
+    parser.add_argument("--results", type=Path, help="folder for the result's JSON; without it, one in this folder")
+
+
+def results_folder(is_quick: bool) -> Path:
+    """Where results lie: those of small sizes apart, so that no page quotes them."""
+    return RESULTS / "quick" if is_quick else RESULTS
 
 
 def finish(
@@ -97,7 +102,7 @@ def finish(
     show(benchmark, figures)
     folder = " --photos FOLDER" if isinstance(getattr(options, "photos", None), Path) else ""
     command = f"python -m benchmarks.{benchmark}{folder}{' --quick' if options.quick else ''}"
-    write(options.results, benchmark, figures, command, details or {})
+    write(options.results or results_folder(options.quick), benchmark, figures, command, details or {})
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:

@@ -38,7 +38,7 @@ def page(results: Sequence[dict[str, Any]], absent: Sequence[str] = ()) -> str:
                 figure["note"],
             ]
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    lines += [f"| {name} | | not measured | | missed | its run failed |" for name in absent]
+    lines += [f"| {name} | | not measured | | missed | no result: it was not run, or failed |" for name in absent]
     lines += ["", "## Commands, machines", ""]
     for machine, group in _by_machine(results):
         lines += [machine, "", "| benchmark | command | measured | commit |", "| --- | --- | --- | --- |"]

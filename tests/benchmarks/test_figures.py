@@ -83,7 +83,7 @@ def test_the_page_names_what_was_not_measured_and_why(tmp_path):
 
 def test_the_page_names_benchmarks_that_gave_no_result(tmp_path):
     text = written(tmp_path, order=("join", "store"), join=[Figure("ratio", 0.5, "x")])
-    assert "| store | | not measured | | missed | its run failed |" in text
+    assert "| store | | not measured | | missed | no result: it was not run, or failed |" in text
 
 
 def test_the_page_keeps_the_order_of_the_benchmarks_and_names_machine_and_command(tmp_path):

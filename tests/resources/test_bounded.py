@@ -21,7 +21,7 @@ def test_results_come_as_they_are_done_not_as_they_were_asked_for() -> None:
         await asyncio.sleep(delay_s)
         return delay_s
 
-    assert [delay for delay, _ in completed([0.3, 0.0, 0.1], work, 3)] == [0.0, 0.1, 0.3]
+    assert [delay for delay, _ in completed([2.0, 0.0, 0.5], work, 3)] == [0.0, 0.5, 2.0]
 
 
 def test_items_are_read_no_further_ahead_than_asked() -> None:
@@ -57,19 +57,27 @@ def test_an_error_of_the_items_is_raised_and_ends_it() -> None:
 
 
 def test_closing_early_cancels_what_is_under_way() -> None:
+    begun: list[str] = []
     ended: list[str] = []
 
     async def work(name: str) -> str:
+        begun.append(name)
         try:
-            await asyncio.sleep(0 if name == "quick" else 60)
+            if name == "slow":
+                await asyncio.sleep(600)
+            await until(begun, 3)
         finally:
             ended.append(name)
         return name
 
+    async def until(names: list[str], count: int) -> None:
+        while len(names) < count:
+            await asyncio.sleep(0.001)
+
     iterator = completed(["quick", "slow", "slow"], work, 3)
     assert next(iterator) == ("quick", "quick")
     iterator.close()
-    run(asyncio.sleep(0.05))
+    run(asyncio.wait_for(until(ended, 3), 30))
     assert ended == ["quick", "slow", "slow"]
 
 
