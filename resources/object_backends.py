@@ -67,6 +67,11 @@ class S3Access:
             auth: dict[str, Any] = {"access_key_id": self.access_key, "secret_access_key": self.secret_key}
         else:
             auth = {"credential_provider": Boto3CredentialProvider()}
+        retry: Any = {
+            "max_retries": RETRIES,
+            "backoff": BACKOFF,
+            "retry_timeout": timedelta(seconds=1.25 * self.timeout_s),
+        }
         where: dict[str, Any] = {"endpoint": self.endpoint} if self.endpoint else {}
         return S3Store(
             self.bucket,
@@ -76,11 +81,7 @@ class S3Access:
                 "connect_timeout": CONNECT_TIMEOUT,
                 "timeout": timedelta(seconds=self.timeout_s),
             },
-            retry_config={
-                "max_retries": RETRIES,
-                "backoff": BACKOFF,
-                "retry_timeout": timedelta(seconds=1.25 * self.timeout_s),
-            },
+            retry_config=retry,
             **where,
             **auth,
         )
