@@ -33,7 +33,10 @@ from resources.errors import (
     StoreUnavailable,
 )
 
-RETRIES = 5
+RETRIES = 8
+BACKOFF = {"init_backoff": timedelta(seconds=0.1), "base": 3, "max_backoff": timedelta(seconds=5)}
+"""Together about ten seconds: an S3 server that starts answers 500 for the first few."""
+BOTO_TRIES = 5
 MAX_SKEW = timedelta(minutes=15)
 """S3 refuses requests that are signed for another time than its own, if they are further apart."""
 CONNECT_TIMEOUT = timedelta(seconds=5)
@@ -70,6 +73,11 @@ class S3Access:
             auth: dict[str, Any] = {"access_key_id": self.access_key, "secret_access_key": self.secret_key}
         else:
             auth = {"credential_provider": Boto3CredentialProvider()}
+        retry: Any = {
+            "max_retries": RETRIES,
+            "backoff": BACKOFF,
+            "retry_timeout": timedelta(seconds=1.25 * self.timeout_s),
+        }
         where: dict[str, Any] = {"endpoint": self.endpoint} if self.endpoint else {}
         return S3Store(
             self.bucket,
@@ -79,7 +87,7 @@ class S3Access:
                 "connect_timeout": CONNECT_TIMEOUT,
                 "timeout": timedelta(seconds=self.timeout_s),
             },
-            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=1.25 * self.timeout_s)},
+            retry_config=retry,
             **where,
             **auth,
         )
@@ -108,7 +116,7 @@ def boto3_client(
         aws_secret_access_key=secret_key or None,
         region_name=region,
         config=botocore.config.Config(
-            retries={"max_attempts": RETRIES, "mode": "standard"},
+            retries={"max_attempts": BOTO_TRIES, "mode": "standard"},
             connect_timeout=CONNECT_TIMEOUT.total_seconds(),
             read_timeout=timeout_s / 2,
             max_pool_connections=connections,

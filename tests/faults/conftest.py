@@ -2,13 +2,13 @@
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_proxy import FaultProxy
-from world import World, database, name_of, photo
+from world import NewWorld, World, database, name_of, photo
 
 from resources import s3
 from resources.dagster_home import write_dagster_home
@@ -35,9 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"photo-{number:02}.jpg").write_bytes(photo(number))
     (folder / "notes.txt").write_text("Not a photo.")
     return folder
-
-
-NewWorld = Callable[..., World]
 
 
 def make_world(home: Path, services: Endpoints, proxy: FaultProxy, template: World | None) -> World:

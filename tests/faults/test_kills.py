@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 import pytest
-from conftest import NewWorld
 from fault_proxy import Fault, FaultProxy, Hold
 from polars.testing import assert_frame_equal
-from world import World
+from world import NewWorld, World
 
 from pipeline_assets.nightly import ASSETS
 

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -208,6 +208,10 @@ class World:
         """This world's Dagster."""
         with self.inside(), dg.DagsterInstance.from_config(str(self.home / "dagster"), "cli.yaml") as instance:
             yield instance
+
+
+NewWorld = Callable[..., World]
+"""Makes a copy of a world: of the imported one, or of the one given."""
 
 
 def photo(seed: int) -> bytes:

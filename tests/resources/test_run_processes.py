@@ -62,8 +62,7 @@ def test_only_the_runs_of_processes_of_this_machine_that_are_gone_are_ended(inst
 def test_a_process_is_known_by_its_start_since_boot_which_no_setting_of_the_clock_moves() -> None:
     process = subprocess.Popen(["sleep", "60"])
     try:
-        with Path("/proc/uptime").open() as file:
-            uptime = float(file.read().split()[0])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
         assert uptime - 30 < started_s(process.pid) <= uptime + 0.02
         assert ProcessId(process.pid, started_s(process.pid)).process() is not None
         assert ProcessId(process.pid, started_s(process.pid) - 1).process() is None
