@@ -1,6 +1,6 @@
 """What stock `dagster_aws.s3.sensor.get_objects` loses, and what Darkroom's sensor loses, in the same random weeks.
 
-    python -m benchmarks.stock_sensor [--scripts 40] [--moves 120]
+    python -m benchmarks.stock_sensor [--scripts 20] [--moves 120]
 
 Users upload, overwrite and delete; uploads share seconds, and long ones show with the time at which they began; listings
 fail, and processes end before they keep their cursor. Every sensor ticks at the same moments, on the same bucket
@@ -150,10 +150,10 @@ def main() -> None:
     """Play all scripts on a server of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--scripts", type=int, help="(40; with --quick 3)")
+    parser.add_argument("--scripts", type=int, help="(20; with --quick 3)")
     parser.add_argument("--moves", type=int, default=120)
     options = parser.parse_args()
-    scripts = options.scripts or (3 if options.quick else 40)
+    scripts = options.scripts or (3 if options.quick else 20)
     totals: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "home") as endpoints:
         postgres = Postgres(url=endpoints.postgres_url)

@@ -54,10 +54,7 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises StoreUnavailable if the server can't be reached or goes away meanwhile: nothing is committed then.
         """
-        try:
-            connection = psycopg2.connect(self.url, connect_timeout=CONNECT_TIMEOUT_S, application_name="darkroom")
-        except psycopg2.OperationalError as error:
-            raise _unreachable(str(error).splitlines()[0].split(":")[-1].strip()) from None
+        connection = self._open()
         try:
             with connection:
                 yield connection
@@ -68,15 +65,26 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             connection.close()
 
+    def _open(self) -> psycopg2.extensions.connection:
+        try:
+            return psycopg2.connect(self.url, connect_timeout=CONNECT_TIMEOUT_S, application_name="darkroom")
+        except psycopg2.OperationalError as error:
+            raise _unreachable(str(error).splitlines()[0].split(":")[-1].strip()) from None
+
     @contextmanager
     def lock(self, name: str) -> Iterator[bool]:
         """Hold a lock by name for the length of a block, unless another session has it. Yields whether it is held."""
-        connection = psycopg2.connect(self.url, connect_timeout=10, application_name="darkroom")
+        connection = self._open()
         try:
             connection.autocommit = True  # an open transaction would keep the server from cleaning up
             with connection.cursor() as cursor:
                 cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (name,))
-                yield bool((cursor.fetchone() or (False,))[0])
+                is_mine = bool((cursor.fetchone() or (False,))[0])
+                try:
+                    yield is_mine
+                finally:
+                    if is_mine:  # the server releases a closed session's locks too, but a little later
+                        cursor.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
         finally:
             connection.close()
 

@@ -113,6 +113,9 @@ def _client(url: str, access_key: str, secret_key: str, region: str) -> Any:
         aws_secret_access_key=secret_key or None,
         region_name=named,
         config=botocore.config.Config(
-            retries={"max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=WAIT_S + 10
+            # Two attempts to receive and two to delete, on top of a tick's own time, stay below the 60 s of Dagster.
+            retries={"max_attempts": 2, "mode": "standard"},
+            connect_timeout=3,
+            read_timeout=WAIT_S + 5,
         ),
     )

@@ -88,14 +88,17 @@ def list_uploads(
 ) -> ListingIntake:
     """One round, and more as long as what they list is new and the clock (`time.monotonic`) has not passed `until`.
 
-    Each round is committed to the ledger before the cursor moves beyond it.
+    Each round is committed to the ledger before the cursor moves beyond it. A failure keeps what earlier rounds had.
     """
     listed = entered = 0
     with_pass = True
     while True:
         round_ = decide_tick(cursor, today, lambda request: list_page(uploads, request), limits, with_pass=with_pass)
         offered = [ObjectInfo(o.key, o.size_bytes, o.etag, o.version_id, o.last_modified) for o in round_.offered]
-        new = ledger.enter(postgres, uploads, offered, upload_day)
+        try:
+            new = ledger.enter(postgres, uploads, offered, upload_day)
+        except ResourceError as error:
+            return ListingIntake(cursor, listed, entered, str(error))
         cursor, listed, entered = round_.cursor, listed + round_.listed, entered + len(new)
         with_pass = cursor.pass_day is not None
         if round_.failure or not new or time.monotonic() >= until:

@@ -141,3 +141,14 @@ def test_a_wrong_password_is_not_repeated(postgres_url: str) -> None:
         with pytest.raises(StoreUnavailable) as found:
             ask()
         assert "hunter2" not in str(found.value)
+
+
+def test_a_named_lock_is_held_by_one_session_and_free_right_after(postgres_url: str) -> None:
+    postgres = Postgres(url=postgres_url)
+    for _ in range(3):
+        with postgres.lock("walk") as first, postgres.lock("walk") as second, postgres.lock("other") as other:
+            assert (first, second, other) == (True, False, True)
+
+
+def test_few_rows_come_as_tuples(postgres_url: str) -> None:
+    assert Postgres(url=postgres_url).rows("select n, %s::text from generate_series(1, 2) n", ("x",)) == [(1, "x"), (2, "x")]

@@ -1,12 +1,13 @@
 """Buckets and versions on the real S3 server."""
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from dagster_aws.s3 import S3Resource
 
-from resources import s3
+from resources import object_backends, s3
 from resources.embedded import Endpoints
 from resources.errors import AccessDenied, BucketMissing, BucketNotVersioned, ResourceError
 from resources.object_backends import boto3_client
@@ -144,3 +145,10 @@ def test_dagsters_own_s3_resource_gives_the_client(services: Endpoints, bucket: 
     client = s3.client_of(resource)
     assert s3.versioning_status(client, bucket) == "Enabled"
     client.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-02-01T12:00:00.000Z", "2026-02-01T12:00:00+00:00", "Sun, 01 Feb 2026 12:00:00 GMT", 1769947200]
+)
+def test_the_times_of_a_response_are_read_in_every_form(text: str | int) -> None:
+    assert object_backends._moment(text) == datetime(2026, 2, 1, 12, tzinfo=UTC)

@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from pipeline_assets.definitions import build_defs
 from resources import ledger, reconciliation, upload_queue
+from resources.assembly import build_resources
 from resources.errors import InsecureEndpoint, StoreUnavailable
 from resources.ledger import Materialization
 from resources.objects import Objects
@@ -307,3 +308,12 @@ def test_the_region_of_an_amazon_queue_is_in_its_url() -> None:
     assert client.meta.region_name == "eu-central-1"
     assert client.meta.endpoint_url == "https://sqs.eu-central-1.amazonaws.com"
     client.close()
+
+
+def test_the_setting_names_the_queue_and_without_it_there_is_none() -> None:
+    found = build_resources(Settings(uploads_queue_url="https://sqs.eu-central-1.amazonaws.com/1/q"))["upload_queue"]
+    assert isinstance(found, UploadQueue)
+    assert found.url == "https://sqs.eu-central-1.amazonaws.com/1/q"
+    none = build_resources(Settings())["upload_queue"]
+    assert isinstance(none, UploadQueue)
+    assert not none.is_set

@@ -165,18 +165,19 @@ class Uploads(RuleBasedStateMachine):
 class Listing(Uploads):
     """The sensor lists."""
 
-    @rule(crash=st.sampled_from(["", "", "before the cursor is kept"]), failing=st.sampled_from([0, 0, 0, 1]))
-    def tick(self, crash: str, failing: int) -> None:
-        self.world.failing = failing
+    @rule(
+        crash=st.sampled_from(["", "", "before the cursor is kept"]), failing=st.sampled_from(["", "", "listing", "heads"])
+    )
+    def tick(self, crash: str, failing: str) -> None:
+        self.world.failing, self.world.heads_away = int(failing == "listing"), failing == "heads"
         self.look(keep_cursor=not crash)
-        self.world.failing = 0
+        self.world.failing, self.world.heads_away = 0, False
         if not crash:
             self._ask()
 
     def look(self, keep_cursor: bool = True) -> None:
         cursor, today = Cursor.from_json(self.cursor), self.world.now.date()
         found = list_uploads(self.uploads, self.postgres, cursor, today, LIMITS, until=time.monotonic() + 5)
-        assert bool(found.failure) <= (found.entered == 0 or found.listed > 0)
         if keep_cursor:
             self.cursor = found.cursor.to_json()
 
@@ -227,11 +228,10 @@ def test_every_surviving_version_is_one_row_and_every_run_is_asked_for_once(
     run_state_machine_as_test(
         partial(machine, postgres),
         settings=settings(
-            max_examples=8,
-            stateful_step_count=15,
+            max_examples=20,
+            stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.explicit, Phase.generate],
-            derandomize=True,
+            phases=[Phase.generate],  # shrinking on a real database would take longer than reading the long script
         ),
     )

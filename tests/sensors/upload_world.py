@@ -38,7 +38,7 @@ class Version:
 
 @dataclass
 class World:
-    """A bucket and its clock. failing: how many of the next listings fail; before_page: what happens between pages."""
+    """A bucket and its clock. failing: how many of the next listings fail; heads_away: single objects can't be asked."""
 
     bucket: str
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0))
@@ -46,6 +46,7 @@ class World:
     created: list[Version] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     failing: int = 0
+    heads_away: bool = False
     made: int = 0
 
     def put(self, key: str, content: str, took: timedelta = timedelta(0)) -> Version:
@@ -166,6 +167,8 @@ class Heads:
 
     async def get_async(self, key: str, *, options: dict[str, Any]) -> SimpleNamespace:
         """The object's metadata: of a version, or of what is there now. Raises FileNotFoundError."""
+        if self.world.heads_away:
+            raise botocore.exceptions.EndpointConnectionError(endpoint_url="s3")
         wanted = options.get("version")
         versions = [v for v in self.world.keys.get(key, []) if v.version_id == wanted and not v.is_marker]
         found = (versions or [None])[0] if wanted else self.world.live(key)
