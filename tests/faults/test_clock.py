@@ -14,6 +14,7 @@ from pipeline_assets.definitions import build_defs
 from resources import ledger
 from resources.objects import Objects
 from resources.postgres import Postgres
+from resources.upload_queue import UploadQueue
 from resources.settings import Settings
 from sensors.uploads import new_uploads
 from sensors.uploads_decision import Cursor
@@ -75,7 +76,7 @@ def test_uploads_older_than_a_watermark_of_the_future_are_all_found(
                     instance=instance,
                     cursor=cursor,
                     repository_def=repository,
-                    resources={"uploads": uploads, "postgres": postgres},
+                    resources={"uploads": uploads, "postgres": postgres, "upload_queue": UploadQueue()},
                 )
             )
             cursor = found.cursor
