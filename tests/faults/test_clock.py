@@ -14,8 +14,8 @@ from pipeline_assets.definitions import build_defs
 from resources import ledger
 from resources.objects import Objects
 from resources.postgres import Postgres
-from resources.upload_queue import UploadQueue
 from resources.settings import Settings
+from resources.upload_queue import UploadQueue
 from sensors.uploads import new_uploads
 from sensors.uploads_decision import Cursor
 
