@@ -19,7 +19,7 @@ DROP_REASONS = ("not_uploaded", "quarantined", "not_classified", "not_styled", "
 """Why a photo is no row, in the order in which they are looked for: a photo has at most one."""
 
 BATCH_ROWS = 100_000
-"""Rows that are joined and held at a time, or a day's if those are more: 260 MB at an embedding of 1,280 floats."""
+"""Rows that are joined and held at a time, or a day's if those are more: 512 MB at an embedding of 1,280 floats."""
 
 _STYLES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
 _CONTENT = ("upload_day", "sha256")
