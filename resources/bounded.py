@@ -8,6 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -62,8 +63,9 @@ class Handover(Generic[T]):
 def completed(items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, R]], concurrency: int) -> Iterator[tuple[T, R]]:
     """Each item with the result of `work` on it, in the order of completion.
 
-    `items` is read no further ahead than `concurrency`, in the caller's thread. An exception of `work` or of `items` ends
-    the iteration and is raised; closing the iterator early cancels what is under way.
+    `items` is read no further ahead than `concurrency`, in the caller's thread, and in bursts, once half of them are done:
+    where the caller keeps all cores busy, an item that is started alone wakes client and server for itself. An
+    exception of `work` or of `items` ends the iteration and is raised; closing the iterator early cancels what is under way.
     """
     loop = event_loop()
     done: queue.SimpleQueue[tuple[T, asyncio.Task[R]]] = queue.SimpleQueue()
@@ -89,14 +91,11 @@ def completed(items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, R]], c
     exhausted, taken = False, 0
     try:
         while True:
-            while not exhausted and taken < concurrency:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                handover.send(item)
-                taken += 1
+            if taken <= concurrency // 2 and not exhausted:
+                for item in islice(source, concurrency - taken):
+                    handover.send(item)
+                    taken += 1
+                exhausted = taken < concurrency
             if not taken:
                 return
             item, task = done.get()

@@ -29,7 +29,8 @@ MODEL_ID = registry.model_id(load_settings().model)
 STYLES_ID = styles.STYLES_ID
 CHUNK_ROWS = 512
 """Results are kept this many photos at a time: what a kill can cost."""
-READ_AHEAD = 32
+READ_AHEAD = 128
+"""Photos fetched in bursts of up to so many, within the store's bound on bytes: few large bursts disturb the cores least."""
 COMPILE_FROM = 5_000
 """Photos from which on trying a compiled network, about a minute the first time, can pay."""
 Failed = tuple[str, str, str]
