@@ -6,13 +6,14 @@ with_darkroom.py BUCKET OUTPUT
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 
 from pipeline_assets.classify import models, pipeline
-from pipeline_assets.classify.assets import COMPILE_FROM, READ_AHEAD
 from resources.objects import ObjectStore
+
+READ_AHEAD = 128
+"""As `classify/assets.py` has it, whose import would bring all of Dagster's assets along."""
 
 
 def main() -> None:
@@ -25,8 +26,7 @@ def main() -> None:
         secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
     )
     keys = [info.key for info in store.list()]
-    cache = Path(os.environ["RIVAL_CACHE"]) if len(keys) >= COMPILE_FROM else None
-    batches = pipeline.classify_photos(fetched(store, keys), classifier=models.load_classifier(), styles=False, cache=cache)
+    batches = pipeline.classify_photos(fetched(store, keys), classifier=models.load_classifier(), styles=False)
     classes = pl.concat([batch.classes for batch in batches])
     classes.rename({"sha256": "name", "top5_index": "top5"}).write_parquet(output)
 

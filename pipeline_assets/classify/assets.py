@@ -7,6 +7,7 @@ keeps every chunk that it finished. Both assets share the pass: the photos that 
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,6 @@ def compute(
         version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    chunks = _Chunks(results)
     to_classify = results.missing(MODEL_ID, wanted["sha256"].to_list())
     batches = pipeline.classify_photos(
         run.progress(_verified(fetched, failed), wanted.height, "photos"),
@@ -153,11 +153,11 @@ def compute(
         batch_size=classifier.batch_size,
         cache=Path(classifier.cache) if wanted.height >= COMPILE_FROM else None,
     )
-    for batch in batches:
-        chunks.add(MODEL_ID, batch.classes)
-        chunks.add(STYLES_ID, batch.styles)
-        failed.extend((failure.sha256, failure.reason, failure.detail) for failure in batch.failures)
-    chunks.flush()
+    with _Chunks(results) as chunks:
+        for batch in batches:
+            chunks.add(MODEL_ID, batch.classes)
+            chunks.add(STYLES_ID, batch.styles)
+            failed.extend((failure.sha256, failure.reason, failure.detail) for failure in batch.failures)
     return failed
 
 
@@ -183,21 +183,39 @@ def _verified(
 
 
 class _Chunks:
-    """Collects rows by kind and keeps them whenever CHUNK_ROWS are together."""
+    """Collects rows by kind and keeps them whenever CHUNK_ROWS are together, one chunk beside the work that goes on.
+
+    As a context manager: the rest is kept on exit; an error in keeping is raised by the next call.
+    """
 
     def __init__(self, results: Results) -> None:
         self.results = results
         self.waiting: dict[str, list[pl.DataFrame]] = {}
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="classify-keep")
+        self.writing: Future[None] | None = None
+
+    def __enter__(self) -> "_Chunks":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            # What was finished is kept also when the work ends with an error.
+            for kind in list(self.waiting):
+                self._keep(kind)
+            if self.writing:
+                self.writing.result()
+        finally:
+            self.writer.shutdown()
 
     def add(self, kind: str, rows: pl.DataFrame) -> None:
         """Take rows with their `sha256`."""
         waiting = self.waiting.setdefault(kind, [])
         waiting.append(rows.rename({"sha256": KEY}))
         if sum(frame.height for frame in waiting) >= CHUNK_ROWS:
-            self.results.put(kind, pl.concat(self.waiting.pop(kind)))
+            self._keep(kind)
 
-    def flush(self) -> None:
-        """Keep the rest."""
-        for kind, frames in self.waiting.items():
-            self.results.put(kind, pl.concat(frames))
-        self.waiting.clear()
+    def _keep(self, kind: str) -> None:
+        rows = pl.concat(self.waiting.pop(kind))
+        if self.writing:
+            self.writing.result()
+        self.writing = self.writer.submit(self.results.put, kind, rows)

@@ -20,8 +20,8 @@ from pipeline_assets.classify.models import Classifier
 
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 Crop = npt.NDArray[np.uint8]
-CPU_ROWS = 8
-"""Rows of a forward pass on CPU. Sixteen take about as much CPU a photo, and 0.3 to 0.5 GB more at peak on two cores."""
+CPU_ROWS = 4
+"""Rows of a forward pass on CPU. Eight take as much CPU a photo, and twice the memory for what is between layers."""
 
 
 @dataclass(frozen=True)
