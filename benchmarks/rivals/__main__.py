@@ -124,7 +124,7 @@ def runner(contestant: Contestant, python: Path, folder: Path, endpoints: Endpoi
         command = [str(python), str(HERE / contestant.program), BUCKET, str(output), *contestant.arguments]
         print(f"{contestant.name} ...", end=" ", flush=True)
         try:
-            used = measured(command, cwd=work, env=environment(endpoints, work, folder))
+            used = measured(command, cwd=work, env=environment(endpoints, work))
             contestant.outputs.append(read(output))
         except CommandFailed as error:
             contestant.failed = f"its run failed: {str(error).strip().splitlines()[-1][:300]}"
@@ -138,17 +138,14 @@ def runner(contestant: Contestant, python: Path, folder: Path, endpoints: Endpoi
     return run
 
 
-def environment(endpoints: Endpoints, work: Path, folder: Path) -> dict[str, str]:
+def environment(endpoints: Endpoints, work: Path) -> dict[str, str]:
     """Where S3 is, and that a rival keeps its state in this run's folder and reports to nobody."""
-    cache = folder / "compiled"
-    cache.mkdir(exist_ok=True)
     return {
         "AWS_ENDPOINT_URL": endpoints.s3_endpoint,
         "AWS_ACCESS_KEY_ID": endpoints.access_key,
         "AWS_SECRET_ACCESS_KEY": endpoints.secret_key,
         "AWS_REGION": endpoints.region,
         "AWS_DEFAULT_REGION": endpoints.region,
-        "RIVAL_CACHE": str(cache),
         "PIXELTABLE_HOME": str(work / "pixeltable"),
         "DATACHAIN_ROOT_DIR": str(work / "datachain"),
         "RAY_TMPDIR": str(work),
