@@ -11,6 +11,7 @@ WordNet id, as `n01443537_goldfish.JPEG`; the reference is the network as publis
 import argparse
 import hashlib
 import json
+import logging
 import os
 import resource
 import statistics
@@ -168,7 +169,7 @@ def pipeline(folder: Path | None, limit: int) -> dict[str, Any]:
     results = Results(Postgres(url=os.environ["BENCH_POSTGRES_URL"]), Objects(url=f"s3://{BUCKET}-results", **access).store)
     names = {hashlib.sha256(data).hexdigest(): name for name, data in photos(folder, limit)}
     rows = pl.DataFrame({"sha256": list(names), "key": list(names.values()), "version_id": "etag-"})
-    run = RunOfDays("photo_classes", (date(2026, 1, 1),), "benchmark", "benchmark", _Silent())
+    run = RunOfDays("photo_classes", (date(2026, 1, 1),), "benchmark", "benchmark", logging.getLogger("benchmark"))
     choice = ClassifierChoice(model="efficientnet-lite0", device="auto", cache=tempfile.gettempdir())
 
     def classify(some: pl.DataFrame) -> Iterator[None]:
@@ -220,13 +221,6 @@ def timed(work: Callable[[Any], Iterator[Any]], items: Any) -> dict[str, Any]:
         pass
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu_s
     return {"photos_per_s": len(rest) / wall_s, "cpu_ms": cpu_s * 1000 / len(rest)}
-
-
-class _Silent:
-    """A run's log that nobody reads."""
-
-    def info(self, _line: str) -> None:
-        """Drop the line."""
 
 
 def figures(runs: dict[str, list[dict[str, Any]]], reference: dict[str, Any], limit: int) -> list[Figure]:

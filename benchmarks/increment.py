@@ -9,6 +9,7 @@ the same process with one empty asset instead.
 
 import argparse
 import json
+import logging
 import statistics
 import time
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def warm(_options: argparse.Namespace) -> dict[str, Any]:
         rows = found["lake"].scan("raw_uploads", [DAY]).filter(pl.col("verdict") == "ok").collect()
         new = results.missing(classify.MODEL_ID, rows["sha256"].to_list())
         half = rows.filter(~pl.col("sha256").is_in(new[len(new) // 2 :]))
-        run = RunOfDays("photo_classes", (DAY,), "benchmark", "benchmark", _Silent())
+        run = RunOfDays("photo_classes", (DAY,), "benchmark", "benchmark", logging.getLogger("benchmark"))
         seconds = []
         for wanted in (half, rows, rows):
             started = time.perf_counter()
@@ -134,13 +135,6 @@ def warm(_options: argparse.Namespace) -> dict[str, Any]:
             seconds.append(time.perf_counter() - started)
             assert height == wanted["sha256"].n_unique()
         return {"photos": rows.height, "new_photos": len(new) - len(new) // 2, "new_s": seconds[1], "nothing_s": seconds[2]}
-
-
-class _Silent:
-    """A run's log that nobody reads."""
-
-    def info(self, _line: str) -> None:
-        """Drop the line."""
 
 
 def figures(runs: dict[str, list[float]], warm: list[dict[str, Any]], known: int, new: int) -> list[Figure]:

@@ -4,6 +4,8 @@ Errors about one object carry its `key` and derive from `ObjectError`: bulk read
 Errors about the store itself (`StoreUnavailable`, `BucketMissing`) stop the work: nothing can be said of its objects.
 """
 
+import errno
+
 
 class ResourceError(Exception):
     """Base of all errors below."""
@@ -71,6 +73,11 @@ class InsecureEndpoint(ResourceError):
 
 class NoSpace(ResourceError):
     """The disk has too little room for what is about to be written."""
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed because the disk, its quota or the process's limit on files is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PathEscapes(ResourceError):

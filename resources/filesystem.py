@@ -3,7 +3,6 @@
 No `from __future__ import annotations` here: Dagster reads resource annotations at run time.
 """
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from resources.errors import NoSpace, PathEscapes
+from resources.errors import NoSpace, PathEscapes, is_full
 
 
 class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -67,9 +66,9 @@ class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if not is_full(error):
                 raise
             raise NoSpace(
-                f"{self.folder} is full ({os.strerror(error.errno)}): something else took its room. Free some, or put "
+                f"{self.folder} is full ({os.strerror(error.errno or 0)}): something else took its room. Free some, or put "
                 "this folder on a larger disk, and run again: what is done is kept."
             ) from error

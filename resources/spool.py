@@ -1,6 +1,5 @@
 """Frames that are too large to hold at once: as parts that can be gone through again, and spooled to disk."""
 
-import errno
 import os
 import tempfile
 import weakref
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
-from resources.errors import NoSpace
+from resources.errors import NoSpace, is_full
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Spool:
         try:
             self._writer.write_table(to_arrow(part))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            if not is_full(error):
                 raise
             raise NoSpace(
                 f"{tempfile.gettempdir()} is full ({error.strerror}), where rows wait for their commit. Free some, or set "
