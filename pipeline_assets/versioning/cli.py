@@ -1,6 +1,6 @@
 """The commands of versions: parse, call, print."""
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class DaySpan(click.ParamType[tuple[date, date]]):
 @click.option(
     "--folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Pin this folder's files, not a table."
 )
+@click.option("--night", type=click.DateTime(["%Y-%m-%d"]), help="Name what the model of this night was trained on.")
 @click.option("-m", "--message", default="", help="What this version is, for those who read the log.")
 @click.option("--allow-dirty", is_flag=True, help="Pin although the code has uncommitted changes.")
 @click.option("--allow-stale", is_flag=True, help="Pin although some days are not current.")
@@ -46,6 +47,7 @@ def pin(
     asset: str,
     days: tuple[date, date] | None,
     folder: Path | None,
+    night: datetime | None,
     message: str,
     allow_dirty: bool,
     allow_stale: bool,
@@ -55,6 +57,7 @@ def pin(
     \b
     darkroom pin popularity -m "first half of January" --days 2026-01-01..2026-01-15
     darkroom pin scans --folder ./scans
+    darkroom pin champion --night 2026-01-31
     git add datasets && git commit -m "Pin the training set"
 
     A table's photos stay where their owners put them: the manifest names each one's version. A folder's files are copied
@@ -64,13 +67,14 @@ def pin(
     from pipeline_assets.versioning import commands
 
     with services() as settings:
-        made = (
-            commands.pin_folder(settings, name, folder, message, is_dirty_allowed=allow_dirty, console=console)
-            if folder
-            else commands.pin_asset(
+        if folder:
+            made = commands.pin_folder(settings, name, folder, message, is_dirty_allowed=allow_dirty, console=console)
+        elif night:
+            made = commands.pin_night(settings, name, night.date(), message)
+        else:
+            made = commands.pin_asset(
                 settings, name, asset, days, message, is_dirty_allowed=allow_dirty, is_stale_allowed=allow_stale
             )
-        )
     print_pinned(made)
 
 

@@ -4,6 +4,7 @@ import hashlib
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 
 from pipeline_assets.errors import PinRefused
@@ -12,6 +13,7 @@ from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_fo
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
 from resources.assembly import resolve
+from resources.lake import Lake
 from resources.settings import Settings
 
 
@@ -42,6 +44,28 @@ def pin_asset(
     parts = Pinnable(found["lake"], found["postgres"], found["uploads"], found["objects"])
     first, last = days or (None, None)
     made = pin_table(label, asset, first, last, parts, is_stale_allowed=is_stale_allowed)
+    repository.write(made)
+    return made
+
+
+def pin_night(settings: Settings, name: str, night: date, message: str) -> Reference:
+    """Name what the model of a night was trained on, and the model itself. Raises PinRefused and NotARepository."""
+    repository = Repository.around(Path.cwd())
+    repository.path(name)
+    lake: Lake = resolve(settings)["lake"]
+    of_night = pl.col("day") == night
+    pins = lake.scan("training_pin").filter(of_night).collect()
+    if pins.is_empty():
+        raise PinRefused(
+            f"No training set was pinned in the night of {night}: `darkroom show training_pin` lists the nights."
+        )
+    made = Reference.loads(pins["reference_json"][0], f"the pin of {night}")
+    trained = lake.scan("popularity_model").filter(of_night, pl.col("pin_identity") == pins["identity"][0]).collect()
+    models = {} if trained.is_empty() else {"popularity_model": trained["weights_sha256"].item()}
+    made = made.model_copy(
+        update={"name": name, "message": message or made.message, "models": made.models | models}
+        | {"created_by": repository.author}
+    )
     repository.write(made)
     return made
 

@@ -44,6 +44,11 @@ class Code(_Part):
     clean: bool
 
 
+def code_of(commit: str | None) -> Code:
+    """From a commit as the ledger writes it: with `+` behind it where the tree had changes."""
+    return Code(commit=commit.rstrip("+") if commit else None, clean=commit is not None and not commit.endswith("+"))
+
+
 class TableVersion(_Part):
     """Days of a Delta table at a version. digest: over the days' digests of rows, as the ledger has them."""
 
@@ -102,8 +107,9 @@ class Reference(_Part):
 
     @property
     def identity(self) -> str:
-        """SHA-256 over all that says what the data and code are: not name, message, author, time and places."""
-        said = self.model_dump(mode="json", exclude={"name", "message", "created_at", "created_by", "stores"})
+        """SHA-256 over what the data and code are. Who pinned them, when, under which name and where changes nothing."""
+        said = self.model_dump(mode="json", include={"asset", "tables", "code"})
+        said["files"] = self.manifest.digest
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def dumps(self) -> str:

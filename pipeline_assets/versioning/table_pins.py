@@ -1,6 +1,6 @@
 """Pinning a table: its days at one Delta version, all that they were computed from, and the files that its rows name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,10 +10,10 @@ from pipeline_assets.errors import PinRefused
 from pipeline_assets.execution import plan_days
 from pipeline_assets.ingestion.media_types import UNKNOWN, extension_of
 from pipeline_assets.table_asset import DECLARATIONS
+from pipeline_assets.versioning.day_digests import newest
 from pipeline_assets.versioning.manifest import SCHEMA
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
-from resources import ledger
 from resources.lake import Lake
 from resources.objects import Objects, content_key
 from resources.postgres import Postgres
@@ -37,17 +37,21 @@ def pin_table(
 ) -> Reference:
     """The reference of an asset's rows in these days (None: all it has), with its manifest kept in the store.
 
-    Raises PinRefused for an unknown asset, for no days, while a run writes one of the tables, and for days that are not
-    current (unless allowed): what their rows were computed from is not there any more to be named.
+    Raises PinRefused for an unknown asset, for no days, and for days that are not current (unless allowed): what their
+    rows were computed from is not there any more to be named. A run that writes meanwhile changes nothing of it.
     """
     if asset not in DECLARATIONS:
         raise PinRefused(f"{asset} is no asset: choose one of {', '.join(DECLARATIONS)}.")
-    states = States(of)
-    days = states.days(asset, first or date.min, last or date.max)
+    found = newest(of.lake, of.postgres, asset, first or date.min, last or date.max)
+    days = found.days["day"].to_list()
+    if not days:
+        raise PinRefused(f"{asset} has no rows in these days: materialize it first (`darkroom run`), or choose others.")
     if not is_stale_allowed:
         _refuse_stale(asset, days, of)
-    reached = _reached(asset, days)
-    tables = {name: states.table(name, *span) for name, span in reached.items() if states.has(name, *span)}
+    inputs = {
+        name: newest(of.lake, of.postgres, name, *span) for name, span in _reached(asset, days).items() if name != asset
+    }
+    tables = {asset: found.table} | {name: read.table for name, read in inputs.items() if read.days.height}
     rows = of.lake.scan(asset, days, tables[asset].version)
     return reference(
         label,
@@ -60,49 +64,25 @@ def pin_table(
     )
 
 
-class States:
-    """What the ledger and the lake agree on, read in an order in which no run can come between unseen."""
-
-    def __init__(self, of: Pinnable) -> None:
-        self._of = of
-
-    def days(self, asset: str, first: date, last: date) -> list[date]:
-        """The days of an asset that have rows, ascending. Raises PinRefused if there are none."""
-        found = self._entries(asset, first, last).filter(pl.col("rows") > 0)["day"].sort().to_list()
-        if not found:
-            raise PinRefused(f"{asset} has no rows in these days: materialize it first (`darkroom run`), or choose others.")
-        return found
-
-    def has(self, asset: str, first: date, last: date) -> bool:
-        """Whether the asset has any row there."""
-        return bool(self._entries(asset, first, last)["rows"].sum())
-
-    def table(self, asset: str, first: date, last: date) -> TableVersion:
-        """The asset's version and the digest of its days. Raises PinRefused while a run writes to them."""
-        version = self._of.lake.version(asset)
-        entries = self._entries(asset, first, last).sort("day")
-        unsettled = entries.filter((pl.col("digest") == "") | (pl.col("delta_version") > version))["day"].to_list()
-        if unsettled or self._of.lake.version(asset) != version:
-            told = f" ({unsettled[0]})" if unsettled else ""
-            raise PinRefused(
-                f"A run is writing {asset}{told}, or was killed doing so: let it finish or run again, then pin."
-            )
-        there = entries.filter(pl.col("rows") > 0)
-        return TableVersion(
-            version=version,
-            first_day=there["day"][0],
-            last_day=there["day"][-1],
-            rows=int(there["rows"].sum()),
-            digest=digest_of_days(there.select("day", "digest").iter_rows()),
-        )
-
-    def _entries(self, asset: str, first: date, last: date) -> pl.DataFrame:
-        return ledger.latest(self._of.postgres, [asset], first, last)
+def row_of(pinned: Reference) -> dict[str, object]:
+    """A reference as a row of `training_pin`."""
+    table = pinned.tables["training_table"]
+    return {
+        "identity": pinned.identity,
+        "table_version": table.version,
+        "first_day": table.first_day,
+        "last_day": table.last_day,
+        "rows": table.rows,
+        "files": pinned.manifest.files,
+        "bytes": pinned.manifest.bytes,
+        "manifest_sha256": pinned.manifest.sha256,
+        "reference_json": pinned.dumps(),
+    }
 
 
-def digest_of_days(days: Iterator[tuple[date, str]]) -> str:
-    """One digest over days, ascending, each with the digest of its rows."""
-    return ledger.digest_of(f"{day} {digest}" for day, digest in days)
+def versions(reference_json: str) -> dict[str, int]:
+    """The Delta version of each table that a row of `training_pin` names."""
+    return {name: table.version for name, table in Reference.loads(reference_json, "the pin").tables.items()}
 
 
 def _refuse_stale(asset: str, days: Sequence[date], of: Pinnable) -> None:
