@@ -34,7 +34,8 @@ from benchmarks.photos import accuracy, photos
 from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.object_backends import boto3_client
-from resources.objects import Objects, ObjectStore
+from resources.object_store import ObjectStore
+from resources.objects import Objects
 from resources.postgres import Postgres
 
 BUCKET = "classify"

@@ -17,7 +17,7 @@ import polars as pl
 from pipeline_assets.progress import track
 from pipeline_assets.sample import appeal, logs, photos, simulator
 from pipeline_assets.sample.simulator import Simulation
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 
 SAMPLE = "sample"

@@ -13,7 +13,8 @@ import polars as pl
 import psycopg2.extensions
 from psycopg2.extras import execute_values
 
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.version_ids import with_versions
 

@@ -19,7 +19,8 @@ from psycopg2.extras import execute_values
 from resources import ledger, s3
 from resources.bucket_walk import ObjectVersion
 from resources.errors import AlreadyRunning, NotFound, ObjectError
-from resources.objects import ObjectInfo, Objects, ObjectStore
+from resources.object_store import ObjectInfo, ObjectStore
+from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.version_ids import HEADS_AT_ONCE
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from resources.errors import CorruptObject, NotFound
-from resources.objects import ObjectStore, content_key
+from resources.object_store import ObjectStore, content_key
 from resources.postgres import Postgres
 
 KEY = "result_key"

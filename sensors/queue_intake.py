@@ -12,7 +12,8 @@ from datetime import date
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from resources import ledger
 from resources.errors import ResourceError
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.upload_queue import Message, Reject, UploadQueue, keep_rejects
 from sensors.queue_messages import CreatedObject, read_message

@@ -14,7 +14,8 @@ import dagster as dg
 from pipeline_assets.partitions import daily
 from resources import ledger
 from resources.errors import ResourceError
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.upload_queue import UploadQueue
 from sensors.queue_intake import take_messages

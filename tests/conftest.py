@@ -15,7 +15,7 @@ from psycopg2 import sql
 from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.object_backends import boto3_client
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.processes import free_ports
 
 SHARED_BUCKET = "darkroom-tests"

@@ -66,7 +66,7 @@ def pin(
     from pipeline_assets.cli import services
     from pipeline_assets.versioning import commands
 
-    with services() as settings:
+    with services(stores_only=folder is not None) as settings:
         if folder:
             made = commands.pin_folder(settings, name, folder, message, is_dirty_allowed=allow_dirty, console=console)
         elif night:

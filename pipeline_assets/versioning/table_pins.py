@@ -15,7 +15,8 @@ from pipeline_assets.versioning.manifest import SCHEMA
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
 from resources.lake import Lake
-from resources.objects import Objects, content_key
+from resources.object_store import content_key
+from resources.objects import Objects
 from resources.postgres import Postgres
 
 UPLOADED, KEPT = "sha256", "weights_sha256"

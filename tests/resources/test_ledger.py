@@ -10,7 +10,8 @@ import pytest
 
 from resources import ledger
 from resources.ledger import Materialization, SeenObject
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.postgres import Postgres
 
 DAY = date(2026, 2, 1)

@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from resources.errors import CorruptObject
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 from resources.results import KEY, Results
 
@@ -105,7 +105,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import polars as pl
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 from resources.results import Results
 url, folder, rows = sys.argv[1:]

@@ -18,7 +18,7 @@ from pipeline_assets.versioning.pins import NO_FILES, Label, PinnedFolder, refer
 from pipeline_assets.versioning.reference import Code
 from resources.errors import CorruptObject
 from resources.lake import Lake
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 CODE = Code(commit="a" * 40, clean=True)
 CONTENTS = {
@@ -155,7 +155,7 @@ import os, signal
 from pathlib import Path
 from pipeline_assets.versioning import packs, folder
 from pipeline_assets.versioning.pins import NO_FILES, store_folder
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 packs.PACK_BYTES = 4
 left = int(os.environ["PUTS"])
 plain = ObjectStore.put_if_absent
