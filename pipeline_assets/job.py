@@ -22,10 +22,10 @@ from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from pipeline_assets.progress import TELL_EVERY_S
 from resources import ledger, reconciliation
 from resources.assembly import resolve
+from resources.database import Database
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
 from resources.objects import ObjectInfo, Objects, ObjectStore
-from resources.postgres import Postgres
 from resources.run_processes import end_dead_runs
 from resources.settings import Settings, plain
 from sensors.uploads import upload_day
@@ -37,7 +37,7 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
     """Import, materialize all that is not current, and print the summary. Returns whether every run succeeded."""
     started = time.monotonic()
     found = resolve(settings)
-    postgres: Postgres = found["postgres"]
+    postgres: Database = found["postgres"]
     uploads: Objects = found["uploads"]
     new = discover(postgres, uploads)
     is_empty = ledger.object_days(postgres, uploads.bucket).is_empty()
@@ -94,8 +94,8 @@ def _dagster_storage_reached() -> Iterator[None]:
         cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
         said = str(getattr(cause, "orig", cause)).splitlines()[0]
         raise StoreUnavailable(
-            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL) went away or has no free connection, and the run ended with "
-            f"it. What was committed is kept: run again. The server said: {said}"
+            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL, else files in DAGSTER_HOME) went away or has no free "
+            f"connection, and the run ended with it. What was committed is kept: run again. It said: {said}"
         ) from error
 
 
@@ -135,7 +135,7 @@ def _open(settings: Settings, url: str) -> ObjectStore:
     )
 
 
-def discover(postgres: Postgres, uploads: Objects) -> int:
+def discover(postgres: Database, uploads: Objects) -> int:
     """List the whole uploads bucket into the ledger, a batch at a time. Returns how many versions were new."""
     listing = uploads.store.list("uploads/")
     new = 0
@@ -200,7 +200,7 @@ def print_status(settings: Settings, today: date, console: Console) -> None:
         )
 
 
-def _holdings(postgres: Postgres, lake: Lake) -> pl.DataFrame:
+def _holdings(postgres: Database, lake: Lake) -> pl.DataFrame:
     """For each asset: days, rows, rows set aside (quarantined or rejected), newest day."""
     known = ledger.latest(postgres, nightly.ASSETS, date.min, date.max)
     rows = []

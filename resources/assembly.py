@@ -11,6 +11,7 @@ from resources.lake import Lake, LakeIO
 from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.settings import Settings
+from resources.sqlite import Sqlite
 from resources.staging import StagingPolicy
 from resources.upload_queue import UploadQueue
 
@@ -31,7 +32,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     )
     lake = Lake(url=settings.lake_url, **s3)
     return {
-        "postgres": Postgres(url=dg.EnvVar("DARKROOM_POSTGRES_URL")),
+        "postgres": (Sqlite if settings.uses_sqlite else Postgres)(url=dg.EnvVar("DARKROOM_POSTGRES_URL")),
         "s3": administration,
         "lake": lake,
         "io_manager": LakeIO(lake=lake),
