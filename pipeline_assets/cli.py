@@ -57,7 +57,7 @@ def _services() -> Iterator[Settings]:
 
 
 @main.command()
-@click.option("--photos", metavar="FOLDER|s3://...", help="Photos to import. Default: the sample that comes along.")
+@click.option("--photos", metavar="FOLDER|s3://...|sample", help="Photos to import. Default: the sample, once.")
 @click.option(
     "--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread new photos over so many days."
 )

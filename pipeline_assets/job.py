@@ -46,7 +46,8 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
         new += discover(postgres, uploads)
     elif is_empty:
         console.print(
-            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER."
+            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER, or "
+            f"--photos {importing.SAMPLE} for the sample that comes along."
         )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
     launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]), today)
@@ -179,7 +180,7 @@ def print_status(settings: Settings, today: date, console: Console) -> None:
     """What each asset holds, and which days are not current, with the reason."""
     found = resolve(settings)
     postgres, uploads = found["postgres"], found["uploads"]
-    console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
+    console.print(f"Objects and tables: {settings.lake_url}{_server(settings)}; state: {settings.home}")
     days = nightly.upload_days(postgres, uploads.bucket)
     launches = nightly.launches(days, log_days(found["lake_bucket"]), today)
     stale = {name: days for launch in launches for name, days in nightly.stale(postgres, found, launch).items()}
@@ -198,6 +199,11 @@ def print_status(settings: Settings, today: date, console: Console) -> None:
         console.print(
             "`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input)."
         )
+
+
+def _server(settings: Settings) -> str:
+    """On which server the lake is, unless it is a folder."""
+    return f" on {settings.s3_endpoint or 'AWS'}" if settings.lake_url.startswith("s3://") else ""
 
 
 def _holdings(postgres: Database, lake: Lake) -> pl.DataFrame:
@@ -228,7 +234,7 @@ def print_summary(
             f"Classified {speed['computed']:,} photos at {speed['photos_per_s']:.0f} photos/s, loading the model included."
         )
     _print_model(lake, console)
-    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake) on {settings.s3_endpoint or 'AWS'}; state in {settings.home}")
+    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake){_server(settings)}; state in {settings.home}")
     console.print("Look:    make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
 
 
