@@ -55,7 +55,7 @@ def one_day(count: int) -> dict[str, dict[str, float]]:
         model = plain.folder / "wide"
         plain.step("model", "--folder", model)
         home = Home(plain.folder, plain.module, {"DARKROOM_MODEL": str(model)})
-        print(f"{count:,} photos: {home.step('upload', '--photos', count)[1].wall_s:.0f} s to upload and list", flush=True)
+        print(f"{count:,} photos: {home.step('upload', '--count', count)[1].wall_s:.0f} s to upload and list", flush=True)
         return {asset: told(asset, home.step("run", "--asset", asset)[1]) for asset in ASSETS}
 
 

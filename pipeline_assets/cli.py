@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from pipeline_assets.errors import DarkroomError
+from pipeline_assets.versioning.cli import COMMANDS
 from resources.errors import ResourceError
 from resources.settings import Settings, load_settings, plain, shell_lines
 
@@ -35,7 +36,7 @@ class Day(click.ParamType[date]):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="darkroom")
 def main() -> None:
-    r"""Darkroom: from raw photo uploads to a trained popularity model, every byte of it named.
+    """Darkroom: from raw photo uploads to a trained popularity model, every byte of it named.
 
     \b
     darkroom run       import photos, materialize the whole graph, print a summary
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 @contextmanager
-def _services() -> Iterator[Settings]:
+def services() -> Iterator[Settings]:
     """The services for one command. An error that Darkroom raises on purpose is printed in one line; exit status 1."""
     from resources.services import running
 
@@ -69,7 +70,7 @@ def run(photos: str | None, days: int) -> None:
     """
     from pipeline_assets.job import run_everything
 
-    with _services() as settings:
+    with services() as settings:
         ok = run_everything(settings, photos, days, datetime.now(UTC).date(), console)
     sys.exit(0 if ok else 1)
 
@@ -87,7 +88,7 @@ def import_(source: str, days: int) -> None:
     """
     from pipeline_assets.job import import_source
 
-    with _services() as settings:
+    with services() as settings:
         import_source(settings, source, days, datetime.now(UTC).date(), console)
 
 
@@ -100,7 +101,7 @@ def import_(source: str, days: int) -> None:
 )
 @click.option("-n", "--rows", type=click.IntRange(0), help="At most so many rows. Default: 20 for a table, else all.")
 def show(asset: str, day: date | None, kind: str, output: Path | None, rows: int | None) -> None:
-    r"""Print an asset's rows, or write them to a file. ASSET_rejected is what ASSET kept aside, with reasons.
+    """Print an asset's rows, or write them to a file. ASSET_rejected is what ASSET kept aside, with reasons.
 
     \b
     darkroom show raw_uploads --day 2026-01-31
@@ -111,7 +112,7 @@ def show(asset: str, day: date | None, kind: str, output: Path | None, rows: int
 
     if kind == "parquet" and output is None:
         raise click.UsageError("parquet is not for a terminal: name a file with -o")
-    with _services() as settings:
+    with services() as settings:
         write_rows(settings, asset, day, kind, output, rows)
 
 
@@ -120,7 +121,7 @@ def status() -> None:
     """Say what runs, what each asset holds, and which days are not current, with the reason."""
     from pipeline_assets.job import print_status
 
-    with _services() as settings:
+    with services() as settings:
         print_status(settings, datetime.now(UTC).date(), console)
 
 
@@ -134,7 +135,7 @@ def reconcile(dry_run: bool) -> None:
     """
     from pipeline_assets.job import reconcile_bucket
 
-    with _services() as settings:
+    with services() as settings:
         reconcile_bucket(settings, dry_run, console)
 
 
@@ -177,7 +178,7 @@ def down(delete: bool, yes: bool) -> None:
 
 @main.command()
 def env() -> None:
-    r"""Print export lines for your shell, so that aws, psql, rclone and duckdb work on the running services.
+    """Print export lines for your shell, so that aws, psql, rclone and duckdb work on the running services.
 
     \b
     eval "$(darkroom env)"
@@ -204,7 +205,7 @@ def ui() -> None:
     """
     from resources.ui import serve_ui
 
-    with _services() as settings:
+    with services() as settings:
         console.print(f"Dagster UI: http://127.0.0.1:{settings.ui_port}   (Ctrl-C stops it and the services)")
         serve_ui(settings, Path(__file__).parents[1], lambda line: console.print(f"{datetime.now(UTC):%H:%M:%S} UTC {line}"))
 
@@ -217,6 +218,9 @@ def document(output: Path) -> None:
 
     output.write_text(tables_page())
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -34,3 +34,19 @@ class NothingToTrainOn(DarkroomError):
 
 class StagingCorrupt(DarkroomError):
     """A staged shard's bytes differ from its recorded sha256."""
+
+
+class ReferenceUnreadable(DarkroomError):
+    """A data set's JSON is missing, is none, was edited by hand into none, or is of a newer Darkroom."""
+
+
+class ManifestBroken(DarkroomError):
+    """A data set's list of files can't be trusted: other bytes than named, impossible rows, or unsafe paths."""
+
+
+class PinRefused(DarkroomError):
+    """What was to be pinned is not in a state that could be got back: uncommitted code, stale or half-written days."""
+
+
+class NotARepository(DarkroomError):
+    """A command that keeps its references in git was called outside a repository."""

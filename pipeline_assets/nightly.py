@@ -18,7 +18,7 @@ from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
 PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
-MODEL = ("staged_training_set", "popularity_model")
+MODEL = ("training_pin", "staged_training_set", "popularity_model")
 ASSETS = (*PHOTOS[:2], *LOGS, *PHOTOS[2:], *MODEL)
 
 

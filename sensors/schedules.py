@@ -13,7 +13,7 @@ TABLES = (
     "user_features",
     "training_table",
 )
-MODEL = ("staged_training_set", "popularity_model")
+MODEL = ("training_pin", "staged_training_set", "popularity_model")
 LABEL_DAYS = 8
 """Yesterday's log can change the labels of photos up to this many days old."""
 
@@ -32,7 +32,7 @@ nightly_tables = dg.define_asset_job(
 nightly_model = dg.define_asset_job(
     "nightly_model",
     selection=list(MODEL),
-    description="The night's staged shards and the popularity model trained on them.",
+    description="The night's pinned and staged training set, and the popularity model trained on it.",
 )
 
 

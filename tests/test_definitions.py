@@ -59,8 +59,9 @@ def test_the_whole_graph_is_there(described: dict[str, Any]) -> None:
     assert parents["photo_classes"] == parents["photo_styles"] == ["raw_uploads"]
     assert parents["user_features"] == ["event_log", "photo_metadata"]
     assert {"photo_classes", "photo_styles", "raw_uploads", "photo_metadata", "event_log"} <= set(parents["training_table"])
-    assert parents["staged_training_set"] == ["training_table"]
-    assert parents["popularity_model"] == ["staged_training_set"]
+    assert parents["training_pin"] == ["training_table"]
+    assert parents["staged_training_set"] == ["training_pin", "training_table"]
+    assert parents["popularity_model"] == ["staged_training_set", "training_pin"]
     assert {"ingest_uploads", "nightly_tables", "nightly_model", "reconcile_uploads"} <= set(described["jobs"])
     assert set(described["schedules"]) == {"nightly", "reconcile_nightly"}
     assert {"new_uploads", "run_failures", "model_after_tables", "automation"} <= set(described["sensors"])

@@ -86,6 +86,11 @@ def claimed(name: str) -> str | None:
     return _EXTENSIONS.get(PurePosixPath(name).suffix[1:].lower())
 
 
+def extension_of(media_type: str) -> str:
+    """The usual extension of a media type's files, with its dot; empty for a type that is not known."""
+    return next((f".{extension}" for extension, known in _EXTENSIONS.items() if known == media_type), "")
+
+
 def _iso_media(head: bytes) -> str:
     """By the major brand, then by the compatible ones: many AVIF files have the general major brand `mif1`."""
     end = min(int.from_bytes(head[:4], "big"), 256, len(head))

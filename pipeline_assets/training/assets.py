@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from pipeline_assets.execution import git_commit
 from pipeline_assets.features import event_log as log_module
 from pipeline_assets.features import history, popularity, windows
 from pipeline_assets.features import user_features as features
@@ -17,7 +18,9 @@ from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from pipeline_assets.training import checks, feature_matrix, labels, scores, split, staging, staging_plan
 from pipeline_assets.training import training_table as joins
 from pipeline_assets.training.pruning import prune
-from pipeline_assets.training.schemas import PopularityModel, StagedTrainingSet, TrainingTable
+from pipeline_assets.training.schemas import PopularityModel, StagedTrainingSet, TrainingPin, TrainingTable
+from pipeline_assets.versioning import manifest, pins, reference, table_pins
+from pipeline_assets.versioning.reference import code_of
 from resources.classifier import ClassifierChoice
 from resources.database import Database
 from resources.filesystem import Filesystem
@@ -33,7 +36,6 @@ MODEL_CODE = [
     Path(__file__).parent / f"{name}.py" for name in ("popularity_model", "popularity_net", "baselines", "dataset")
 ]
 """Modules that import torch: their files stand for them, so that Dagster loads the definitions quickly."""
-VERSIONED = ("raw_uploads", "photo_metadata", "event_log", "photo_classes", "photo_styles", "training_table")
 PAST = Days(-features.LOOKBACK_DAYS, 0)
 PAST_AND_LABEL = Days(-features.LOOKBACK_DAYS, labels.EVENT_DAYS_AFTER)
 WINDOW = Days(1 - load_settings().training_window_days, 0)
@@ -103,24 +105,59 @@ def training_table(
 
 
 @table_asset(
-    schema=StagedTrainingSet,
+    schema=TrainingPin,
     group="training",
     inputs={"training_table": WINDOW},
+    code=[reference, manifest, table_pins],
+    kinds={"json", "s3"},
+    days_per_run=1,
+    lineage={
+        "identity": [("training_table", "popularity"), ("raw_uploads", "sha256")],
+        "manifest_sha256": [("raw_uploads", "version_id")],
+    },
+)
+def training_pin(
+    run: RunOfDays, training_table: pl.LazyFrame, lake: Lake, postgres: Postgres, uploads: Objects, objects: Objects
+) -> pl.DataFrame:
+    """The night's training set by name: every table version, photo and commit that its rows follow from.
+
+    What `darkroom pin` writes for a person, written each night for the model: the list of photos lies in the object store,
+    and the reference in this table's row. `darkroom pin NAME --night DAY` makes it a file for git.
+    """
+    code, parts = code_of(git_commit()), table_pins.Pinnable(lake, postgres, uploads, objects)
+    rows = []
+    for night in run.days:
+        label = pins.Label(f"night-{night}", code, "darkroom", f"What the model of the night of {night} is trained on")
+        first, *_, last = WINDOW.of(night)
+        pinned = table_pins.pin_table(label, "training_table", first, last, parts, is_stale_allowed=True)
+        rows.append({"day": night, **table_pins.row_of(pinned)})
+    return pl.DataFrame(rows, schema=TrainingPin.create_empty().schema)
+
+
+@table_asset(
+    schema=StagedTrainingSet,
+    group="training",
+    inputs={"training_pin": SAME_DAY, "training_table": WINDOW},
     code=[staging, staging_plan, feature_matrix],
     kinds={"arrow", "file"},
     days_per_run=1,
     lineage={"rows": [("training_table", "popularity")], "split": [("training_table", "split")]},
 )
 def staged_training_set(
-    run: RunOfDays, training_table: pl.LazyFrame, lake: Lake, local_disk: Filesystem, staging_policy: StagingPolicy
+    run: RunOfDays,
+    training_pin: pl.LazyFrame,
+    training_table: pl.LazyFrame,
+    lake: Lake,
+    local_disk: Filesystem,
+    staging_policy: StagingPolicy,
 ) -> Table:
     """The night's training set as Arrow shards on the fast local disk, memory-mapped by the training loop.
 
-    Mature rows of the window of days that ends with the night, read from one pinned version of `training_table`. A killed
+    Mature rows of the window of days that ends with the night, read from the version that `training_pin` names. A killed
     staging goes on where it stopped; every shard is verified by its hash; all but the newest few stagings are removed.
     """
-    version = lake.version("training_table")
-    folders = {night: _stage(run, night, version, lake, local_disk) for night in run.days}
+    pinned = training_pin.select("day", "table_version").collect()
+    folders = {night: _stage(run, night, version, lake, local_disk) for night, version in pinned.iter_rows()}
     removed = prune(local_disk.folder, keep=staging_policy.keep, protect=[folder.name for folder in folders.values()])
     return Table(
         pl.concat([staging.shards_frame(folder, night) for night, folder in folders.items()]),
@@ -144,7 +181,7 @@ def _stage(run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Fi
 @table_asset(
     schema=PopularityModel,
     group="training",
-    inputs={"staged_training_set": SAME_DAY},
+    inputs={"training_pin": SAME_DAY, "staged_training_set": SAME_DAY},
     code=[*MODEL_CODE, feature_matrix, scores, str(SEED)],
     checks=[checks.BETTER_THAN_THE_MEAN],
     kinds={"pytorch", "s3"},
@@ -155,6 +192,7 @@ def _stage(run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Fi
 )
 def popularity_model(
     run: RunOfDays,
+    training_pin: pl.LazyFrame,
     staged_training_set: pl.LazyFrame,
     lake: Lake,
     local_disk: Filesystem,
@@ -169,18 +207,19 @@ def popularity_model(
     """
     from pipeline_assets.training import plots, popularity_model  # torch and altair take seconds to import
 
-    versions = {name: lake.version(name) for name in VERSIONED}
     rows, pictures = [], {}
     for night in run.days:
-        pinned = staged_training_set.filter(pl.col("day") == night).select("table_version").first().collect().item()
-        folder = _stage(run, night, pinned, lake, local_disk)  # on another machine the shards are made again
+        pin = training_pin.filter(pl.col("day") == night).collect().row(0, named=True)
+        staged = staged_training_set.filter(pl.col("day") == night).select("table_version").first().collect().item()
+        folder = _stage(run, night, staged, lake, local_disk)  # on another machine the shards are made again
         started = time.monotonic()
         trained = popularity_model.train(folder, seed=SEED, device=classifier.device)
         seconds = time.monotonic() - started
         objects.store.put_if_absent(trained.weights)
         oracle = scores.oracle_scores(trained.predictions, _truth(postgres))
         rows.append({"day": night, **_model_row(trained, oracle), "training_s": seconds})
-        rows[-1]["table_versions_json"] = json.dumps({**versions, "training_table": pinned}, sort_keys=True)
+        rows[-1]["pin_identity"] = pin["identity"]
+        rows[-1]["table_versions_json"] = json.dumps(table_pins.versions(pin["reference_json"]), sort_keys=True)
         pictures = {
             "prediction_against_truth": plots.prediction_against_truth(trained.predictions, r2=trained.scores.r2),
             "feature_importance": plots.feature_importance(trained.importance),

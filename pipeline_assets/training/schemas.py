@@ -43,6 +43,21 @@ class TrainingTable(dy.Schema):
     popularity = dy.Float32(nullable=True, min=0, description="log2(views_7d / 7 + 1); null until mature")
 
 
+class TrainingPin(dy.Schema):
+    """One night's training set, named as `darkroom pin` names one."""
+
+    day = dy.Date(primary_key=True, description="the night; the rows are those of the window of days that ends with it")
+    identity = dy.String(regex="^[0-9a-f]{64}$", description="of data and code: equal identities, equal training sets")
+    table_version = dy.Int64(description="Delta version of training_table")
+    first_day = dy.Date()
+    last_day = dy.Date()
+    rows = dy.Int64(min=1)
+    files = dy.Int64(min=0, description="photos, each content once")
+    bytes = dy.Int64(min=0, description="of all photos")
+    manifest_sha256 = dy.String(regex="^[0-9a-f]{64}$", description="the object that lists the photos")
+    reference_json = dy.String(metadata=VOLATILE, description="the reference itself: what datasets/NAME.json would hold")
+
+
 class StagedTrainingSet(dy.Schema):
     """One Arrow IPC shard on the fast local disk."""
 
@@ -65,6 +80,7 @@ class PopularityModel(dy.Schema):
     day = dy.Date(primary_key=True)
     weights_sha256 = dy.String(regex="^[0-9a-f]{64}$", description="of the weights, laid out as safetensors")
     weights_bytes = dy.Int64(min=1)
+    pin_identity = dy.String(regex="^[0-9a-f]{64}$", description="of the training set, as `training_pin` names it")
     seed = dy.Int64()
     epochs = dy.Int32(min=1, description="until early stopping")
     rows_train = dy.Int64(min=1)

@@ -1,1 +1,1 @@
-"""Versions: digests of rows and of code. Pins, checkouts and diffs build on these."""
+"""Versions: digests, manifests and references, and what is done with them: pin, check out, compare, verify, clean up."""

@@ -1,0 +1,102 @@
+"""What the commands of versions do, put together from settings, repository, stores and lake."""
+
+import hashlib
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from pipeline_assets.errors import PinRefused
+from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
+from pipeline_assets.versioning.reference import Reference
+from pipeline_assets.versioning.repository import Repository
+from resources.assembly import resolve
+from resources.lake import Lake
+from resources.settings import Settings
+
+
+def opened(settings: Settings, reference: Reference) -> Pinned:
+    """A data set with its lake and stores, ready to be read."""
+    found = resolve(settings)
+    stores = {"uploads": found["uploads"].store, "objects": found["objects"].store}
+    return Pinned(reference, found["lake"], stores)
+
+
+def pin_asset(
+    settings: Settings,
+    name: str,
+    asset: str,
+    days: tuple[date, date] | None,
+    message: str,
+    *,
+    is_dirty_allowed: bool,
+    is_stale_allowed: bool,
+) -> Reference:
+    """Pin a table's rows and write the reference into the repository. Raises PinRefused and NotARepository."""
+    from pipeline_assets import definitions  # noqa: F401  it declares the assets
+    from pipeline_assets.versioning.table_pins import Pinnable, pin_table
+
+    repository = Repository.around(Path.cwd())
+    label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
+    found = resolve(settings)
+    parts = Pinnable(found["lake"], found["postgres"], found["uploads"], found["objects"])
+    first, last = days or (None, None)
+    made = pin_table(label, asset, first, last, parts, is_stale_allowed=is_stale_allowed)
+    repository.write(made)
+    return made
+
+
+def pin_night(settings: Settings, name: str, night: date, message: str) -> Reference:
+    """Name what the model of a night was trained on, and the model itself. Raises PinRefused and NotARepository."""
+    repository = Repository.around(Path.cwd())
+    repository.path(name)
+    lake: Lake = resolve(settings)["lake"]
+    of_night = pl.col("day") == night
+    pins = lake.scan("training_pin").filter(of_night).collect()
+    if pins.is_empty():
+        raise PinRefused(
+            f"No training set was pinned in the night of {night}: `darkroom show training_pin` lists the nights."
+        )
+    made = Reference.loads(pins["reference_json"][0], f"the pin of {night}")
+    trained = lake.scan("popularity_model").filter(of_night, pl.col("pin_identity") == pins["identity"][0]).collect()
+    models = {} if trained.is_empty() else {"popularity_model": trained["weights_sha256"].item()}
+    made = made.model_copy(
+        update={"name": name, "message": message or made.message, "models": made.models | models}
+        | {"created_by": repository.author}
+    )
+    repository.write(made)
+    return made
+
+
+def pin_folder(
+    settings: Settings, name: str, folder: Path, message: str, *, is_dirty_allowed: bool, console: Console
+) -> Reference:
+    """Bring a folder's files into the store, pin them, and write the reference. Raises as `pin_asset`."""
+    repository = Repository.around(Path.cwd())
+    label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
+    objects = resolve(settings)["objects"]
+    before = repository.find(name)
+    is_here = before is not None and before.stores.get("objects") == objects.url
+    known = opened(settings, before).files if before and is_here else NO_FILES
+    root = folder.resolve()
+    memory = settings.home / "cache" / "folders" / f"{hashlib.sha256(str(root).encode()).hexdigest()[:32]}.parquet"
+    stored = store_folder(root, objects.store, known, memory)
+    if stored.left_out:
+        console.print(f"Left out: {len(stored.left_out):,} links and others that are no files ({stored.left_out[0]} ...)")
+    console.print(f"Read {stored.read:,} files; {stored.new:,} new contents, {stored.new_bytes / 1e6:,.1f} MB sent.")
+    made = reference(label, stored.files, objects.store, {"objects": objects.url})
+    repository.write(made)
+    return made
+
+
+def _label(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:
+    repository.path(name)  # an impossible name is said before the work, not after it
+    if not repository.code.clean and not is_dirty_allowed:
+        told = "no commit yet" if repository.code.commit is None else "changes that are not committed"
+        raise PinRefused(
+            f"The code in {repository.root} has {told}, so no commit would name what made this data. Commit first, or "
+            "pin with --allow-dirty: the reference then says so."
+        )
+    return Label(name, repository.code, repository.author, message[:1000])

@@ -1,0 +1,137 @@
+"""What a reference names, got back: its manifest, its rows, its files' bytes, each verified against its digest."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from pipeline_assets.errors import ManifestBroken
+from pipeline_assets.versioning import manifest as manifests
+from pipeline_assets.versioning.reference import Reference
+from resources.errors import CorruptObject, NotFound, ObjectError, TableMissing
+from resources.lake import Lake
+from resources.objects import ObjectStore, content_key
+
+SPAN_BYTES = 8 * 1024**2
+"""Files that lie near each other in one object are read together, up to so many bytes."""
+GAP_BYTES = 256 * 1024
+"""Reading on over so many unwanted bytes is quicker than another request."""
+READERS = 8
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes start to end of one object, and the rows of the manifest whose files lie in them."""
+
+    store: str
+    key: str
+    version_id: str | None
+    start: int | None
+    end: int
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A data set opened. stores: `uploads` and `objects` by name."""
+
+    reference: Reference
+    lake: Lake
+    stores: Mapping[str, ObjectStore]
+
+    @cached_property
+    def files(self) -> pl.DataFrame:
+        """The manifest's rows (`manifest.SCHEMA`). Raises ManifestBroken unless they are those that were pinned."""
+        named = self.reference.manifest
+        source = f"the manifest {named.sha256[:12]} of {self.reference.name}"
+        try:
+            data = self.stores["objects"].get_content(named.sha256)
+        except NotFound:
+            raise ManifestBroken(f"{source} is not in {self.stores['objects'].url}: restore it from a backup.") from None
+        except CorruptObject:
+            raise ManifestBroken(f"{source} is damaged: restore the object {content_key(named.sha256)}.") from None
+        found = manifests.decode(data, source, named.files)
+        if manifests.digest(found) != named.digest or found["size_bytes"].sum() != named.bytes:
+            raise ManifestBroken(f"{source} is not the one that was pinned: digest or size differ from the reference.")
+        return found
+
+    def rows(self, asset: str | None = None) -> pl.LazyFrame:
+        """A pinned table's rows, lazily; the pinned asset's own unless another is named. Raises TableMissing."""
+        name = asset or self.reference.asset
+        if name is None or name not in self.reference.tables:
+            there = ", ".join(self.reference.tables) or "none, since it is a folder"
+            raise TableMissing(f"{self.reference.name} pins no table {name}. It pins: {there}.")
+        table = self.reference.tables[name]
+        inside = pl.col("day").is_between(table.first_day, table.last_day)
+        return self.lake.scan(name, version=table.version).filter(inside)
+
+    def read(self, files: pl.DataFrame) -> Iterator[tuple[dict[str, Any], bytes | ObjectError]]:
+        """Each row of the manifest with its bytes, verified, in the order in which they lie in the stores.
+
+        Neighbours in one object are read at once, a few spans ahead on threads. An error about one file comes as its
+        value; StoreUnavailable is raised. A file is held in memory whole: read large ones by `read_range`.
+        """
+        with ThreadPoolExecutor(READERS, "contents") as pool:
+            waiting: deque[Future[list[tuple[dict[str, Any], bytes | ObjectError]]]] = deque()
+            try:
+                for span in spans(files):
+                    waiting.append(pool.submit(self._read_span, span))
+                    if len(waiting) >= READERS:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _read_span(self, span: Span) -> list[tuple[dict[str, Any], bytes | ObjectError]]:
+        store = self.stores[span.store]
+        try:
+            if span.start is None:
+                whole = store.get(span.key, version_id=span.version_id)
+                return [(span.rows[0], _verified(span.rows[0], whole))]
+            data = store.get_range(span.key, span.start, span.end)
+        except ObjectError as error:
+            return [(row, error) for row in span.rows]
+        start = span.start
+        return [
+            (row, _verified(row, data[row["offset"] - start : row["offset"] - start + row["size_bytes"]]))
+            for row in span.rows
+        ]
+
+
+def _verified(row: Mapping[str, Any], data: bytes) -> bytes | ObjectError:
+    found = hashlib.sha256(data).digest()
+    return data if found == row["sha256"] else CorruptObject.of(row["key"], row["sha256"].hex(), found.hex())
+
+
+def spans(files: pl.DataFrame) -> Iterator[Span]:
+    """How to read these files with few requests: whole objects, and stretches of packs."""
+    order = files.sort("store", "key", "version_id", "offset", nulls_last=True)
+    held: list[dict[str, Any]] = []
+    for row in order.iter_rows(named=True):
+        if held and not _joins(held, row):
+            yield _span(held)
+            held = []
+        held.append(row)
+    if held:
+        yield _span(held)
+
+
+def _joins(held: list[dict[str, Any]], row: Mapping[str, Any]) -> bool:
+    first, last = held[0], held[-1]
+    if row["offset"] is None or last["offset"] is None:
+        return False
+    same = all(row[name] == last[name] for name in ("store", "key", "version_id"))
+    near = row["offset"] <= last["offset"] + last["size_bytes"] + GAP_BYTES
+    return same and near and row["offset"] + row["size_bytes"] - first["offset"] <= SPAN_BYTES
+
+
+def _span(rows: list[dict[str, Any]]) -> Span:
+    first = rows[0]
+    end = max((row["offset"] or 0) + row["size_bytes"] for row in rows)
+    return Span(first["store"], first["key"], first["version_id"], first["offset"], end, rows)
