@@ -46,8 +46,8 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
         new += discover(postgres, uploads)
     elif is_empty:
         console.print(
-            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER, or "
-            f"--photos {importing.SAMPLE} for the sample that comes along."
+            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER. "
+            f"The sample that comes along is --photos {importing.SAMPLE}."
         )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
     launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]), today)

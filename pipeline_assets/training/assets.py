@@ -117,7 +117,7 @@ def training_table(
     },
 )
 def training_pin(
-    run: RunOfDays, training_table: pl.LazyFrame, lake: Lake, postgres: Postgres, uploads: Objects, objects: Objects
+    run: RunOfDays, training_table: pl.LazyFrame, lake: Lake, postgres: Database, uploads: Objects, objects: Objects
 ) -> pl.DataFrame:
     """The night's training set by name: every table version, photo and commit that its rows follow from.
 
