@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline_assets.errors import DarkroomError
 from pipeline_assets.versioning.cli import COMMANDS
 from resources.errors import ResourceError
-from resources.settings import Settings, load_settings, shell_lines
+from resources.settings import Settings, load_settings, plain, shell_lines
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -72,7 +72,7 @@ def _are_up(settings: Settings) -> bool:
 
 
 @main.command()
-@click.option("--photos", metavar="FOLDER|s3://...", help="Photos to import. Default: the sample that comes along.")
+@click.option("--photos", metavar="FOLDER|s3://...|sample", help="Photos to import. Default: the sample, once.")
 @click.option(
     "--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread new photos over so many days."
 )
@@ -163,7 +163,11 @@ def up() -> None:
     except ResourceError as error:
         raise click.ClickException(str(error)) from error
     where = "embedded, under " + str(settings.home) if settings.embedded else "yours, from the environment"
-    console.print(f"PostgreSQL and S3 are up ({where}).")
+    if settings.uses_sqlite:
+        s3 = f"S3 is up ({where})" if "s3://" in settings.uploads_url + settings.lake_url else "folders: no server is needed"
+        console.print(f"The database is {plain(settings.postgres_url)}; {s3}.")
+    else:
+        console.print(f"PostgreSQL and S3 are up ({where}).")
     console.print('For your own tools: eval "$(darkroom env)".  The UI: darkroom ui.  Stop: darkroom down.')
 
 
@@ -200,7 +204,7 @@ def env() -> None:
     from resources.embedded import Services
 
     settings = load_settings()
-    if settings.wants_embedded and not Services(settings.home).status().running:
+    if settings.wants_embedded and not Services(settings.home, settings.embedded_servers).status().running:
         raise click.ClickException("no services run: start them with `darkroom up`")
     for line in shell_lines(settings):
         click.echo(line)

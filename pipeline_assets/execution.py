@@ -25,9 +25,9 @@ from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, Run
 from pipeline_assets.validation import validate
 from pipeline_assets.versioning.digest import rows_digest
 from resources import ledger
+from resources.database import Database
 from resources.errors import NoSpace
 from resources.lake import Lake, Replacement
-from resources.postgres import Postgres
 from resources.spool import Parts
 
 
@@ -144,7 +144,7 @@ class Plan:
 
 
 def plan_days(
-    asset: Declaration, postgres: Postgres, days: Sequence[date], resources: Mapping[str, Any], *, force: bool = False
+    asset: Declaration, postgres: Database, days: Sequence[date], resources: Mapping[str, Any], *, force: bool = False
 ) -> Plan:
     """Which of these days (ascending) a run would compute, asked of the ledger and of what comes from outside."""
     reach = [day for window in asset.inputs.values() for edge in (days[0], days[-1]) for day in window.of(edge)]

@@ -22,11 +22,11 @@ from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from pipeline_assets.progress import TELL_EVERY_S
 from resources import ledger, reconciliation
 from resources.assembly import resolve
+from resources.database import Database
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
 from resources.object_store import ObjectInfo, open_store
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.run_processes import end_dead_runs
 from resources.settings import Settings
 from sensors.uploads import upload_day
@@ -38,7 +38,7 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
     """Import, materialize all that is not current, and print the summary. Returns whether every run succeeded."""
     started = time.monotonic()
     found = resolve(settings)
-    postgres: Postgres = found["postgres"]
+    postgres: Database = found["postgres"]
     uploads: Objects = found["uploads"]
     new = discover(postgres, uploads)
     is_empty = ledger.object_days(postgres, uploads.bucket).is_empty()
@@ -47,7 +47,8 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
         new += discover(postgres, uploads)
     elif is_empty:
         console.print(
-            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER."
+            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER. "
+            f"The sample that comes along is --photos {importing.SAMPLE}."
         )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
     launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]), today)
@@ -95,8 +96,8 @@ def _dagster_storage_reached() -> Iterator[None]:
         cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
         said = str(getattr(cause, "orig", cause)).splitlines()[0]
         raise StoreUnavailable(
-            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL) went away or has no free connection, and the run ended with "
-            f"it. What was committed is kept: run again. The server said: {said}"
+            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL, else files in DAGSTER_HOME) went away or has no free "
+            f"connection, and the run ended with it. What was committed is kept: run again. It said: {said}"
         ) from error
 
 
@@ -126,7 +127,7 @@ def import_source(settings: Settings, source: str, days: int, today: date, conso
     )
 
 
-def discover(postgres: Postgres, uploads: Objects) -> int:
+def discover(postgres: Database, uploads: Objects) -> int:
     """List the whole uploads bucket into the ledger, a batch at a time. Returns how many versions were new."""
     listing = uploads.store.list("uploads/")
     new = 0
@@ -170,7 +171,7 @@ def print_status(settings: Settings, today: date, console: Console) -> None:
     """What each asset holds, and which days are not current, with the reason."""
     found = resolve(settings)
     postgres, uploads = found["postgres"], found["uploads"]
-    console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
+    console.print(f"Objects and tables: {settings.lake_url}{_server(settings)}; state: {settings.home}")
     days = nightly.upload_days(postgres, uploads.bucket)
     launches = nightly.launches(days, log_days(found["lake_bucket"]), today)
     stale = {name: days for launch in launches for name, days in nightly.stale(postgres, found, launch).items()}
@@ -191,7 +192,12 @@ def print_status(settings: Settings, today: date, console: Console) -> None:
         )
 
 
-def _holdings(postgres: Postgres, lake: Lake) -> pl.DataFrame:
+def _server(settings: Settings) -> str:
+    """On which server the lake is, unless it is a folder."""
+    return f" on {settings.s3_endpoint or 'AWS'}" if settings.lake_url.startswith("s3://") else ""
+
+
+def _holdings(postgres: Database, lake: Lake) -> pl.DataFrame:
     """For each asset: days, rows, rows set aside (quarantined or rejected), newest day."""
     known = ledger.latest(postgres, nightly.ASSETS, date.min, date.max)
     rows = []
@@ -219,7 +225,7 @@ def print_summary(
             f"Classified {speed['computed']:,} photos at {speed['photos_per_s']:.0f} photos/s, loading the model included."
         )
     _print_model(lake, console)
-    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake) on {settings.s3_endpoint or 'AWS'}; state in {settings.home}")
+    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake){_server(settings)}; state in {settings.home}")
     console.print("Look:    make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
 
 

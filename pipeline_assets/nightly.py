@@ -13,7 +13,7 @@ from pipeline_assets.execution import plan_days
 from pipeline_assets.importing import MATURITY_DAYS
 from pipeline_assets.table_asset import DECLARATIONS
 from resources import ledger
-from resources.postgres import Postgres
+from resources.database import Database
 from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
@@ -47,7 +47,7 @@ def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date)
     return found
 
 
-def stale(postgres: Postgres, resources: Mapping[str, object], launch: Launch) -> dict[str, dict[date, str]]:
+def stale(postgres: Database, resources: Mapping[str, object], launch: Launch) -> dict[str, dict[date, str]]:
     """The days of each asset that a run would compute, with the reason: new, data, code or waiting."""
     found: dict[str, dict[date, str]] = {}
     span = [launch.first + timedelta(days=n) for n in range((launch.last - launch.first).days + 1)]
@@ -90,7 +90,7 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return found
 
 
-def upload_days(postgres: Postgres, bucket: str) -> list[date]:
+def upload_days(postgres: Database, bucket: str) -> list[date]:
     """Days with uploads in the ledger."""
     return ledger.object_days(postgres, bucket)["day"].to_list()
 

@@ -20,9 +20,9 @@ from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from resources import ledger
 from resources.classifier import ClassifierChoice
+from resources.database import Database
 from resources.errors import NotFound
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.results import KEY, Results
 from resources.settings import load_settings
 
@@ -56,7 +56,7 @@ DAYS_PER_RUN = 7
 def photo_classes(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
-    postgres: Postgres,
+    postgres: Database,
     uploads: Objects,
     objects: Objects,
     classifier: ClassifierChoice,
@@ -84,7 +84,7 @@ def photo_classes(
 def photo_styles(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
-    postgres: Postgres,
+    postgres: Database,
     uploads: Objects,
     objects: Objects,
     classifier: ClassifierChoice,

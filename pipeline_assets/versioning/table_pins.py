@@ -14,10 +14,10 @@ from pipeline_assets.versioning.day_digests import newest
 from pipeline_assets.versioning.manifest import SCHEMA
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
+from resources.database import Database
 from resources.lake import Lake
 from resources.object_store import content_key
 from resources.objects import Objects
-from resources.postgres import Postgres
 
 UPLOADED, KEPT = "sha256", "weights_sha256"
 """Columns whose values are contents: of uploads, and of what Darkroom has put into its own store."""
@@ -28,7 +28,7 @@ class Pinnable:
     """What pinning asks of, by the names of `resources.assembly`."""
 
     lake: Lake
-    postgres: Postgres
+    postgres: Database
     uploads: Objects
     objects: Objects
 
