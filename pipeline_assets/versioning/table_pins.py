@@ -93,7 +93,7 @@ def _refuse_stale(asset: str, days: Sequence[date], of: Pinnable) -> None:
     if declaration.sources and len(needs) < len(declaration.resources):
         return  # what comes from outside is not named by a reference, so it can't have changed since
     plan = plan_days(declaration, of.postgres, days, needs)
-    stale = plan.reasons(declaration)
+    stale = plan.reasons
     if stale:
         day, reason = min(stale.items())
         raise PinRefused(
