@@ -1,5 +1,6 @@
 """The commands that look at versions: compare two, tell one's history, build one again. They parse, call, print."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -40,4 +41,39 @@ def diff(a: str, b: str, asset: str | None, as_json: bool, html: Path | None, ro
         console.print(f"The page with plots: {html}")
 
 
-COMMANDS = (diff,)
+@click.command()
+@click.argument("name")
+@click.option("--keep", is_flag=True, help="Leave the work tree of the pinned code where it is.")
+def reproduce(name: str, keep: bool) -> None:
+    """Build a pinned table again from its pinned inputs, with the code of its commit, and compare the rows.
+
+    \b
+    darkroom reproduce popularity
+    darkroom reproduce v1:popularity
+
+    The code is checked out into a scratch work tree; yours is not touched, and no table is written. Exit status 1 if a day
+    differs. For tables that are computed from tables: not for what comes from outside, such as raw_uploads. A pinned
+    popularity_model is trained again. Packages are those of this environment, not those of then.
+    """
+    from pipeline_assets.cli import services
+    from pipeline_assets.versioning import commands
+
+    with services() as settings:
+        found = commands.reproduced(settings, name, keep=keep, console=console)
+    for day in found.rebuilt.days:
+        if not day.is_same:
+            columns = ", ".join(f"{column} ({rows:,})" for column, rows in day.columns.items())
+            told = f"{day.rows:,} rows, pinned {day.pinned_rows:,}; {day.added:,} more, {day.removed:,} fewer"
+            console.print(f"{day.day}: {told}{'; columns that differ: ' if columns else ''}{columns}")
+    if found.worktree:
+        console.print(f"The code: {found.worktree} (remove it with `git worktree remove --force {found.worktree}`)")
+    days = found.rebuilt.days
+    same = sum(day.is_same for day in days)
+    if not found.is_intact:
+        console.print("The lake has other rows at the pinned version than the reference names: `darkroom verify`.")
+    console.print(f"{same} of {len(days)} days are the same, digest {found.rebuilt.digest}.")
+    console.print("Reproduced." if found.is_same else "NOT reproduced.")
+    sys.exit(0 if found.is_same else 1)
+
+
+COMMANDS = (diff, reproduce)

@@ -12,6 +12,7 @@ from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
+from pipeline_assets.versioning.reproduce import Reproduced, reproduce
 from resources.assembly import resolve
 from resources.settings import Settings
 
@@ -82,6 +83,15 @@ def compared(settings: Settings, a: str, b: str, asset: str | None, examples: in
     repository = Repository.around(Path.cwd())
     sides = [(told, opened(settings, repository.read(told))) for told in (a, b)]
     return diff.compare(sides[0], sides[1], repository, declared, asset, examples)
+
+
+def reproduced(settings: Settings, name: str, *, keep: bool, console: Console) -> Reproduced:
+    """A pinned table built again and compared. Raises ReferenceUnreadable and NotReproducible."""
+    repository = Repository.around(Path.cwd())
+    reference = repository.read(name)
+    commit = reference.code.commit or ""
+    console.print(f"Building {reference.asset or 'a folder'} of {name} again with the code of {commit[:12]} ...")
+    return reproduce(repository, reference, settings.home, keep=keep)
 
 
 def _label(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:

@@ -99,7 +99,9 @@ def _plot(one: Drift) -> str:
         left, width = number * step + 1, step - 2
         told = f"<title>{escape(name)}: {before:.2%}, then {after:.2%}</title>"
         bars.append(f"<g>{told}{_bar(left, width, before / top, FILLED)}{_bar(left, width, after / top, OUTLINED)}</g>")
-    ends = [one.bins[0].split(" to ")[0], "...", one.bins[-1].split(" to ")[-1]] if one.ks is not None else one.bins
+    ends = (
+        f"{one.bins[0].split(' to ')[0]} to {one.bins[-1].split(' to ')[-1]}" if one.ks is not None else ", ".join(one.bins)
+    )
     return (
         f"<figure><figcaption><b>{escape(one.column)}</b><br>{', '.join(facts)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(one.column)}">{"".join(bars)}</svg>'
