@@ -127,6 +127,11 @@ class Declaration:
         """Columns of lists too large to hold for every row of a run: the seam spools them, and works on the rest."""
         return self._marked("bulk")
 
+    @property
+    def labels(self) -> list[str]:
+        """Columns that a model learns to predict."""
+        return self._marked("label")
+
     def _marked(self, mark: str) -> list[str]:
         return [name for name, column in self.schema.columns().items() if (column.metadata or {}).get(mark)]
 

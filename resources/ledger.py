@@ -236,6 +236,20 @@ _LATEST = Twin(
 )
 
 
+def as_of(postgres: Database, asset: str, version: int, until: datetime, first: date, last: date) -> pl.DataFrame:
+    """The entries of an asset's days as they were at a Delta version of its table and a moment: columns as `latest`.
+
+    The moment counts for days without rows, whose entries come without a new version.
+    """
+    return postgres.read(
+        "select asset, day, digest, rows, rejected, code_version, inputs_digest, delta_version, git_commit, run_id, "
+        "materialized_at from materializations where id in (select max(id) from materializations where asset = $1 and "
+        "day >= $2 and day <= $3 and delta_version <= $4 and digest <> '' and materialized_at < $5 group by day) "
+        "order by day",
+        (asset, first, last, version, until),
+    )
+
+
 def digest_of(parts: Iterable[str]) -> str:
     """SHA-256 over parts, each ended by a newline: 32 hex digits of it."""
     return hashlib.sha256("".join(f"{part}\n" for part in parts).encode()).hexdigest()[:32]
