@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from pipeline_assets import nightly
 from pipeline_assets.currency import Range, ranges, rules, survey
 from pipeline_assets.definitions import build_defs
-from pipeline_assets.job import dagster_storage_reached
+from pipeline_assets.job import dagster_storage_reached, discover
 from pipeline_assets.versioning import staleness
 from resources import ledger
 from resources.assembly import resolve
@@ -32,9 +32,12 @@ def refresh(
 ) -> bool:
     """Make the stale days of some assets (all) and days (all) current. Returns whether every run succeeded.
 
-    What those days read and is stale comes with them. confirmed: do not ask first.
+    What those days read and is stale comes with them. The bucket is listed into the ledger first, as `darkroom run` does.
+    confirmed: do not ask first.
     """
     found = resolve(settings)
+    if new := discover(found["postgres"], found["uploads"]):
+        console.print(f"Uploads bucket: {new:,} new object versions.")
     judged = survey(found, today, within)
     days = None if within is None else [day for day in judged.days["day"].unique() if day in within]
     stale = staleness.needed(judged.days, rules(), assets or nightly.ASSETS, days)
@@ -100,10 +103,10 @@ def launches(wanted: pl.DataFrame, rules: Mapping[str, staleness.Rule]) -> list[
 
 
 def costs(wanted: pl.DataFrame, newest: pl.DataFrame, uploads: pl.DataFrame) -> pl.DataFrame:
-    """What each asset's days will cost: asset, days, rows, uploads, seconds (null where nothing is known of either).
+    """What each asset's days will cost: asset, days, rows, uploads, seconds; rows and seconds are null where none are known.
 
-    rows: as many as the day has, else the median of the asset's days, else the day's uploads. seconds: at the asset's
-    earlier seconds a row, or a day where it has no rows. uploads: objects uploaded on the days.
+    rows: as many as the day has, else the median of the asset's days. seconds: at the asset's earlier seconds a row, or a
+    day where it has no rows. uploads: objects uploaded on the days.
     """
     known = newest.filter(pl.col("digest") != "")
     rates = (
@@ -121,7 +124,7 @@ def costs(wanted: pl.DataFrame, newest: pl.DataFrame, uploads: pl.DataFrame) -> 
         .join(known.select("asset", "day", "rows"), on=["asset", "day"], how="left", maintain_order="left")
         .join(rates, on="asset", how="left", maintain_order="left")
         .join(uploads.select("day", "objects"), on="day", how="left", maintain_order="left")
-        .with_columns(rows=pl.coalesce("rows", pl.col("typical").round().cast(pl.Int64), "objects", pl.lit(0)))
+        .with_columns(rows=pl.coalesce("rows", pl.col("typical").round().cast(pl.Int64)))
     )
     by_row = pl.col("rows") * pl.col("seconds") / pl.col("timed_rows")
     seconds = pl.when(pl.col("timed_rows") > 0).then(by_row).otherwise(pl.col("seconds") / pl.col("timed"))
@@ -130,7 +133,7 @@ def costs(wanted: pl.DataFrame, newest: pl.DataFrame, uploads: pl.DataFrame) -> 
         .group_by("asset", maintain_order=True)
         .agg(
             days=pl.len(),
-            rows=pl.col("rows").sum(),
+            rows=pl.when(pl.col("rows").is_not_null().all()).then(pl.col("rows").sum()),
             uploads=pl.col("objects").sum(),
             seconds=pl.when(pl.col("seconds").is_not_null().all()).then(pl.col("seconds").sum()),
         )
@@ -143,15 +146,10 @@ def preview(found: pl.DataFrame) -> Grid:
         "asset", "days", "rows", "uploads of these days", "estimated", title="What will be computed", show_footer=True
     )
     for asset, days, rows, uploads, seconds in found.iter_rows():
-        table.add_row(asset, f"{days:,}", f"{rows:,}", f"{uploads:,}", _time(seconds))
-    least = "at least " if found["seconds"].null_count() else ""
-    totals = (
-        "all",
-        f"{found['days'].sum():,}",
-        f"{found['rows'].sum():,}",
-        "",
-        least + _time(float(found["seconds"].sum())),
-    )
+        table.add_row(asset, f"{days:,}", "-" if rows is None else f"{rows:,}", f"{uploads:,}", _time(seconds))
+    known = found["seconds"].drop_nulls()
+    least = "at least " if 0 < len(known) < found.height else ""
+    totals = ("all", f"{found['days'].sum():,}", "", "", least + _time(float(known.sum()) if len(known) else None))
     for column, total in zip(table.columns, totals, strict=True):
         column.footer = total
     return table

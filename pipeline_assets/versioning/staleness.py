@@ -248,7 +248,7 @@ class _Teller:
     def reason(self, row: Mapping[str, object]) -> tuple[object, str, str]:
         """(day, reason, detail) of one stale day. What keeps it from being computed comes first, then what changed more."""
         if missing := row["missing"]:
-            return row["day"], "waiting", f"{', '.join(missing)} of this day does not exist yet"  # type: ignore[arg-type]
+            return row["day"], "waiting", f"needs {', '.join(missing)} of this day"  # type: ignore[arg-type]
         if row["id"] is None:
             return row["day"], "new", "never computed"
         if not row["digest"]:
