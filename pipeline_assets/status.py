@@ -40,7 +40,7 @@ def print_status(
         at = walk.pop("finished_at")
         console.print(f"Bucket and ledger were compared at {at:%Y-%m-%d %H:%M} UTC: {reconciliation.Totals(**walk)}.")
     if not reasons:
-        console.print("[green]Every day is current.[/green]")
+        console.print("[green]Every day is current[/green], as far as the ledger knows the bucket.")
     else:
         console.print("`darkroom refresh` computes what is not current; with --dry-run it says what that costs.")
 

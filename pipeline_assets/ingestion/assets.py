@@ -23,13 +23,12 @@ from pipeline_assets.ingestion import (
 from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
-from pipeline_assets.versioning.code import Part
 from resources import ledger
 from resources.errors import NotFound, ObjectError
 from resources.objects import Objects
 from resources.postgres import Postgres
 
-PHOTO_METADATA_SQL = Part("code", "photo_metadata.sql", (Path(__file__).parent / "photo_metadata.sql").read_text())
+PHOTO_METADATA_SQL = (Path(__file__).parent / "photo_metadata.sql").read_text()
 READ_AHEAD = 32
 """Objects fetched at once while earlier ones are inspected."""
 
