@@ -1,4 +1,4 @@
-"""What `darkroom run`, `import` and `status` do: import, discover, launch Dagster runs, and say what came of it."""
+"""What `darkroom run`, `import` and `reconcile` do: import, discover, launch Dagster runs, and say what came of it."""
 
 import logging
 import time
@@ -17,7 +17,6 @@ from rich.table import Table as Grid
 
 from pipeline_assets import importing, nightly
 from pipeline_assets.definitions import build_defs
-from pipeline_assets.ingestion.events import day_of_log
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from pipeline_assets.progress import TELL_EVERY_S
 from resources import ledger, reconciliation
@@ -25,7 +24,7 @@ from resources.assembly import resolve
 from resources.database import Database
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
-from resources.object_store import ObjectInfo, open_store
+from resources.object_store import open_store
 from resources.objects import Objects
 from resources.run_processes import end_dead_runs
 from resources.settings import Settings
@@ -51,7 +50,7 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
             f"The sample that comes along is --photos {importing.SAMPLE}."
         )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
-    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]), today)
+    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), nightly.log_days(found["lake_bucket"]), today)
     ok, timings, speed = _launch_all(settings, found, launches, console)
     if not timings and ok:
         console.print("[green]Nothing has changed: every asset is current, and no run was needed.[/green]")
@@ -68,7 +67,7 @@ def _launch_all(
     speed: dict[str, float] = {}
     ok = True
     defs, instance = build_defs(settings), dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
-    with instance, _dagster_storage_reached():
+    with instance, dagster_storage_reached():
         end_dead_runs(instance)
         for launch in launches:
             if not any(nightly.stale(found["postgres"], found, launch).values()):
@@ -86,7 +85,7 @@ def _launch_all(
 
 
 @contextmanager
-def _dagster_storage_reached() -> Iterator[None]:
+def dagster_storage_reached() -> Iterator[None]:
     """Raise StoreUnavailable where Dagster can't write down what happens: its run ends there, whatever the step was."""
     try:
         yield
@@ -156,40 +155,6 @@ def reconcile_bucket(settings: Settings, dry_run: bool, console: Console) -> Non
         console.print("Nothing was changed: this was a dry run.")
     elif totals.entered:
         console.print("`darkroom run`, or the sensor under `darkroom ui`, computes the days of what entered.")
-
-
-def log_days(lake_bucket: Objects) -> list[date]:
-    """Days that have log files."""
-    return sorted({day for info in _logs(lake_bucket) if (day := day_of_log(info.key))})
-
-
-def _logs(lake_bucket: Objects) -> Iterator[ObjectInfo]:
-    return lake_bucket.store.list("events/")
-
-
-def print_status(settings: Settings, today: date, console: Console) -> None:
-    """What each asset holds, and which days are not current, with the reason."""
-    found = resolve(settings)
-    postgres, uploads = found["postgres"], found["uploads"]
-    console.print(f"Objects and tables: {settings.lake_url}{_server(settings)}; state: {settings.home}")
-    days = nightly.upload_days(postgres, uploads.bucket)
-    launches = nightly.launches(days, log_days(found["lake_bucket"]), today)
-    stale = {name: days for launch in launches for name, days in nightly.stale(postgres, found, launch).items()}
-    grid = Grid("asset", "days", "rows", "set aside", "newest", "not current", title="What the ledger knows")
-    for row in _holdings(postgres, found["lake"]).iter_rows(named=True):
-        reasons = stale.get(row["asset"], {})
-        counts = {reason: list(reasons.values()).count(reason) for reason in sorted(set(reasons.values()))}
-        told = ", ".join(f"{count} days: {reason}" for reason, count in counts.items()) or "-"
-        grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), str(row["newest"] or "-"), told)
-    console.print(grid)
-    walk = reconciliation.last_walk(postgres, uploads.bucket)
-    if walk:
-        at = walk.pop("finished_at")
-        console.print(f"Bucket and ledger were compared at {at:%Y-%m-%d %H:%M} UTC: {reconciliation.Totals(**walk)}.")
-    if stale:
-        console.print(
-            "`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input)."
-        )
 
 
 def _server(settings: Settings) -> str:

@@ -210,6 +210,20 @@ def needed(
     return stale.join(kept, on=["asset", "day"], how="semi", maintain_order="left")
 
 
+def computable(stale: pl.DataFrame, rules: Mapping[str, Rule], newest: pl.DataFrame) -> pl.DataFrame:
+    """The stale days that can be computed together in order: each input of a day alone is there, or is among them."""
+    there = {str(key[0]): frame.select("day") for key, frame in newest.partition_by("asset", as_dict=True).items()}
+    nothing, kept = pl.DataFrame(schema={"day": pl.Date}), [stale.clear()]
+    for asset in order(rules):
+        mine = stale.filter(pl.col("asset") == asset)
+        for name, window in rules[asset].windows.items():
+            if window == (0, 0) and not mine.is_empty():
+                mine = mine.join(there.get(name, nothing), on="day", how="semi", maintain_order="left")
+        there[asset] = pl.concat([there.get(asset, nothing), mine.select("day")])
+        kept.append(mine)
+    return pl.concat(kept)
+
+
 def order(rules: Mapping[str, Rule]) -> list[str]:
     """Assets, each after what it reads."""
     graph = {name: [up for up in rule.windows if up in rules] for name, rule in rules.items()}
@@ -234,7 +248,7 @@ class _Teller:
     def reason(self, row: Mapping[str, object]) -> tuple[object, str, str]:
         """(day, reason, detail) of one stale day. What keeps it from being computed comes first, then what changed more."""
         if missing := row["missing"]:
-            return row["day"], "waiting", f"{', '.join(missing)} of this day does not exist yet"  # type: ignore[arg-type]
+            return row["day"], "waiting", f"needs {', '.join(missing)} of this day"  # type: ignore[arg-type]
         if row["id"] is None:
             return row["day"], "new", "never computed"
         if not row["digest"]:
