@@ -27,7 +27,7 @@ from benchmarks.rivals.environments import NotInstallable, python_of
 from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.object_backends import S3Access, boto3_client
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 UP_CONCURRENCY, DOWN_CONCURRENCY, BOTO_THREADS, RCLONE_TRANSFERS = 16, 32, 16, 32
 BUCKET = "benchmark"

@@ -46,15 +46,29 @@ def main() -> None:
 
 
 @contextmanager
-def services() -> Iterator[Settings]:
-    """The services for one command. An error that Darkroom raises on purpose is printed in one line; exit status 1."""
-    from resources.services import running
+def services(*, stores_only: bool = False) -> Iterator[Settings]:
+    """The services for one command. An error that Darkroom raises on purpose is printed in one line; exit status 1.
 
+    stores_only: the command needs the object stores alone. Where they are up, nothing else is made sure of, since what
+    does takes a second to load.
+    """
+    settings = load_settings()
     try:
-        with running(load_settings()) as settings:
+        if stores_only and _are_up(settings):
+            yield settings
+            return
+        from resources.services import running
+
+        with running(settings) as settings:
             yield settings
     except (DarkroomError, ResourceError, FileNotFoundError) as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error
+
+
+def _are_up(settings: Settings) -> bool:
+    from resources.embedded import Services
+
+    return not settings.wants_embedded or Services(settings.home).status().running
 
 
 @main.command()

@@ -50,3 +50,11 @@ class PinRefused(DarkroomError):
 
 class NotARepository(DarkroomError):
     """A command that keeps its references in git was called outside a repository."""
+
+
+class NotComparable(DarkroomError):
+    """Two data sets that can't be held against each other: other assets, a folder and a table, or no common key."""
+
+
+class NotReproducible(DarkroomError):
+    """A data set that can't be rebuilt: its code is not to be had, or its rows came from outside."""

@@ -18,7 +18,7 @@ from pipeline_assets.progress import track
 from pipeline_assets.sample import appeal, logs, photos, simulator
 from pipeline_assets.sample.simulator import Simulation
 from resources.database import Database
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 SAMPLE = "sample"
 """The source that stands for the photos that come with a dependency."""

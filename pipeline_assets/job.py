@@ -25,9 +25,10 @@ from resources.assembly import resolve
 from resources.database import Database
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
-from resources.objects import ObjectInfo, Objects, ObjectStore
+from resources.object_store import ObjectInfo, open_store
+from resources.objects import Objects
 from resources.run_processes import end_dead_runs
-from resources.settings import Settings, plain
+from resources.settings import Settings
 from sensors.uploads import upload_day
 
 LEDGER_BATCH = 5_000
@@ -108,7 +109,7 @@ def import_source(settings: Settings, source: str, days: int, today: date, conso
     console.print(f"Importing {told} ...")
     done = importing.import_files(
         source,
-        importing.files_of(source, lambda url: _open(settings, url)),
+        importing.files_of(source, lambda url: open_store(settings, url)),
         postgres=found["postgres"],
         uploads=found["uploads"].store,
         lake_bucket=found["lake_bucket"].store,
@@ -124,16 +125,6 @@ def import_source(settings: Settings, source: str, days: int, today: date, conso
         f"  {done.files:,} files uploaded as if on {done.first_day} to {done.last_day}{known}.\n"
         f"  Users, posting times and logs are SIMULATED: {done.users:,} users, {done.events:,} events "
         f"(and {done.malformed_lines} lines malformed on purpose)."
-    )
-
-
-def _open(settings: Settings, url: str) -> ObjectStore:
-    return ObjectStore.open(
-        url,
-        endpoint=settings.s3_endpoint,
-        access_key=plain(settings.s3_access_key) or None,
-        secret_key=plain(settings.s3_secret_key) or None,
-        region=settings.s3_region,
     )
 
 

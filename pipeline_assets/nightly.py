@@ -55,9 +55,8 @@ def stale(postgres: Database, resources: Mapping[str, object], launch: Launch) -
         asset = DECLARATIONS[name]
         needs = {key: resources[key] for key in asset.resources}
         plan = plan_days(asset, postgres, span, needs)
-        reasons = plan.reasons(asset)
-        if reasons:
-            found[name] = reasons
+        if plan.reasons:
+            found[name] = dict(plan.reasons)
     return found
 
 

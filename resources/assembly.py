@@ -8,6 +8,7 @@ from dagster_aws.s3 import S3Resource
 from resources.classifier import ClassifierChoice
 from resources.filesystem import Filesystem
 from resources.lake import Lake, LakeIO
+from resources.object_store import objects_url
 from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.settings import Settings
@@ -42,7 +43,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
             **{name: value for name, value in s3.items() if name != "endpoint"},
         ),
         "lake_bucket": Objects(url=settings.lake_url, **s3),
-        "objects": Objects(url=f"{settings.lake_url.rstrip('/')}/objects", **s3),
+        "objects": Objects(url=objects_url(settings), **s3),
         "classifier": ClassifierChoice(model=settings.model, device=settings.device, cache=str(settings.home / "compiled")),
         "local_disk": Filesystem(root=str(settings.staging)),
         "staging_policy": StagingPolicy(keep=settings.staging_keep, window_days=settings.training_window_days),

@@ -12,7 +12,8 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from resources.database import Database, Transaction, Twin
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.version_ids import with_versions
 
 WRITER_LOCK = 0x6461726C
@@ -34,7 +35,11 @@ class SeenObject:
 
 @dataclass(frozen=True)
 class Materialization:
-    """One day of an asset as it was computed. `inputs`: what it read, as {asset: digest of its days}."""
+    """One day of an asset as it was computed. `inputs`: what it read, as {asset: digest of its days}.
+
+    parts: what the code version was made of, {kind: {name: digest or value}}. since_id: the earlier entry with which
+    these same rows came. seconds: the day's share of the time that its run took.
+    """
 
     asset: str
     day: date
@@ -47,6 +52,9 @@ class Materialization:
     delta_version: int
     git_commit: str | None
     run_id: str
+    parts: Mapping[str, Mapping[str, str]] | None = None
+    since_id: int | None = None
+    seconds: float | None = None
 
 
 def add_objects(postgres: Database, objects: Iterable[SeenObject]) -> list[tuple[str, str, date]]:
@@ -171,7 +179,7 @@ def record(postgres: Database, entries: Sequence[Materialization]) -> None:
     """Enter computed days into the ledger, all or none."""
     postgres.insert(
         "insert into materializations (asset, day, digest, rows, rejected, code_version, inputs_digest, inputs, "
-        "delta_version, git_commit, run_id) values %s",
+        "delta_version, git_commit, run_id, parts, since_id, seconds) values %s",
         [
             (
                 e.asset,
@@ -185,6 +193,9 @@ def record(postgres: Database, entries: Sequence[Materialization]) -> None:
                 e.delta_version,
                 e.git_commit,
                 e.run_id,
+                None if e.parts is None else json.dumps(e.parts, sort_keys=True),
+                e.since_id,
+                e.seconds,
             )
             for e in entries
         ],
@@ -203,21 +214,40 @@ def begin(postgres: Database, asset: str, days: Sequence[date], run_id: str) -> 
 
 
 def latest(postgres: Database, assets: Sequence[str], first: date, last: date) -> pl.DataFrame:
-    """The newest entry of each (asset, day) in a range of days: asset, day, digest, rows, rejected, code_version,
-    inputs_digest, delta_version, git_commit, run_id, materialized_at.
+    """The newest entry of each (asset, day) in a range of days: asset, day, id, since_id, digest, rows, rejected,
+    code_version, parts and inputs (JSON), inputs_digest, delta_version, git_commit, run_id, materialized_at, seconds.
+
+    since_id: the entry with which these rows came, itself where no earlier one had them.
     """
     return postgres.read(_LATEST, (json.dumps(list(assets)), first, last))
 
 
 _ENTRY = (
-    "asset, day, digest, rows, rejected, code_version, inputs_digest, delta_version, git_commit, run_id, materialized_at"
+    "asset, day, id, digest, rows, rejected, code_version, inputs_digest, delta_version, git_commit, run_id, "
+    "materialized_at, seconds"
 )
 _LATEST = Twin(
-    postgres=f"select distinct on (asset, day) {_ENTRY} from materializations "  # noqa: S608  a constant of this file
+    postgres=f"select distinct on (asset, day) {_ENTRY}, coalesce(since_id, id) as since_id, "  # noqa: S608  constants
+    "cast(parts as text) as parts, cast(inputs as text) as inputs from materializations "
     "where asset in (select json_array_elements_text($1::json)) and day >= $2 and day <= $3 order by asset, day, id desc",
-    sqlite=f"select {_ENTRY} from materializations where id in (select max(id) from materializations "  # noqa: S608
+    sqlite=f'select {_ENTRY}, coalesce(since_id, id) as "since_id [bigint]", parts, inputs '  # noqa: S608
+    "from materializations where id in (select max(id) from materializations "
     "where asset in (select value from json_each($1)) and day >= $2 and day <= $3 group by asset, day) order by asset, day",
 )
+
+
+def as_of(postgres: Database, asset: str, version: int, until: datetime, first: date, last: date) -> pl.DataFrame:
+    """The entries of an asset's days as they were at a Delta version of its table and a moment: columns as `latest`.
+
+    The moment counts for days without rows, whose entries come without a new version.
+    """
+    return postgres.read(
+        "select asset, day, digest, rows, rejected, code_version, inputs_digest, delta_version, git_commit, run_id, "
+        "materialized_at from materializations where id in (select max(id) from materializations where asset = $1 and "
+        "day >= $2 and day <= $3 and delta_version <= $4 and digest <> '' and materialized_at < $5 group by day) "
+        "order by day",
+        (asset, first, last, version, until),
+    )
 
 
 def digest_of(parts: Iterable[str]) -> str:

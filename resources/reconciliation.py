@@ -17,7 +17,8 @@ from resources import ledger, s3
 from resources.bucket_walk import ObjectVersion
 from resources.database import Database, Transaction, Twin
 from resources.errors import AlreadyRunning, NotFound, ObjectError
-from resources.objects import ObjectInfo, Objects, ObjectStore
+from resources.object_store import ObjectInfo, ObjectStore
+from resources.objects import Objects
 from resources.version_ids import HEADS_AT_ONCE
 
 STEP_VERSIONS = 5_000

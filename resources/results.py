@@ -12,7 +12,7 @@ import polars as pl
 
 from resources.database import Database, Twin
 from resources.errors import CorruptObject, NotFound
-from resources.objects import ObjectStore, content_key
+from resources.object_store import ObjectStore, content_key
 
 KEY = "result_key"
 """The column of a chunk that names its rows."""

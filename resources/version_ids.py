@@ -11,7 +11,7 @@ from itertools import islice
 
 from resources import s3
 from resources.errors import NotFound, ObjectError
-from resources.objects import ObjectInfo, ObjectStore
+from resources.object_store import ObjectInfo, ObjectStore
 
 HEADS_AT_ONCE = 16
 FEW = 100

@@ -13,7 +13,8 @@ from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from resources import ledger
 from resources.database import Database
 from resources.errors import ResourceError
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.upload_queue import Message, Reject, UploadQueue, keep_rejects
 from sensors.queue_messages import CreatedObject, read_message
 

@@ -15,7 +15,8 @@ from pipeline_assets.partitions import daily
 from resources import ledger
 from resources.database import Database
 from resources.errors import ResourceError
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 from resources.upload_queue import UploadQueue
 from sensors.queue_intake import take_messages
 from sensors.run_requests import Decision, PastRun, Patience, PendingDay, decide_requests

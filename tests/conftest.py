@@ -16,7 +16,7 @@ from resources import s3
 from resources.database import Database
 from resources.embedded import Endpoints, Services
 from resources.object_backends import boto3_client
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 from resources.processes import free_ports
 from resources.sqlite import Sqlite

@@ -18,7 +18,7 @@ import psutil
 from PIL import Image
 
 from resources.lake import Lake
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 from resources.processes import free_ports
 

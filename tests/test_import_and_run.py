@@ -23,7 +23,7 @@ from pipeline_assets.cli import main
 from pipeline_assets.nightly import ASSETS
 from pipeline_assets.sample.photos import sample_photos
 from resources.lake import Lake
-from resources.objects import ObjectInfo, ObjectStore
+from resources.object_store import ObjectInfo, ObjectStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -168,11 +168,11 @@ def test_the_plan_says_why_a_day_is_not_current(bench: Bench) -> None:
     notes, totals, copies = toy_assets.build("1")[1]
     world = {"world": bench.world}
     days = [day(1), day(2), day(3)]
-    assert plan_days(notes, bench.postgres, days, world).reasons(notes) == {day(2): "data", day(3): "new"}
-    assert plan_days(copies, bench.postgres, days, {}).reasons(copies) == {day(3): "waiting"}
-    assert plan_days(totals, bench.postgres, days, {}).reasons(totals) == {day(3): "new"}
+    assert plan_days(notes, bench.postgres, days, world).reasons == {day(2): "data", day(3): "new"}
+    assert plan_days(copies, bench.postgres, days, {}).reasons == {day(3): "waiting"}
+    assert plan_days(totals, bench.postgres, days, {}).reasons == {day(3): "new"}
     changed = toy_assets.build("2")[1][0]
-    assert set(plan_days(changed, bench.postgres, days, world).reasons(changed).values()) == {"code", "new"}
+    assert set(plan_days(changed, bench.postgres, days, world).reasons.values()) == {"code", "new"}
 
 
 def test_rows_that_break_the_schema_are_kept_aside_with_their_reason(bench: Bench) -> None:

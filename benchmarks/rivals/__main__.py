@@ -26,7 +26,7 @@ from benchmarks.rivals.environments import HERE, NotInstallable, python_of
 from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.object_backends import boto3_client
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 BUCKET = "photos"
 AGREEMENT = 0.99

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from pipeline_assets.versioning import cli_compare
 from pipeline_assets.versioning.reference import Reference
 
 console = Console(highlight=False, soft_wrap=True)
@@ -66,7 +67,7 @@ def pin(
     from pipeline_assets.cli import services
     from pipeline_assets.versioning import commands
 
-    with services() as settings:
+    with services(stores_only=folder is not None) as settings:
         if folder:
             made = commands.pin_folder(settings, name, folder, message, is_dirty_allowed=allow_dirty, console=console)
         elif night:
@@ -87,5 +88,5 @@ def print_pinned(made: Reference) -> None:
     console.print(f"Wrote datasets/{made.name}.json. Version it: git add datasets && git commit")
 
 
-COMMANDS = (pin,)
+COMMANDS = (pin, *cli_compare.COMMANDS)
 """What `darkroom` offers beside its own commands."""

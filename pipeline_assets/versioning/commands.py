@@ -7,21 +7,29 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from pipeline_assets.errors import PinRefused
+from pipeline_assets.errors import NotComparable, PinRefused
+from pipeline_assets.versioning.comparison import Comparison
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
-from resources.assembly import resolve
-from resources.lake import Lake
+from pipeline_assets.versioning.reproduce import Reproduced, reproduce
+from resources.object_store import objects_url, open_store
 from resources.settings import Settings
 
 
 def opened(settings: Settings, reference: Reference) -> Pinned:
     """A data set with its lake and stores, ready to be read."""
-    found = resolve(settings)
-    stores = {"uploads": found["uploads"].store, "objects": found["objects"].store}
-    return Pinned(reference, found["lake"], stores)
+    stores = {name: open_store(settings, url) for name, url in _urls(settings).items()}
+    if reference.asset is None:
+        return Pinned(reference, None, stores)
+    from resources.assembly import resolve
+
+    return Pinned(reference, resolve(settings)["lake"], stores)
+
+
+def _urls(settings: Settings) -> dict[str, str]:
+    return {"uploads": settings.uploads_url, "objects": objects_url(settings)}
 
 
 def pin_asset(
@@ -37,6 +45,7 @@ def pin_asset(
     """Pin a table's rows and write the reference into the repository. Raises PinRefused and NotARepository."""
     from pipeline_assets import definitions  # noqa: F401  it declares the assets
     from pipeline_assets.versioning.table_pins import Pinnable, pin_table
+    from resources.assembly import resolve
 
     repository = Repository.around(Path.cwd())
     label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
@@ -50,9 +59,11 @@ def pin_asset(
 
 def pin_night(settings: Settings, name: str, night: date, message: str) -> Reference:
     """Name what the model of a night was trained on, and the model itself. Raises PinRefused and NotARepository."""
+    from resources.assembly import resolve
+
     repository = Repository.around(Path.cwd())
     repository.path(name)
-    lake: Lake = resolve(settings)["lake"]
+    lake = resolve(settings)["lake"]
     of_night = pl.col("day") == night
     pins = lake.scan("training_pin").filter(of_night).collect()
     if pins.is_empty():
@@ -76,19 +87,45 @@ def pin_folder(
     """Bring a folder's files into the store, pin them, and write the reference. Raises as `pin_asset`."""
     repository = Repository.around(Path.cwd())
     label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
-    objects = resolve(settings)["objects"]
+    url = objects_url(settings)
+    objects = open_store(settings, url)
     before = repository.find(name)
-    is_here = before is not None and before.stores.get("objects") == objects.url
+    is_here = before is not None and before.stores.get("objects") == url
     known = opened(settings, before).files if before and is_here else NO_FILES
     root = folder.resolve()
     memory = settings.home / "cache" / "folders" / f"{hashlib.sha256(str(root).encode()).hexdigest()[:32]}.parquet"
-    stored = store_folder(root, objects.store, known, memory)
+    stored = store_folder(root, objects, known, memory)
     if stored.left_out:
         console.print(f"Left out: {len(stored.left_out):,} links and others that are no files ({stored.left_out[0]} ...)")
     console.print(f"Read {stored.read:,} files; {stored.new:,} new contents, {stored.new_bytes / 1e6:,.1f} MB sent.")
-    made = reference(label, stored.files, objects.store, {"objects": objects.url})
+    made = reference(label, stored.files, objects, {"objects": url})
     repository.write(made)
     return made
+
+
+def compared(settings: Settings, a: str, b: str, asset: str | None, examples: int) -> Comparison:
+    """What differs between the data sets A and B, each NAME or REVISION:NAME. Raises ReferenceUnreadable, NotComparable."""
+    from pipeline_assets import definitions  # noqa: F401  it declares the assets
+    from pipeline_assets.table_asset import DECLARATIONS, Declaration
+    from pipeline_assets.versioning import diff
+
+    def declared(name: str) -> Declaration:
+        if name not in DECLARATIONS:
+            raise NotComparable(f"{name} is no asset of this code, which so can't tell its rows' key: check out older code.")
+        return DECLARATIONS[name]
+
+    repository = Repository.around(Path.cwd())
+    sides = [(told, opened(settings, repository.read(told))) for told in (a, b)]
+    return diff.compare(sides[0], sides[1], repository, declared, asset, examples)
+
+
+def reproduced(settings: Settings, name: str, *, keep: bool, console: Console) -> Reproduced:
+    """A pinned table built again and compared. Raises ReferenceUnreadable and NotReproducible."""
+    repository = Repository.around(Path.cwd())
+    reference = repository.read(name)
+    commit = reference.code.commit or ""
+    console.print(f"Building {reference.asset or 'a folder'} of {name} again with the code of {commit[:12]} ...")
+    return reproduce(repository, reference, settings.home, keep=keep)
 
 
 def _label(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:

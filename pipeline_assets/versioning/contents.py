@@ -6,16 +6,20 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning import manifest as manifests
-from pipeline_assets.versioning.reference import Reference
+from pipeline_assets.versioning.reference import Reference, TableVersion
 from resources.errors import CorruptObject, NotFound, ObjectError, TableMissing
-from resources.lake import Lake
-from resources.objects import ObjectStore, content_key
+from resources.object_store import ObjectStore, content_key
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from resources.lake import Lake  # with Dagster, which takes a second to load: a folder's files are had without it
 
 SPAN_BYTES = 8 * 1024**2
 """Files that lie near each other in one object are read together, up to so many bytes."""
@@ -38,10 +42,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A data set opened. stores: `uploads` and `objects` by name."""
+    """A data set opened. lake: where its tables are; None will do for a folder. stores: `uploads` and `objects` by name."""
 
     reference: Reference
-    lake: Lake
+    lake: "Lake | None"
     stores: Mapping[str, ObjectStore]
 
     @cached_property
@@ -62,13 +66,20 @@ class Pinned:
 
     def rows(self, asset: str | None = None) -> pl.LazyFrame:
         """A pinned table's rows, lazily; the pinned asset's own unless another is named. Raises TableMissing."""
+        lake, name, table = self._named(asset)
+        return lake.scan(name, version=table.version).filter(pl.col("day").is_between(table.first_day, table.last_day))
+
+    def delta(self, asset: str | None = None) -> "DeltaTable":
+        """The same table as Delta has it, at its pinned version. Raises TableMissing."""
+        lake, name, table = self._named(asset)
+        return lake.table(name, table.version)
+
+    def _named(self, asset: str | None) -> "tuple[Lake, str, TableVersion]":
         name = asset or self.reference.asset
-        if name is None or name not in self.reference.tables:
+        if self.lake is None or name is None or name not in self.reference.tables:
             there = ", ".join(self.reference.tables) or "none, since it is a folder"
             raise TableMissing(f"{self.reference.name} pins no table {name}. It pins: {there}.")
-        table = self.reference.tables[name]
-        inside = pl.col("day").is_between(table.first_day, table.last_day)
-        return self.lake.scan(name, version=table.version).filter(inside)
+        return self.lake, name, self.reference.tables[name]
 
     def read(self, files: pl.DataFrame) -> Iterator[tuple[dict[str, Any], bytes | ObjectError]]:
         """Each row of the manifest with its bytes, verified, in the order in which they lie in the stores.

@@ -35,7 +35,12 @@ class Days:
     @property
     def digest(self) -> str:
         """One digest over all days."""
-        return ledger.digest_of(f"{day} {digest}" for day, digest in self.days.select("day", "digest").iter_rows())
+        return digest_of_days(self.days.select("day", "digest").iter_rows())
+
+
+def digest_of_days(days: Iterable[tuple[date, str]]) -> str:
+    """One digest over days, ascending, each with the digest of its rows."""
+    return ledger.digest_of(f"{day} {digest}" for day, digest in days)
 
 
 def newest(lake: Lake, postgres: Database, asset: str, first: date, last: date) -> Days:

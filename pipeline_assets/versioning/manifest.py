@@ -5,9 +5,7 @@ import re
 from pathlib import PurePosixPath
 
 import polars as pl
-import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
-from pyarrow import ArrowException
 
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning.digest import rows_digest
@@ -68,6 +66,9 @@ def decode(data: bytes, source: str, files: int | None = None) -> pl.DataFrame:
 
     Raises ManifestBroken for bytes that are none, for more rows than are counted (before they are read), and as `check`.
     """
+    import pyarrow.parquet as pq  # it takes as long to load as a small folder to pin
+    from pyarrow import ArrowException
+
     try:
         facts = pq.ParquetFile(io.BytesIO(data)).metadata
         if files is not None and facts.num_rows != files:

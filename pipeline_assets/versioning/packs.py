@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from resources.objects import ObjectStore, content_key
+from resources.object_store import ObjectStore, content_key
 
 PACKED_BELOW = 1024**2
 """Smaller files are packed; others are objects of their own, in bytes."""

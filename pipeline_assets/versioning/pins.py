@@ -12,7 +12,7 @@ from pipeline_assets.versioning import folder as folders
 from pipeline_assets.versioning import manifest as manifests
 from pipeline_assets.versioning.packs import PACKED_BELOW, Packer, Place
 from pipeline_assets.versioning.reference import Code, Manifest, Reference, TableVersion
-from resources.objects import ObjectStore, content_key
+from resources.object_store import ObjectStore, content_key
 
 NO_FILES = pl.DataFrame(schema=manifests.SCHEMA)
 

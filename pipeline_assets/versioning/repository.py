@@ -138,7 +138,7 @@ class Repository:
         """
         for name in self.names():
             yield self.read(name)
-        listed = self.git("rev-list", "--all", "--reflog", "--objects", "--", FOLDER)
+        listed = self.git("rev-list", "--all", "--reflog", "--full-history", "--objects", "--", FOLDER)
         for line in listed.splitlines():
             blob, _, path = line.partition(" ")
             if path.startswith(f"{FOLDER}/") and path.endswith(".json") and path.count("/") == 1:

@@ -16,7 +16,8 @@ from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
 from resources.database import Database
 from resources.lake import Lake
-from resources.objects import Objects, content_key
+from resources.object_store import content_key
+from resources.objects import Objects
 
 UPLOADED, KEPT = "sha256", "weights_sha256"
 """Columns whose values are contents: of uploads, and of what Darkroom has put into its own store."""
@@ -92,7 +93,7 @@ def _refuse_stale(asset: str, days: Sequence[date], of: Pinnable) -> None:
     if declaration.sources and len(needs) < len(declaration.resources):
         return  # what comes from outside is not named by a reference, so it can't have changed since
     plan = plan_days(declaration, of.postgres, days, needs)
-    stale = plan.reasons(declaration)
+    stale = plan.reasons
     if stale:
         day, reason = min(stale.items())
         raise PinRefused(

@@ -23,7 +23,8 @@ from resources.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from resources.objects import ObjectRef, Objects, ObjectStore, content_key
+from resources.object_store import ObjectRef, ObjectStore, content_key
+from resources.objects import Objects
 
 BACKENDS = ("folder", "s3", "memory")
 MB = 1024**2

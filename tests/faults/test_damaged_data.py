@@ -18,7 +18,7 @@ from pipeline_assets.errors import ModelUnusable
 from pipeline_assets.nightly import ASSETS
 from pipeline_assets.training import prediction
 from resources.errors import CorruptObject
-from resources.objects import content_key
+from resources.object_store import content_key
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ from world import World
 
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 pytestmark = [
     pytest.mark.slow,

@@ -31,7 +31,8 @@ from pipeline_assets.nightly import ASSETS
 from pipeline_assets.table_asset import DECLARATIONS
 from resources import ledger
 from resources.lake import Lake
-from resources.objects import Objects, ObjectStore
+from resources.object_store import ObjectStore
+from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.settings import load_settings
 

@@ -25,7 +25,7 @@ from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.errors import ServiceFailed
 from resources.object_backends import boto3_client
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.processes import GRPC_OFFSET
 
 ROOT = Path(__file__).parents[2]

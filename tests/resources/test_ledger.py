@@ -11,7 +11,8 @@ import pytest
 from resources import ledger
 from resources.database import Database
 from resources.ledger import Materialization, SeenObject
-from resources.objects import ObjectInfo, Objects
+from resources.object_store import ObjectInfo
+from resources.objects import Objects
 
 DAY = date(2026, 2, 1)
 NEXT = date(2026, 2, 2)

@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 
 from resources.database import Database
 from resources.errors import CorruptObject
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.results import KEY, Results
 from resources.sqlite import Sqlite
 
@@ -106,7 +106,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import polars as pl
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 from resources.results import Results
 from resources.sqlite import Sqlite

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from resources import version_ids
-from resources.objects import ObjectInfo, ObjectStore
+from resources.object_store import ObjectInfo, ObjectStore
 from resources.version_ids import with_versions
 
 

@@ -17,7 +17,8 @@ from urllib.parse import quote_plus
 import botocore.exceptions
 
 from resources.object_backends import S3Access
-from resources.objects import Objects, ObjectStore
+from resources.object_store import ObjectStore
+from resources.objects import Objects
 from resources.upload_queue import Message
 
 PAGE = 7
