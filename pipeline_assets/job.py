@@ -80,6 +80,7 @@ def _launch_all(
                 console.print(f"[red]{step} failed:[/red] {reason}")
                 ok = False
             if not result.success:
+                ok = False
                 break
     return ok, timings, speed
 

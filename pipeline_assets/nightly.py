@@ -89,9 +89,11 @@ def execute(
 
 
 def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """The steps that failed, each with its error's own words."""
+    """The steps that failed, each with its error's own words; `resources` where the run ended before its first step."""
     found = {}
     for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.RESOURCE_INIT_FAILURE and event.engine_event_data.error:
+            found["resources"] = event.engine_event_data.error.message.strip()
         if event.is_step_failure and event.step_key:
             error = event.step_failure_data.error
             told = event.step_failure_data.user_failure_data
