@@ -4,6 +4,7 @@ For a model's night that is the newest one alone: an earlier night is a record o
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -54,17 +55,23 @@ def rules() -> dict[str, staleness.Rule]:
 
 def survey(resources: Mapping[str, Any], today: date, nights: Range | None = None) -> Survey:
     """Judge all days, from one reading of the ledger and of each source. nights: judge these nights' models too."""
-    newest = ledger.latest(resources["postgres"], nightly.ASSETS, date.min, date.max)
-    wanted = _wanted(resources, newest, today, nights)
-    outside = {name: _outside(name, days, resources) for name, days in wanted.items()}
+    with ThreadPoolExecutor(len(nightly.ASSETS)) as pool:  # the database and the bucket are waited for at once
+        asked = pool.submit(ledger.latest, resources["postgres"], nightly.ASSETS, date.min, date.max)
+        logs = nightly.log_days(resources["lake_bucket"])
+        newest = asked.result()
+        wanted = _wanted(resources, newest, logs, today, nights)
+        sources = {name: pool.submit(_outside, name, days, resources) for name, days in wanted.items()}
+        outside = {name: source.result() for name, source in sources.items()}
     return Survey(staleness.survey(rules(), wanted, newest, outside), newest)
 
 
-def _wanted(resources: Mapping[str, Any], newest: pl.DataFrame, today: date, nights: Range | None) -> dict[str, list[date]]:
+def _wanted(
+    resources: Mapping[str, Any], newest: pl.DataFrame, logs: list[date], today: date, nights: Range | None
+) -> dict[str, list[date]]:
     """By asset: the days that uploads and logs call for, and those that were computed for another reason."""
     uploads = nightly.upload_days(resources["postgres"], resources["uploads"].bucket)
     wanted: dict[str, set[date]] = {name: set() for name in nightly.ASSETS}
-    for launch in nightly.launches(uploads, nightly.log_days(resources["lake_bucket"]), today):
+    for launch in nightly.launches(uploads, logs, today):
         for name in launch.assets:
             wanted[name].update(launch.days())
     for (name,), entries in newest.partition_by("asset", as_dict=True).items():

@@ -149,7 +149,7 @@ def plan_days(
     verdicts = staleness.judge(asset.name, asset.rule, now, newest)
     reasons = {day: reason for day, reason in verdicts.select("day", "reason").iter_rows() if reason}
     missing = {
-        day: f"{', '.join(names)} of this day does not exist yet, materialize it first"
+        day: f"{names} of this day does not exist yet, materialize it first"
         for day, names in now.select("day", "missing").iter_rows()
         if names
     }

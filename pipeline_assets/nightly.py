@@ -104,7 +104,7 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 def upload_days(postgres: Database, bucket: str) -> list[date]:
     """Days with uploads in the ledger."""
-    return ledger.object_days(postgres, bucket)["day"].to_list()
+    return ledger.upload_days(postgres, bucket)
 
 
 def log_days(lake_bucket: Objects) -> list[date]:

@@ -175,6 +175,14 @@ def object_days(postgres: Database, bucket: str) -> pl.DataFrame:
     return postgres.read(f"{_DAYS} and bucket = $1 order by day", (bucket,))
 
 
+def upload_days(postgres: Database, bucket: str) -> list[date]:
+    """Days with uploads, ascending."""
+    return [
+        day
+        for (day,) in postgres.rows("select day from object_days where objects > 0 and bucket = %s order by day", (bucket,))
+    ]
+
+
 def record(postgres: Database, entries: Sequence[Materialization]) -> None:
     """Enter computed days into the ledger, all or none."""
     postgres.insert(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,9 +11,13 @@ import pytest
 
 from pipeline_assets import nightly
 from pipeline_assets.currency import Survey
-from pipeline_assets.current_check import result
+from pipeline_assets.current_check import current_days, result
 from pipeline_assets.definitions import defs
 from pipeline_assets.versioning.staleness import ENTRY, VERDICT
+from resources import ledger
+from resources.objects import Objects
+from resources.postgres import Postgres
+from sensors.schedules import check_current
 
 # Jobs whose assets are backfilled in chunks of different sizes.
 pytestmark = pytest.mark.filterwarnings("ignore:Asset job .* materializes assets with varying")
@@ -71,3 +76,27 @@ def test_a_warning_says_how_many_days_for_which_reasons_and_the_first_of_them() 
     ]
     assert {name: value.value for name, value in told.metadata.items()} == {"days": 5, "not_current": 4, "new": 1, "data": 3}
     assert result(judged, "photo_classes").passed
+
+
+def test_the_check_asks_the_ledger_and_the_sources_when_it_is_run(
+    instance: dg.DagsterInstance, postgres_url: str, tmp_path: Path
+) -> None:
+    postgres, uploads = Postgres(url=postgres_url), Objects(url=(tmp_path / "uploads").as_uri())
+    postgres.migrate()
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    seen = ledger.SeenObject(uploads.bucket, "uploads/2026-01-05/1/a.jpg", "v1", "e", 1, at, at.date())
+    ledger.add_objects(postgres, [seen])
+    lake_bucket = Objects(url=(tmp_path / "lake").as_uri())
+    made = dg.Definitions(
+        asset_checks=[current_days],
+        jobs=[check_current],
+        resources={"postgres": postgres, "uploads": uploads, "lake_bucket": lake_bucket},
+    )
+    ran = made.resolve_job_def("check_current").execute_in_process(instance=instance)
+    told = {found.asset_key.to_user_string(): found for found in ran.get_asset_check_evaluations()}
+    assert set(told) == set(nightly.ASSETS)
+    assert not told["raw_uploads"].passed
+    assert told["raw_uploads"].severity is dg.AssetCheckSeverity.WARN
+    assert "raw_uploads 2026-01-05: new (never computed)" in (told["raw_uploads"].description or "")
+    assert "photo_classes 2026-01-05: waiting (needs raw_uploads of this day)" in (told["photo_classes"].description or "")
+    assert told["event_log"].passed

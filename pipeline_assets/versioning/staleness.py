@@ -101,29 +101,30 @@ def slices(there: Days, days: Days, window: tuple[int, int]) -> tuple[npt.NDArra
 def read_now(rule: Rule, days: pl.Series, ledger: Ledger, outside: Mapping[date, str]) -> pl.DataFrame:
     """What each of these days (ascending) would read now: day, a digest per input, inputs_digest, and `missing`.
 
-    missing: the inputs of the day alone that have no entry on it. `inputs_digest` is over all the digests.
+    missing: the inputs of the day alone that have no entry on it, by name; null where none. `inputs_digest` is over all
+    the digests.
     """
     asked = numbers(days)
     digests: dict[str, list[str]] = {}
-    missing: list[list[str]] = [[] for _ in asked]
+    missing: dict[int, str] = {}
     if rule.has_source:
         digests[OUTSIDE] = [outside.get(day, "nothing") for day in days.to_list()]
     for name, window in rule.windows.items():
         timeline = ledger.timeline(name)
         low, high = slices(timeline.days, asked, window)
         digests[name] = timeline.digests(low, high)
-        for place in np.flatnonzero(low == high) if window == (0, 0) else ():
-            missing[place].append(name)
+        for place in np.flatnonzero(low == high).tolist() if window == (0, 0) else ():
+            missing[place] = f"{missing[place]}, {name}" if place in missing else name
     columns = [[f"{name} {digest}\n" for digest in digests[name]] for name in sorted(digests)]
     lines = map("".join, zip(*columns, strict=True)) if columns else [""] * len(asked)
     whole = [sha256(line.encode()).hexdigest()[:32] for line in lines]
     return pl.DataFrame(
-        {"day": days, **digests, "inputs_digest": whole, "missing": missing},
+        {"day": days, **digests, "inputs_digest": whole, "missing": [missing.get(place) for place in range(len(asked))]},
         schema={
             "day": pl.Date,
             **dict.fromkeys(digests, pl.String),
             "inputs_digest": pl.String,
-            "missing": pl.List(pl.String),
+            "missing": pl.String,
         },
     )
 
@@ -133,7 +134,7 @@ def judge(asset: str, rule: Rule, now: pl.DataFrame, ledger: Ledger) -> pl.DataF
     mine = ledger.entries(asset).select("day", "id", "digest", "code_version", "parts", "inputs", then="inputs_digest")
     known = now.join(mine, on="day", how="left", maintain_order="left")
     same_code, same_inputs = pl.col("code_version") == rule.code_version, pl.col("then") == pl.col("inputs_digest")
-    stale = (pl.col("missing").list.len() > 0) | pl.col("id").is_null() | ~same_code | ~same_inputs
+    stale = pl.col("missing").is_not_null() | pl.col("id").is_null() | ~same_code | ~same_inputs
     known = known.with_columns(is_stale=stale, same_code=same_code.fill_null(value=False))
     told = _Teller(asset, rule, json.dumps(rule.parts), ledger)
     reasons = [told.reason(row) for row in known.filter("is_stale").iter_rows(named=True)]
@@ -248,7 +249,7 @@ class _Teller:
     def reason(self, row: Mapping[str, object]) -> tuple[object, str, str]:
         """(day, reason, detail) of one stale day. What keeps it from being computed comes first, then what changed more."""
         if missing := row["missing"]:
-            return row["day"], "waiting", f"needs {', '.join(missing)} of this day"  # type: ignore[arg-type]
+            return row["day"], "waiting", f"needs {missing} of this day"
         if row["id"] is None:
             return row["day"], "new", "never computed"
         if not row["digest"]:
