@@ -1,5 +1,6 @@
 """The commands that look at versions: compare two, tell one's history, build one again. They parse, call, print."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -76,4 +77,30 @@ def reproduce(name: str, keep: bool) -> None:
     sys.exit(0 if found.is_same else 1)
 
 
-COMMANDS = (diff, reproduce)
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print history and lineage as JSON.")
+def log(name: str, as_json: bool) -> None:
+    """Tell a data set's history, who, when and what, and where its newest version comes from.
+
+    \b
+    darkroom log popularity
+    darkroom log v1:popularity        what led to v1
+
+    The history is that of datasets/NAME.json in git. The lineage goes from the pinned table to the raw uploads, with the
+    runs and the code that made each table.
+    """
+    from pipeline_assets.cli import services
+    from pipeline_assets.versioning import commands, log_text
+
+    with services() as settings:
+        found, tables = commands.logged(settings, name)
+    if as_json:
+        lineage = [table.model_dump(mode="json") for table in tables]
+        click.echo(json.dumps({**found.model_dump(mode="json"), "lineage": lineage}, indent=2))
+        return
+    log_text.print_history(found, console)
+    log_text.print_lineage(tables, console)
+
+
+COMMANDS = (diff, log, reproduce)

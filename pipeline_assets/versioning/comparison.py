@@ -34,7 +34,7 @@ class Example(_Part):
 
 
 class ColumnChange(_Part):
-    """rows: how many have another value in this column. Of a bulk column the examples show digests of its values."""
+    """rows: how many have another value in this column. Of a bulk column the examples show hashes of its values."""
 
     column: str
     rows: int

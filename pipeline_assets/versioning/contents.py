@@ -1,11 +1,13 @@
 """What a reference names, got back: its manifest, its rows, its files' bytes, each verified against its digest."""
 
 import hashlib
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -51,18 +53,33 @@ class Pinned:
     @cached_property
     def files(self) -> pl.DataFrame:
         """The manifest's rows (`manifest.SCHEMA`). Raises ManifestBroken unless they are those that were pinned."""
-        named = self.reference.manifest
-        source = f"the manifest {named.sha256[:12]} of {self.reference.name}"
-        try:
-            data = self.stores["objects"].get_content(named.sha256)
-        except NotFound:
-            raise ManifestBroken(f"{source} is not in {self.stores['objects'].url}: restore it from a backup.") from None
-        except CorruptObject:
-            raise ManifestBroken(f"{source} is damaged: restore the object {content_key(named.sha256)}.") from None
+        named, source = self.reference.manifest, self._source
+        data = self.encoded()
         found = manifests.decode(data, source, named.files)
         if manifests.digest(found) != named.digest or found["size_bytes"].sum() != named.bytes:
             raise ManifestBroken(f"{source} is not the one that was pinned: digest or size differ from the reference.")
         return found
+
+    @property
+    def _source(self) -> str:
+        return f"the manifest {self.reference.manifest.sha256[:12]} of {self.reference.name}"
+
+    def encoded(self) -> bytes:
+        """The manifest as it lies in the store, its bytes verified. Raises ManifestBroken if they are gone or others."""
+        sha256, store = self.reference.manifest.sha256, self.stores["objects"]
+        try:
+            return store.get_content(sha256)
+        except NotFound:
+            raise ManifestBroken(f"{self._source} is not in {store.url}: restore it from a backup.") from None
+        except CorruptObject:
+            raise ManifestBroken(f"{self._source} is damaged: restore the object {content_key(sha256)}.") from None
+
+    def contents(self) -> Iterator[pl.DataFrame]:
+        """The files' paths, sha256 and sizes, some at a time, by path: millions are not held. Raises ManifestBroken."""
+        with tempfile.TemporaryDirectory(prefix="darkroom-manifest-") as folder:
+            path = Path(folder) / "manifest.parquet"
+            path.write_bytes(self.encoded())
+            yield from manifests.contents(path, self._source, self.reference.manifest.files)
 
     def rows(self, asset: str | None = None) -> pl.LazyFrame:
         """A pinned table's rows, lazily; the pinned asset's own unless another is named. Raises TableMissing."""

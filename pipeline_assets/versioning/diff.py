@@ -3,10 +3,9 @@
 import subprocess
 from collections.abc import Callable
 
-import polars as pl
-
 from pipeline_assets.errors import NotComparable
 from pipeline_assets.table_asset import Declaration
+from pipeline_assets.versioning import file_changes
 from pipeline_assets.versioning.comparison import CodeChange, Comparison, Files, Side, TableChange
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.reference import Reference
@@ -38,7 +37,7 @@ def compare(
         rows=table.rows if table else None,
         columns=table.columns() if table else None,
         drift=table.drift() if table else None,
-        files=files(a[1].files, b[1].files, examples),
+        files=_files(a[1], b[1], examples),
         tables=_tables(old, new),
         code=_code(old, new, repository),
         models={
@@ -49,23 +48,12 @@ def compare(
     )
 
 
-def files(before: pl.DataFrame, after: pl.DataFrame, examples: int) -> Files:
-    """Two manifests compared by path: what a path's bytes are, not where they lie."""
-    pairs = before.select("path", old="sha256", old_bytes="size_bytes").join(
-        after.select("path", new="sha256", new_bytes="size_bytes"), on="path", how="full", coalesce=True
-    )
-    added = pairs.filter(pl.col("old").is_null()).sort("path")
-    removed = pairs.filter(pl.col("new").is_null()).sort("path")
-    changed = pairs.filter(pl.col("old") != pl.col("new")).sort("path")
-    return Files(
-        added=added.height,
-        removed=removed.height,
-        changed=changed.height,
-        added_bytes=int(added["new_bytes"].sum()) + int(changed["new_bytes"].sum()),
-        removed_bytes=int(removed["old_bytes"].sum()) + int(changed["old_bytes"].sum()),
-        added_paths=added["path"].head(examples).to_list(),
-        removed_paths=removed["path"].head(examples).to_list(),
-        changed_paths=changed["path"].head(examples).to_list(),
+def _files(a: Pinned, b: Pinned, examples: int) -> Files:
+    is_same = a.reference.manifest.digest == b.reference.manifest.digest
+    return (
+        file_changes.compare(iter(()), iter(()), 0)
+        if is_same
+        else file_changes.compare(a.contents(), b.contents(), examples)
     )
 
 

@@ -2,10 +2,14 @@
 
 import io
 import re
-from pathlib import PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import polars as pl
+import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
+from pyarrow import ArrowException
 
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning.digest import rows_digest
@@ -29,6 +33,7 @@ MAX_PATH_BYTES = 1_024
 MAX_PART_BYTES = 255
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _ROW_GROUP = 131_072
+_PART_ROWS = 65_536
 
 
 def path_fault(path: str) -> str | None:
@@ -66,17 +71,8 @@ def decode(data: bytes, source: str, files: int | None = None) -> pl.DataFrame:
 
     Raises ManifestBroken for bytes that are none, for more rows than are counted (before they are read), and as `check`.
     """
-    import pyarrow.parquet as pq  # it takes as long to load as a small folder to pin
-    from pyarrow import ArrowException
-
     try:
-        facts = pq.ParquetFile(io.BytesIO(data)).metadata
-        if files is not None and facts.num_rows != files:
-            raise ManifestBroken(f"{source} lists {facts.num_rows:,} files where its reference counts {files:,}.")
-        # A column's pages say how large they are, so that a bomb is seen before it is unpacked.
-        unpacked = sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
-        if unpacked > 4_096 * max(facts.num_rows, 64):
-            raise ManifestBroken(f"{source} would unpack to {unpacked:,} bytes for {facts.num_rows:,} files.")
+        _open(io.BytesIO(data), source, files)
         found = pl.read_parquet(io.BytesIO(data))
     except (PolarsError, ArrowException, OSError, ValueError) as error:
         raise ManifestBroken(f"{source} can't be read: {str(error)[:200]}") from None
@@ -84,6 +80,36 @@ def decode(data: bytes, source: str, files: int | None = None) -> pl.DataFrame:
         raise ManifestBroken(f"{source} has the columns {dict(found.schema)}, not those of a manifest.")
     check(found, source)
     return found
+
+
+def contents(path: Path, source: str, files: int) -> Iterator[pl.DataFrame]:
+    """The rows of an encoded manifest in a file, some at a time, by path: path, sha256, size_bytes. For looking only.
+
+    Raises ManifestBroken for bytes that are none, for another number of rows, and for paths that do not ascend.
+    """
+    last = ""
+    try:
+        opened = _open(path, source, files)
+        for batch in opened.iter_batches(_PART_ROWS, columns=["path", "sha256", "size_bytes"]):
+            part = pl.DataFrame(batch).cast({name: SCHEMA[name] for name in ("path", "sha256", "size_bytes")})
+            if part.height and not (part["path"].is_sorted() and last <= part["path"][0]):
+                raise ManifestBroken(f"{source} has paths that are not sorted.")
+            last = part["path"][-1] if part.height else last
+            yield part
+    except (PolarsError, ArrowException, OSError, ValueError) as error:
+        raise ManifestBroken(f"{source} can't be read: {str(error)[:200]}") from None
+
+
+def _open(data: BinaryIO | Path, source: str, files: int | None) -> pq.ParquetFile:
+    opened = pq.ParquetFile(data, memory_map=isinstance(data, Path))
+    facts = opened.metadata
+    if files is not None and facts.num_rows != files:
+        raise ManifestBroken(f"{source} lists {facts.num_rows:,} files where its reference counts {files:,}.")
+    # A column's pages say how large they are, so that a bomb is seen before it is unpacked.
+    unpacked = sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
+    if unpacked > 4_096 * max(facts.num_rows, 64):
+        raise ManifestBroken(f"{source} would unpack to {unpacked:,} bytes for {facts.num_rows:,} files.")
+    return opened
 
 
 def check(files: pl.DataFrame, source: str) -> None:

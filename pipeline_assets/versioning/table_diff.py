@@ -1,33 +1,32 @@
 """Two pinned versions of one table held against each other, reading little and holding less.
 
 A day whose files are the same in both versions has the same rows: Delta never changes a file. So only the other days are
-read for changed rows, a few at a time, with bulk columns as digests; and for drift a few columns at a time.
+read for changed rows, a few at a time, with bulk columns as hashes; and for drift only columns in which a value has changed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import polars as pl
 
 from pipeline_assets.errors import NotComparable
 from pipeline_assets.table_asset import Declaration
-from pipeline_assets.versioning import drift
 from pipeline_assets.versioning.comparison import ColumnChange, Columns, Drift, Example, LabelChange, Rows
 from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.digest import condense
+from pipeline_assets.versioning.drift import Moved, of_categories, of_numbers
 from pipeline_assets.versioning.row_changes import RowChanges, compare
 
 ROWS_AT_ONCE = 60_000
 """Of each version, unless one day alone has more."""
-BULK_ROWS_AT_ONCE = 4_096
-VALUES_AT_ONCE = 3_000_000
-"""Of each version, while drift is measured: 24 MB of numbers."""
+BYTES_AT_ONCE = 48 * 1024**2
+"""Of a version's columns, held while drift is measured."""
 MAX_CATEGORIES = 200
 """A column of texts with more distinct values names things; its shares mean nothing."""
+FIRST_LOOK = 2_000
 MAX_TEXT = 120
 
 
@@ -67,14 +66,13 @@ class Version:
         """Some columns of some days; other days' files are not opened."""
         return self.rows.filter(pl.col("day").is_in(pl.Series(days, dtype=pl.Date).implode())).select(columns)
 
-    def condensed(self, days: Sequence[date], columns: Sequence[str], bulk: Sequence[str]) -> pl.DataFrame:
-        """The same in memory, each value of a bulk column as a digest of it."""
-        wanted = self.of(days, columns)
-        if not bulk:
-            return wanted.collect(engine="streaming")
-        empty = wanted.head(0).collect()
-        parts = wanted.collect_batches(chunk_size=BULK_ROWS_AT_ONCE, engine="streaming", lazy=True)
-        return pl.concat([condense(part, bulk) for part in chain([empty], parts)])
+    def hashed(self, days: Sequence[date], columns: Sequence[str], bulk: Sequence[str]) -> pl.DataFrame:
+        """The same in memory, each value of a bulk column as 64 bits that tell it from another."""
+        return self.of(days, columns).with_columns(_hashed(name) for name in bulk).collect(engine="streaming")
+
+
+def _hashed(name: str) -> pl.Expr:
+    return pl.when(pl.col(name).is_not_null()).then(pl.col(name).hash())
 
 
 @dataclass
@@ -91,6 +89,7 @@ class TableDiff:
     _counts: dict[str, int] = field(default_factory=dict)
     _shown: dict[str, list[Example]] = field(default_factory=dict)
     _labels: dict[str, list[int]] = field(default_factory=dict)
+    _moved: dict[str, tuple[list[pl.Series], list[pl.Series]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if lost := [name for name in self.asset.key if name not in self.common]:
@@ -130,9 +129,7 @@ class TableDiff:
         added_keys: list[dict[str, Any]] = []
         removed_keys: list[dict[str, Any]] = []
         for days in self._groups():
-            found = compare(
-                self.a.condensed(days, self.common, bulk), self.b.condensed(days, self.common, bulk), self.asset.key
-            )
+            found = compare(self.a.hashed(days, self.common, bulk), self.b.hashed(days, self.common, bulk), self.asset.key)
             added, removed = added + found.added.height, removed + found.removed.height
             changed += found.before.height
             added_keys += self._keys(found.added, self.examples - len(added_keys))
@@ -155,17 +152,27 @@ class TableDiff:
     def drift(self) -> list[Drift]:
         """The columns of numbers and categories by how far they have moved, the farthest first.
 
-        Where rows have neither come nor gone, a column in which none has changed is the same and is not read. A number
-        that names something (`*_id`) and a text with many values have no drift.
+        A column in which no value has gone or come is the same and is not read; of the others only the version before is,
+        each column once. A number that names something (`*_id`) and a text with many values have no drift.
         """
-        rows = self.rows
-        stays = not (rows.added or rows.removed)
-        wanted = [name for name in self.common if name not in self.asset.key and not (stays and name not in self._counts)]
-        numbers = [name for name in wanted if self.a.schema[name].is_numeric() and not name.endswith("_id")]
-        found = [one for group in self._column_groups(numbers) for one in self._drift_of_numbers(group)]
-        texts = [name for name in wanted if self.a.schema[name] in (pl.String, pl.Boolean)]
-        found += [one for name in texts if (one := self._drift_of_categories(name))]
+        _ = self.rows  # it finds out what has moved
+        wanted = [name for name in self._measured if name in self._moved]
+        texts = [name for name in wanted if not self.a.schema[name].is_numeric()]
+        found = [one for name in texts if (one := self._drift_of_categories(name))]
+        for names in self._column_groups([name for name in wanted if name not in texts]):
+            before = self.a.rows.select(names).collect(engine="streaming")
+            found += [of_numbers(name, self._values(name, before[name])) for name in names]
         return sorted(found, key=lambda one: (-one.psi, -(one.ks or 0), one.column))
+
+    @cached_property
+    def _measured(self) -> list[str]:
+        """Columns of numbers, texts and booleans that do not name the row."""
+        types = {name: self.a.schema[name] for name in self.common if name not in self.asset.key}
+        return [
+            name
+            for name, dtype in types.items()
+            if (dtype.is_numeric() and not name.endswith("_id")) or dtype in (pl.String, pl.Boolean)
+        ]
 
     def _groups(self) -> Iterator[list[date]]:
         group: list[date] = []
@@ -181,7 +188,10 @@ class TableDiff:
         return [_plain_row(row) for row in rows.select(self.asset.key).head(max(count, 0)).iter_rows(named=True)]
 
     def _note(self, found: RowChanges) -> None:
-        """Add a group's changes to the counts, and to the examples while there is room."""
+        """Add a group's changes to the counts, to what has moved, and to the examples while there is room."""
+        if found.added.height or found.removed.height:
+            for name in self._measured:
+                self._move(name, found.removed[name], found.added[name])
         for name, mask in found.masks.items():
             self._counts[name] = self._counts.get(name, 0) + int(mask.sum())
             old, new = found.before.filter(mask), found.after.filter(mask)
@@ -189,6 +199,7 @@ class TableDiff:
                 counts = self._labels.setdefault(name, [0, 0])
                 counts[0] += old[name].null_count()
                 counts[1] += new[name].null_count()
+            self._move(name, old[name], new[name])
             shown = self._shown.setdefault(name, [])
             few = max(self.examples - len(shown), 0)
             keys = old.select(found.key).head(few).iter_rows(named=True)
@@ -207,30 +218,42 @@ class TableDiff:
             column=name, rows=rows, examples=self._shown[name], appeared=appeared, vanished=vanished, moved=moved
         )
 
-    def _column_groups(self, names: Sequence[str]) -> Iterator[list[str]]:
-        size = max(VALUES_AT_ONCE // max(self.rows.before, self.rows.after, 1), 1)
-        yield from (list(names[start : start + size]) for start in range(0, len(names), size))
+    def _move(self, name: str, gone: pl.Series, come: pl.Series) -> None:
+        if name in self._measured:
+            before, after = self._moved.setdefault(name, ([], []))
+            before.append(gone)
+            after.append(come)
 
-    def _drift_of_numbers(self, names: list[str]) -> Iterator[Drift]:
-        both = sorted((self.a.files.keys() & self.b.files.keys()) - set(self.days))
-        shared = self.b.of(both, names).collect(engine="streaming")
-        old = self.a.of(self.days, names).collect(engine="streaming")
-        new = self.b.of(self.days, names).collect(engine="streaming")
+    def _values(self, name: str, before: pl.Series) -> Moved:
+        gone, come = (pl.concat([before.clear(), *parts]) for parts in self._moved[name])
+        return Moved(before, gone, come)
+
+    def _column_groups(self, names: Sequence[str]) -> Iterator[list[str]]:
+        group: list[str] = []
+        held = 0
         for name in names:
-            yield drift.of_numbers(name, pl.concat([shared[name], old[name]]), pl.concat([shared[name], new[name]]))
+            size = self.rows.before * pl.Series(dtype=self.a.schema[name]).to_numpy().itemsize
+            if group and held + size > BYTES_AT_ONCE:
+                yield group
+                group, held = [], 0
+            group.append(name)
+            held += size
+        if group:
+            yield group
 
     def _drift_of_categories(self, name: str) -> Drift | None:
-        if self.b.rows.select(name).head(2_000).collect()[name].n_unique() > MAX_CATEGORIES:
+        """None where there are more than MAX_CATEGORIES, which a look at the first rows nearly always tells."""
+        column = pl.col(name).cast(pl.String)
+        if self.a.rows.select(column).head(FIRST_LOOK).collect()[name].n_unique() > MAX_CATEGORIES:
             return None
-        counts = [self._categories(side, name) for side in (self.a, self.b)]
-        if max(len(side) for side in counts) > MAX_CATEGORIES:
+        before = dict(self.a.rows.group_by(column).len().collect(engine="streaming").iter_rows())
+        moved = self._values(name, pl.Series(name, [], dtype=self.a.schema[name]))
+        after = Counter(before)
+        after.subtract(Counter(moved.gone.cast(pl.String)))
+        after.update(Counter(moved.come.cast(pl.String)))
+        if max(len(before), len(after)) > MAX_CATEGORIES:
             return None
-        return drift.of_categories(name, *counts)
-
-    @staticmethod
-    def _categories(side: Version, name: str) -> Mapping[str | None, int]:
-        found = side.rows.group_by(pl.col(name).cast(pl.String)).len().collect(engine="streaming")
-        return dict(found.iter_rows())
+        return of_categories(name, before, after)
 
 
 def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
