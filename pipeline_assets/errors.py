@@ -50,3 +50,15 @@ class PinRefused(DarkroomError):
 
 class NotARepository(DarkroomError):
     """A command that keeps its references in git was called outside a repository."""
+
+
+class CheckoutRefused(DarkroomError):
+    """A folder holds what a checkout must not touch: others' files in its way, links, another data set."""
+
+
+class CheckoutIncomplete(DarkroomError):
+    """Some files of a data set could not be got. What could be is in place, and the next checkout goes on from there."""
+
+
+class BadSelection(DarkroomError):
+    """A condition or a list of columns that does not fit the data."""
