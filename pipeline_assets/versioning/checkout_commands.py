@@ -53,7 +53,7 @@ def check_out(
         f"{done.written:,} files written ({done.written_bytes / 1e6:,.1f} MB: {done.from_cache:,} contents from the cache, "
         f"{done.fetched:,} fetched with {done.fetched_bytes / 1e6:,.1f} MB), {done.kept:,} kept, {done.removed:,} removed."
     )
-    if done.written:
+    if done.fetched or done.from_cache:
         console.print(f"They are {how[done.link]}.")
     if done.rows:
         console.print(f"Rows: {target / done.rows}, each with its file's place in the column file_path.")

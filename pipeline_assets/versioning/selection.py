@@ -52,16 +52,20 @@ def select(
     if asset is None:
         if columns:
             raise BadSelection(f"{pinned.reference.name} is a folder: it has files, and no columns to choose.")
-        files = pinned.files.filter(_condition(pinned.files.lazy(), where, FOLDER_COLUMNS)) if where else pinned.files
+        files = pinned.files
+        if where is not None:
+            with fitting(where):
+                files = files.filter(_condition(files.lazy(), where, FOLDER_COLUMNS))
         return Selection(files if with_files else None, None, "", "")
     rows = pinned.rows()
     names = rows.collect_schema().names()
-    rows = rows.filter(_condition(rows, where, names)) if where else rows
+    rows = rows.filter(_condition(rows, where, names)) if where is not None else rows
     missing = [name for name in columns if name not in names]
     if missing:
         raise BadSelection(f"{asset} has no column {missing[0]}. It has: {', '.join(names)}.")
     contents = [name for name in CONTENT_COLUMNS if name in names]
-    files = _named_by(pinned, rows, contents) if where and with_files else pinned.files
+    with fitting(where):
+        files = _named_by(pinned, rows, contents) if where is not None and with_files else pinned.files
     facts = [pinned.reference.tables[asset].model_dump(mode="json"), asset, pinned.reference.manifest.digest, where, columns]
     return Selection(
         files=files if with_files else None,
@@ -97,7 +101,7 @@ def _condition(rows: pl.LazyFrame, where: str, allowed: Sequence[str]) -> pl.Exp
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300]
+    return str(error).strip().split("\n")[0].split("; valid columns")[0][:300].rstrip(".")
 
 
 def _named_by(pinned: Pinned, rows: pl.LazyFrame, contents: Sequence[str]) -> pl.DataFrame:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
+from deltalake.exceptions import DeltaError
+from polars.exceptions import PolarsError
 
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.contents import Pinned
@@ -159,7 +161,7 @@ def _table(pinned: Pinned, name: str, rules: Rules | None, found: Verdict) -> No
     try:
         with pinned.lake.reached():
             days, rows = _digests(pinned, name, rules)
-    except (TableMissing, pl.exceptions.PolarsError, OSError, ValueError) as error:
+    except (TableMissing, DeltaError, PolarsError, OSError, ValueError) as error:
         found.add(Fault(what, key, f"version {table.version} can't be read: {str(error).splitlines()[0][:300]}", PIN_AGAIN))
         return
     found.tables[name] = rows
