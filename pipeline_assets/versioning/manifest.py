@@ -126,8 +126,7 @@ def digest(files: pl.DataFrame) -> str:
 def _suspicious(paths: pl.Series) -> pl.Series:
     """Paths that plain rules can't clear: these are quick for millions, and what they leave goes through `path_fault`."""
     return (
-        paths.str.contains(r"[^ -~]|\\|//|^/|/$|^$|(^|/)\.{1,2}(/|$)|^[A-Za-z]:")
-        | (paths.str.len_bytes() > MAX_PART_BYTES)
+        paths.str.contains(r"[^ -~]|\\|//|^/|/$|^$|(^|/)\.{1,2}(/|$)|^[A-Za-z]:") | (paths.str.len_bytes() > MAX_PART_BYTES)
     ).alias("suspicious")
 
 
