@@ -58,3 +58,15 @@ class NotComparable(DarkroomError):
 
 class NotReproducible(DarkroomError):
     """A data set that can't be rebuilt: its code is not to be had, or its rows came from outside."""
+
+
+class CheckoutRefused(DarkroomError):
+    """A folder holds what a checkout must not touch: others' files in its way, links, another data set."""
+
+
+class CheckoutIncomplete(DarkroomError):
+    """Some files of a data set could not be got. What could be is in place, and the next checkout goes on from there."""
+
+
+class BadSelection(DarkroomError):
+    """A condition or a list of columns that does not fit the data."""

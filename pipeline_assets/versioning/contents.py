@@ -44,11 +44,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A data set opened. lake: where its tables are; None will do for a folder. stores: `uploads` and `objects` by name."""
+    """A data set opened. tables: the lake, None for a folder, which has none. stores: `uploads` and `objects` by name."""
 
     reference: Reference
-    lake: "Lake | None"
+    tables: "Lake | None"
     stores: Mapping[str, ObjectStore]
+
+    @property
+    def lake(self) -> "Lake":
+        """Where its tables are. Raises TableMissing for a folder."""
+        if self.tables is None:
+            raise TableMissing(f"{self.reference.name} is a folder: it pins no table.")
+        return self.tables
 
     @cached_property
     def files(self) -> pl.DataFrame:
@@ -83,20 +90,21 @@ class Pinned:
 
     def rows(self, asset: str | None = None) -> pl.LazyFrame:
         """A pinned table's rows, lazily; the pinned asset's own unless another is named. Raises TableMissing."""
-        lake, name, table = self._named(asset)
-        return lake.scan(name, version=table.version).filter(pl.col("day").is_between(table.first_day, table.last_day))
+        name, table = self._named(asset)
+        inside = pl.col("day").is_between(table.first_day, table.last_day)
+        return self.lake.scan(name, version=table.version).filter(inside)
 
     def delta(self, asset: str | None = None) -> "DeltaTable":
         """The same table as Delta has it, at its pinned version. Raises TableMissing."""
-        lake, name, table = self._named(asset)
-        return lake.table(name, table.version)
+        name, table = self._named(asset)
+        return self.lake.table(name, table.version)
 
-    def _named(self, asset: str | None) -> "tuple[Lake, str, TableVersion]":
+    def _named(self, asset: str | None) -> tuple[str, TableVersion]:
         name = asset or self.reference.asset
-        if self.lake is None or name is None or name not in self.reference.tables:
+        if name is None or name not in self.reference.tables:
             there = ", ".join(self.reference.tables) or "none, since it is a folder"
             raise TableMissing(f"{self.reference.name} pins no table {name}. It pins: {there}.")
-        return self.lake, name, self.reference.tables[name]
+        return name, self.reference.tables[name]
 
     def read(self, files: pl.DataFrame) -> Iterator[tuple[dict[str, Any], bytes | ObjectError]]:
         """Each row of the manifest with its bytes, verified, in the order in which they lie in the stores.
