@@ -50,3 +50,11 @@ class PinRefused(DarkroomError):
 
 class NotARepository(DarkroomError):
     """A command that keeps its references in git was called outside a repository."""
+
+
+class ExportRefused(DarkroomError):
+    """A data set can't be written as asked: the format can't hold it, bytes are missing, or others' files are in the way."""
+
+
+class ImportRefused(DarkroomError):
+    """Another tool's repository can't be read: broken files, unsafe paths, or contents that are not there."""
