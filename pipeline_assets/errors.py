@@ -50,3 +50,11 @@ class PinRefused(DarkroomError):
 
 class NotARepository(DarkroomError):
     """A command that keeps its references in git was called outside a repository."""
+
+
+class ExportRefused(DarkroomError):
+    """A data set can't be written as asked: the target is not empty, or the format has no place for a column or file."""
+
+
+class ImportRefused(DarkroomError):
+    """A source of another format can't be brought in: nothing of that format is there, or nothing of it could be read."""

@@ -39,7 +39,7 @@ def pin_asset(
     from pipeline_assets.versioning.table_pins import Pinnable, pin_table
 
     repository = Repository.around(Path.cwd())
-    label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
+    label = labelled(repository, name, message, is_dirty_allowed=is_dirty_allowed)
     found = resolve(settings)
     parts = Pinnable(found["lake"], found["postgres"], found["uploads"], found["objects"])
     first, last = days or (None, None)
@@ -75,7 +75,7 @@ def pin_folder(
 ) -> Reference:
     """Bring a folder's files into the store, pin them, and write the reference. Raises as `pin_asset`."""
     repository = Repository.around(Path.cwd())
-    label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
+    label = labelled(repository, name, message, is_dirty_allowed=is_dirty_allowed)
     objects = resolve(settings)["objects"]
     before = repository.find(name)
     is_here = before is not None and before.stores.get("objects") == objects.url
@@ -91,7 +91,8 @@ def pin_folder(
     return made
 
 
-def _label(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:
+def labelled(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:
+    """What a new reference says of itself. Raises ReferenceUnreadable for no name, PinRefused for uncommitted code."""
     repository.path(name)  # an impossible name is said before the work, not after it
     if not repository.code.clean and not is_dirty_allowed:
         told = "no commit yet" if repository.code.commit is None else "changes that are not committed"
