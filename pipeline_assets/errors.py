@@ -57,4 +57,4 @@ class ExportRefused(DarkroomError):
 
 
 class ImportRefused(DarkroomError):
-    """Another tool's repository can't be read: broken files, unsafe paths, or contents that are not there."""
+    """Another tool's data can't be brought in: broken files, unsafe paths, missing contents, or nothing at all."""
