@@ -94,7 +94,10 @@ class ObjectStore:
         return run(self._io.get(key, version_id))
 
     def get_range(self, key: str, start: int, end: int, *, version_id: str | None = None) -> bytes:
-        """Bytes start (inclusive) to end (exclusive), cut at the object's end. Raises InvalidRange if start lies beyond."""
+        """Bytes start (inclusive) to end (exclusive), cut at the object's end, of a certain version if one is named.
+
+        Raises InvalidRange if start lies beyond the end.
+        """
         if not 0 <= start <= end:
             raise ValueError(f"The range {start} to {end} is none: 0 <= start <= end.")
         if start == end:
