@@ -60,7 +60,7 @@ def test_plain_polars_deltalake_and_duckdb_read_the_current_and_any_pinned_versi
     }
     assert found["None"] == {
         "polars": [["a", 10]],
-        "deltalake": {"name": ["a", "a"], "photos": [10, 3]},
+        "deltalake": {"name": ["a", "a"], "photos": [3, 10]},
         "duckdb": [["2026-02-01", 10], ["2026-02-02", 3]],
     }
 
