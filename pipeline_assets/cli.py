@@ -11,7 +11,9 @@ import click
 from rich.console import Console
 
 from pipeline_assets.errors import DarkroomError
+from pipeline_assets.versioning import cli_formats
 from pipeline_assets.versioning.cli import COMMANDS
+from pipeline_assets.versioning.formats import FORMATS, REPOSITORIES
 from resources.errors import ResourceError
 from resources.settings import Settings, load_settings, plain, shell_lines
 
@@ -111,20 +113,87 @@ def run(photos: str | None, days: int) -> None:
 
 
 @main.command("import")
-@click.argument("source", metavar="FOLDER|s3://...")
+@click.argument("source", metavar="FOLDER|FILE|s3://...")
 @click.option(
     "--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread the photos over so many days."
 )
-def import_(source: str, days: int) -> None:
+@click.option("--format", "kind", type=click.Choice([*FORMATS, *REPOSITORIES]), help="SOURCE is a data set in this format.")
+@click.option("--name", help="With --format: bring it in as a version, datasets/NAME.json.")
+@click.option("--as-uploads", is_flag=True, help="With --format: upload its files, as those of a folder.")
+@click.option("--bytes-column", help="With --format: the column that holds files. Default: bytes, image/encoded or image.")
+@click.option("--folder", default="", help="With git-lfs and dvc: only what lies below this folder of the repository.")
+@click.option("--revision", help="With git-lfs: as of this commit, branch or tag. Default: HEAD.")
+@click.option(
+    "--remote", metavar="FOLDER|s3://...", help="With dvc: where contents are. Default: the repository's own remote."
+)
+@click.option("-m", "--message", default="", help="With --name: what this version is.")
+@click.option("--allow-dirty", is_flag=True, help="With --name: pin although the code has uncommitted changes.")
+def import_(
+    source: str,
+    days: int,
+    kind: str | None,
+    name: str | None,
+    as_uploads: bool,
+    bytes_column: str | None,
+    folder: str,
+    revision: str | None,
+    remote: str | None,
+    message: str,
+    allow_dirty: bool,
+) -> None:
     """Bring the files of a folder (with all below it) or a bucket in, as if users had uploaded them.
 
     Each regular file becomes one object and one row of raw_uploads, whatever it is. Files that were imported from there
     before are left. Owners, posting times and logs are simulated. Nothing is materialized: see `darkroom run`.
+
+    \b
+    darkroom import ./photos
+    darkroom import ./shards --format webdataset --name cats       a version: files and rows.parquet
+    darkroom import ./train.tfrecord --format tfrecord --as-uploads
+    darkroom import ../old-project --format dvc --folder data --name scans
+
+    With --format, SOURCE is a data set of another tool. As a version (--name) it keeps its rows, labels and all; as uploads
+    its files become photos of Darkroom, and its rows are left. What is damaged or unsafe is kept aside with its reason.
     """
-    from pipeline_assets.job import import_source
+    if kind is None:
+        if name or as_uploads or bytes_column or message or allow_dirty:
+            raise click.UsageError("--name, --as-uploads, --bytes-column, -m and --allow-dirty go with --format")
+        from pipeline_assets.job import import_source
+
+        with services() as settings:
+            import_source(settings, source, days, datetime.now(UTC).date(), console)
+        return
+    if kind in REPOSITORIES:
+        if name is None or as_uploads or bytes_column:
+            raise click.UsageError(f"a {kind} repository becomes a version: give --name NAME, and no --bytes-column")
+        from pipeline_assets.versioning import repositories
+        from pipeline_assets.versioning.cli import print_pinned
+
+        asked = repositories.Asked(folder, revision or "HEAD", remote or "")
+        with services(stores_only=True) as settings:
+            made = repositories.import_version(
+                settings, Path(source), kind, asked, name, message, is_dirty_allowed=allow_dirty, console=console
+            )
+        print_pinned(made)
+        return
+    if folder or revision or remote:
+        raise click.UsageError("--folder, --revision and --remote go with --format git-lfs or dvc")
+    if (name is None) != as_uploads:
+        raise click.UsageError("say what becomes of it: --name NAME for a version, or --as-uploads")
+    from pipeline_assets.versioning import import_format
+    from pipeline_assets.versioning.cli import print_pinned
+    from pipeline_assets.versioning.formats.incoming import Reading
 
     with services() as settings:
-        import_source(settings, source, days, datetime.now(UTC).date(), console)
+        reading = Reading(bytes_column)
+        if name is None:
+            today = datetime.now(UTC).date()
+            import_format.import_uploads(settings, source, kind, reading, days, today, console)
+            return
+        made = import_format.import_version(
+            settings, source, kind, reading, name, message, is_dirty_allowed=allow_dirty, console=console
+        )
+    print_pinned(made)
 
 
 @main.command()
@@ -294,7 +363,7 @@ def document(output: Path) -> None:
     output.write_text(tables_page())
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *cli_formats.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -70,3 +70,11 @@ class CheckoutIncomplete(DarkroomError):
 
 class BadSelection(DarkroomError):
     """A condition or a list of columns that does not fit the data."""
+
+
+class ExportRefused(DarkroomError):
+    """A data set can't be written as asked: the format can't hold it, bytes are missing, or others' files are in the way."""
+
+
+class ImportRefused(DarkroomError):
+    """Another tool's data can't be brought in: broken files, unsafe paths, missing contents, or nothing at all."""

@@ -101,14 +101,21 @@ def dagster_storage_reached() -> Iterator[None]:
         ) from error
 
 
-def import_source(settings: Settings, source: str, days: int, today: date, console: Console) -> None:
-    """Import the files of a source and say what was imported."""
+def import_source(
+    settings: Settings,
+    source: str,
+    days: int,
+    today: date,
+    console: Console,
+    files: Sequence[importing.File] | None = None,
+) -> None:
+    """Import the files of a source and say what was imported. files: those that it holds, where it is no folder of them."""
     found = resolve(settings)
     told = "the sample photos that come with scikit-image" if source == importing.SAMPLE else source
     console.print(f"Importing {told} ...")
     done = importing.import_files(
         source,
-        importing.files_of(source, lambda url: open_store(settings, url)),
+        importing.files_of(source, lambda url: open_store(settings, url)) if files is None else files,
         postgres=found["postgres"],
         uploads=found["uploads"].store,
         lake_bucket=found["lake_bucket"].store,

@@ -1,4 +1,9 @@
-"""A virtual environment for each rival, made when first needed from its pinned requirements and kept under `build/`."""
+"""A virtual environment for each rival, made when first needed from its pinned requirements and kept under `build/`.
+
+    python -m benchmarks.rivals.environments RIVAL
+
+makes one beforehand.
+"""
 
 import hashlib
 import subprocess
@@ -10,26 +15,34 @@ from benchmarks.figures import ROOT
 HERE = Path(__file__).parent
 ENVIRONMENTS = ROOT / "build" / "rivals"
 TIMEOUT_S = 1200
+DONE = "installed"
 
 
 class NotInstallable(Exception):
     """A rival's environment can't be made; the message is what pip said last."""
 
 
+def is_made(rival: str) -> bool:
+    """Whether a rival's environment is there already."""
+    return (_folder(rival) / DONE).exists()
+
+
 def python_of(rival: str) -> Path:
     """The Python of a rival's environment, which is made if it is not there. Raises NotInstallable."""
-    requirements = HERE / f"{rival}.txt"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:8]
-    folder = ENVIRONMENTS / f"{rival}-{digest}"
+    requirements, folder = HERE / f"{rival}.txt", _folder(rival)
     python = folder / "bin" / "python"
-    done = folder / "installed"
-    if not done.exists():
+    if not is_made(rival):
         print(f"Installing {rival} into {folder} ...", flush=True)
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)])
-        done.touch()
+        (folder / DONE).touch()
     return python
+
+
+def _folder(rival: str) -> Path:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    digest = hashlib.sha256((HERE / f"{rival}.txt").read_bytes() + version.encode()).hexdigest()[:8]
+    return ENVIRONMENTS / f"{rival}-{digest}"
 
 
 def _run(command: list[str]) -> None:
@@ -40,3 +53,7 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         errors = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line.lower()]
         raise NotInstallable((errors or ["pip gave no reason"])[0][:300])
+
+
+if __name__ == "__main__":
+    print(python_of(sys.argv[1]))

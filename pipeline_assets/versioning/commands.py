@@ -53,7 +53,7 @@ def pin_asset(
     from resources.assembly import resolve
 
     repository = Repository.around(Path.cwd())
-    label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
+    label = labelled(repository, name, message, is_dirty_allowed=is_dirty_allowed)
     found = resolve(settings)
     parts = Pinnable(found["lake"], found["postgres"], found["uploads"], found["objects"])
     first, last = days or (None, None)
@@ -91,7 +91,7 @@ def pin_folder(
 ) -> Reference:
     """Bring a folder's files into the store, pin them, and write the reference. Raises as `pin_asset`."""
     repository = Repository.around(Path.cwd())
-    label = _label(repository, name, message, is_dirty_allowed=is_dirty_allowed)
+    label = labelled(repository, name, message, is_dirty_allowed=is_dirty_allowed)
     url = objects_url(settings)
     objects = open_store(settings, url)
     before = repository.find(name)
@@ -145,7 +145,8 @@ def reproduced(settings: Settings, name: str, *, keep: bool, console: Console) -
     return reproduce(repository, reference, settings.home, keep=keep)
 
 
-def _label(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:
+def labelled(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:
+    """What a new reference says of itself. Raises ReferenceUnreadable for no name, PinRefused for uncommitted code."""
     repository.path(name)  # an impossible name is said before the work, not after it
     if not repository.code.clean and not is_dirty_allowed:
         told = "no commit yet" if repository.code.commit is None else "changes that are not committed"

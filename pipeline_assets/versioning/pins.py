@@ -79,7 +79,7 @@ def store_folder(root: Path, objects: ObjectStore, before: pl.DataFrame, memory:
     """
     found = folders.scan(root)
     files = folders.with_known(found, memory)
-    places = _places(before)
+    places = places_of(before)
     absent = ~pl.col("sha256").is_in(before["sha256"].unique().implode())
     wanted = files.filter(pl.col("sha256").is_null() | absent)
     hashes, new, new_bytes = {}, 0, 0
@@ -100,7 +100,7 @@ def store_folder(root: Path, objects: ObjectStore, before: pl.DataFrame, memory:
     files = files.join(read, on="path", how="left", maintain_order="left")
     files = files.with_columns(sha256=pl.coalesce("read", "sha256")).drop("read")
     folders.remember(found, files, memory)
-    return PinnedFolder(_manifest(files, places), wanted.height, new, new_bytes, found.left_out)
+    return PinnedFolder(manifest_rows(files, places), wanted.height, new, new_bytes, found.left_out)
 
 
 def _store_large(path: Path, sha256: bytes, objects: ObjectStore) -> Place:
@@ -110,12 +110,14 @@ def _store_large(path: Path, sha256: bytes, objects: ObjectStore) -> Place:
     return Place(content_key(kept.sha256), None)
 
 
-def _places(files: pl.DataFrame) -> dict[bytes, Place]:
+def places_of(files: pl.DataFrame) -> dict[bytes, Place]:
+    """Where contents lie in the store `objects`, of a manifest's rows."""
     ours = files.filter(pl.col("store") == "objects").select("sha256", "key", "offset")
     return {sha256: Place(key, offset) for sha256, key, offset in ours.iter_rows()}
 
 
-def _manifest(files: pl.DataFrame, places: Mapping[bytes, Place]) -> pl.DataFrame:
+def manifest_rows(files: pl.DataFrame, places: Mapping[bytes, Place]) -> pl.DataFrame:
+    """A manifest of files (path, sha256, size_bytes) whose contents all lie in the store `objects`."""
     found = [places[sha256] for sha256 in files["sha256"]]
     return files.select(
         "path",

@@ -1,0 +1,166 @@
+"""HDF5: a dataset a column at the file's root, compressed in chunks; `masks/COLUMN` is true where a value is null.
+
+HDF5 has no nulls, dates or times of its own: where a mask is true the value is a filler; dates are days and times are
+microseconds since 1970 (UTC where the attribute `darkroom_type` says so). A list column is a matrix where all of a shard's
+lists are of one length, else lists of their own lengths. Reading is in `hdf5_reading`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.formats import hdf5_reading, incoming
+from pipeline_assets.versioning.formats.column_types import check_lists, check_types, to_plain, type_name
+from pipeline_assets.versioning.formats.hdf5_reading import MASKS, TYPE
+from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
+from pipeline_assets.versioning.formats.records import Asked
+from pipeline_assets.versioning.formats.shards import Exported, Target, Tell, export_shards
+
+KIND = "HDF5"
+CHUNK_ROWS = 1_024
+
+
+class Hdf5Shard:
+    """An HDF5 file whose datasets grow with each batch."""
+
+    def __init__(self, path: Path, schema: pl.Schema) -> None:
+        check_types(schema, KIND)
+        self._file = h5py.File(path, "w", libver=("v110", "v110"), track_order=True)
+        self._schema = schema
+        self._rows = 0
+        self._file.attrs["darkroom_null_masks"] = f"/{MASKS}/COLUMN is true where COLUMN has no value"
+        for name, dtype in schema.items():
+            if not isinstance(dtype, pl.List) or dtype.inner == pl.String:
+                self._create(name, _storage(dtype), ())
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Add rows."""
+        check_lists(rows, KIND)
+        end = self._rows + rows.height
+        for column in rows:
+            nulls = column.is_null()
+            if nulls.any():
+                self._mask(column.name, nulls.to_numpy(), end)
+            if isinstance(column.dtype, pl.List) and column.dtype.inner != pl.String:
+                self._lists(column)
+            else:
+                self._append(column.name, _values(column))
+        self._rows = end
+
+    def close(self) -> None:
+        """Bring masks to full length, and write the file's end."""
+        for name, dtype in self._schema.items():
+            if isinstance(dtype, pl.List) and name not in self._file:
+                self._create(name, _storage(dtype), ())
+        for mask in self._file.get(MASKS, {}).values():
+            mask.resize(self._rows, axis=0)
+        self._file.close()
+
+    def _create(self, name: str, storage: Any, shape: tuple[int, ...]) -> None:
+        packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if storage.kind != "O" else {}
+        data = self._file.create_dataset(
+            _escaped(name), (0, *shape), storage, maxshape=(None, *shape), chunks=(CHUNK_ROWS, *shape), **packed
+        )
+        data.attrs[TYPE] = type_name(self._schema[name])
+
+    def _append(self, name: str, values: npt.NDArray[Any]) -> None:
+        data = self._file[_escaped(name)]
+        data.resize(self._rows + len(values), axis=0)
+        if len(values):
+            data[self._rows :] = values
+
+    def _mask(self, name: str, nulls: npt.NDArray[np.bool_], end: int) -> None:
+        path = f"{MASKS}/{_escaped(name)}"
+        if path not in self._file:
+            self._file.create_dataset(path, (0,), bool, maxshape=(None,), chunks=(CHUNK_ROWS,), compression="gzip")
+        self._file[path].resize(end, axis=0)
+        self._file[path][self._rows :] = nulls
+
+    def _lists(self, column: pl.Series) -> None:
+        inner = _storage(column.dtype.inner)  # type: ignore[attr-defined]
+        lengths = column.list.len().drop_nulls().unique()
+        name = _escaped(column.name)
+        if name not in self._file:
+            shape = (int(lengths[0]),) if len(lengths) == 1 and lengths[0] else ()
+            self._create(column.name, inner if shape else h5py.vlen_dtype(inner), shape)
+        data = self._file[name]
+        if data.ndim == 2 and any(length != data.shape[1] for length in lengths):
+            data = self._loosen(column.name, inner)
+        if data.ndim == 2:
+            width = data.shape[1]
+            values = np.zeros((len(column), width), inner)
+            values[column.is_not_null().to_numpy()] = column.drop_nulls().explode().to_numpy().reshape(-1, width)
+            self._append(column.name, values)
+        else:
+            self._append(column.name, _ragged(column, inner))
+
+    def _loosen(self, name: str, inner: Any) -> Any:
+        """Turn a matrix into lists, since one of another length has come."""
+        before = self._file[_escaped(name)]
+        self._file.move(_escaped(name), "loosened")
+        self._create(name, h5py.vlen_dtype(inner), ())
+        data = self._file[_escaped(name)]
+        data.resize(self._rows, axis=0)
+        for start in range(0, self._rows, CHUNK_ROWS):
+            rows = before[start : start + CHUNK_ROWS]
+            data[start : start + len(rows)] = _objects([*rows])
+        del self._file["loosened"]
+        return data
+
+
+def export(pinned: Pinned, target: Target, asked: Asked, tell: Tell) -> Exported:
+    """Write NAME-00000.h5 and so on."""
+    return export_shards(pinned, target, asked, tell, kind="hdf5", name="{:05}.h5", open_shard=Hdf5Shard)
+
+
+def batches(source: Path, asked: Reading) -> Iterator[Batch | Rejected]:
+    """The rows of an HDF5 file, or of all that a folder has. A file that breaks the rules is rejected."""
+    for path in incoming.shards(source, (".h5", ".hdf5")):
+        yield from hdf5_reading.batches(path, asked)
+
+
+def _escaped(name: str) -> str:
+    """A column's name as a link's, in which `/` would lead into a group."""
+    return name.replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
+
+
+def _storage(dtype: Any) -> Any:
+    if isinstance(dtype, pl.List):
+        return h5py.vlen_dtype(h5py.string_dtype() if dtype.inner == pl.String else _storage(dtype.inner))
+    if dtype == pl.String:
+        return h5py.string_dtype()
+    if dtype == pl.Binary:
+        return h5py.vlen_dtype(np.uint8)
+    if dtype == pl.Boolean:
+        return np.dtype(bool)
+    return pl.Series([], dtype=pl.Int64 if dtype.is_temporal() else dtype).to_numpy().dtype
+
+
+def _values(column: pl.Series) -> npt.NDArray[Any]:
+    if column.dtype == pl.String:
+        return _objects(column.fill_null("").to_list())
+    if column.dtype == pl.Binary:
+        return _objects([np.frombuffer(data or b"", np.uint8) for data in column])
+    if isinstance(column.dtype, pl.List):
+        return _objects([_objects(list(items or [])) for items in column])
+    if column.dtype == pl.Boolean:
+        return column.fill_null(value=False).to_numpy()
+    return to_plain(column).fill_null(0).to_numpy()
+
+
+def _ragged(column: pl.Series, inner: Any) -> npt.NDArray[Any]:
+    return _objects([np.empty(0, inner) if items is None else items.to_numpy() for items in column])
+
+
+def _objects(values: list[Any]) -> npt.NDArray[Any]:
+    """A vector of objects, also where all of them have one length."""
+    found = np.empty(len(values), object)
+    for at, value in enumerate(values):
+        found[at] = value
+    return found

@@ -1,0 +1,187 @@
+"""A pinned data set as batches of rows with their files' bytes: what every exporter reads.
+
+The batches are the same on every run, of a bounded size, and in one order: days ascending, in a day as they are stored,
+and a folder's files by path.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from pipeline_assets.errors import ExportRefused
+from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.reference import TableVersion
+from resources.errors import ObjectError
+
+BATCH_ROWS = 1_024
+BATCH_BYTES = 32 * 1024**2
+"""Of files. One that is larger comes alone."""
+MAX_FILE_BYTES = 1024**3
+PATH, BYTES = "path", "bytes"
+"""Columns that a table's rows gain: the name and content of their file, null where a row has none."""
+CONTENTS = ("sha256", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a data set is wanted, and how it is cut. columns: None for all."""
+
+    columns: Sequence[str] | None = None
+    days: tuple[date, date] | None = None
+    with_bytes: bool = True
+    rows_per_shard: int | None = None
+    shard_bytes: int = 256 * 1024**2
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows that are asked for. Iterating reads them anew."""
+
+    pinned: Pinned
+    asked: Asked
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """Of every batch; `bytes` is last if it is there. Raises ExportRefused for columns that are not."""
+        own = pl.Schema([(name, self._stored[name]) for name in self._columns])
+        if not self._has_bytes:
+            return own
+        return pl.Schema([*own.items(), *((PATH, pl.String()) for _ in range(PATH not in own)), (BYTES, pl.Binary())])
+
+    @cached_property
+    def rows(self) -> int:
+        """How many there are."""
+        table = self.pinned.reference.table
+        if table is None:
+            return self.pinned.reference.manifest.files
+        return table.rows if self.asked.days is None else int(self.selected.select(pl.len()).collect().item())
+
+    @cached_property
+    def selected(self) -> pl.LazyFrame:
+        """The table's rows of the days that are asked for, with all columns."""
+        days = self.asked.days
+        rows = self.pinned.rows()
+        return rows if days is None else rows.filter(pl.col("day").is_between(*days))
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        """Raises ObjectError for a file whose bytes are missing or damaged."""
+        for batch in self._cut(self._row_batches()):
+            yield batch.select(self.schema.names())
+
+    @cached_property
+    def _table(self) -> TableVersion | None:
+        return self.pinned.reference.table
+
+    @cached_property
+    def _stored(self) -> pl.Schema:
+        if self._table is None:
+            if self.asked.days:
+                raise ExportRefused(f"{self.pinned.reference.name} is a folder, and has no days: leave --days out.")
+            return _folder_rows(self.pinned.files.head(0)).schema
+        return self.pinned.rows().collect_schema()
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        if self.asked.columns is None:
+            return self._stored.names()
+        unknown = [name for name in self.asked.columns if name not in self._stored]
+        if unknown:
+            raise ExportRefused(
+                f"{self.pinned.reference.name} has no column {unknown[0]}. It has: {', '.join(self._stored.names())}."
+            )
+        return list(dict.fromkeys(self.asked.columns))
+
+    @cached_property
+    def _content(self) -> str | None:
+        return next((name for name in CONTENTS if name in self._stored), None)
+
+    @cached_property
+    def _has_bytes(self) -> bool:
+        """Whether rows come with bytes: they are asked for, and name contents."""
+        if self._content is None or not self.asked.with_bytes:
+            return False
+        if BYTES in self._stored or (self._table and PATH in self._stored):
+            raise ExportRefused(f"The table has a column {PATH} or {BYTES} of its own: export it with --no-bytes.")
+        return True
+
+    def _row_batches(self) -> Iterator[pl.DataFrame]:
+        if self._table is None:
+            for files in self.pinned.files.iter_slices(BATCH_ROWS):
+                yield _folder_rows(files)
+            return
+        needed = list(dict.fromkeys([*self._columns, *([self._content] if self._has_bytes and self._content else [])]))
+        days = self.selected.select(pl.col("day").unique().sort()).collect()["day"]
+        for day in days:
+            rows = self.selected.filter(pl.col("day") == day).select(needed)
+            yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+
+    def _cut(self, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        if not self._has_bytes:
+            yield from batches
+            return
+        files = self.pinned.files
+        places = dict(zip(files["sha256"], range(files.height), strict=True))
+        sizes = files["size_bytes"].to_numpy()
+        for batch in batches:
+            hexes = batch[self._content or ""]
+            found = [None if text is None else places.get(bytes.fromhex(text)) for text in hexes]
+            weights = [0 if at is None else int(sizes[at]) for at in found]
+            if max(weights, default=0) > MAX_FILE_BYTES:
+                raise ExportRefused(
+                    f"A file of {max(weights):,} bytes is too large for a row: take the files by `darkroom checkout`."
+                )
+            for start, end in _spans(weights):
+                yield self._with_bytes(batch[start:end], found[start:end])
+
+    def _with_bytes(self, batch: pl.DataFrame, found: Sequence[int | None]) -> pl.DataFrame:
+        files = self.pinned.files[sorted({at for at in found if at is not None})]
+        data: dict[bytes, bytes] = {}
+        for row, content in self.pinned.read(files):
+            if isinstance(content, ObjectError):
+                raise content
+            data[row["sha256"]] = content
+        hashes = [None if at is None else self.pinned.files["sha256"][at] for at in found]
+        paths = [None if at is None else self.pinned.files["path"][at] for at in found]
+        return batch.with_columns(
+            pl.Series(PATH, paths, pl.String),
+            pl.Series(BYTES, [None if sha256 is None else data[sha256] for sha256 in hashes], pl.Binary),
+        )
+
+
+def cost(frame: pl.DataFrame) -> int:
+    """About how many bytes the rows hold. It depends on the values alone, so that shards are cut alike on every run."""
+    return sum(_cost(column) for column in frame)
+
+
+def _cost(column: pl.Series) -> int:
+    if column.dtype == pl.String:
+        return int(column.str.len_bytes().sum() or 0)
+    if column.dtype == pl.Binary:
+        return int(column.bin.size().sum() or 0)
+    if isinstance(column.dtype, pl.List):
+        return 8 * len(column) + _cost(column.explode(empty_as_null=False, keep_nulls=False))
+    return len(column) * (np.dtype(np.int64).itemsize if column.dtype.is_nested() else _width(column.dtype))
+
+
+def _width(dtype: pl.DataType) -> int:
+    return int(pl.Series([0], dtype=pl.Int8).cast(dtype).estimated_size()) if dtype.is_numeric() else 8
+
+
+def _folder_rows(files: pl.DataFrame) -> pl.DataFrame:
+    return files.select(PATH, pl.col("sha256").bin.encode("hex"), "size_bytes")
+
+
+def _spans(weights: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches of a batch whose files weigh no more than BATCH_BYTES, but for one that does alone."""
+    start, held = 0, 0
+    for at, weight in enumerate(weights):
+        if at > start and held + weight > BATCH_BYTES:
+            yield start, at
+            start, held = at, 0
+        held += weight
+    if weights:
+        yield start, len(weights)

@@ -1,0 +1,285 @@
+"""DVC: byte for byte what the real one writes; and what it wrote, in its cache or its remote, is imported."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_assets.errors import ExportRefused, ImportRefused
+from pipeline_assets.versioning.formats import dvc, dvc_contents, dvc_files, landing
+from pipeline_assets.versioning.formats.transfer import md5_of
+from pipeline_assets.versioning.pins import NO_FILES, PinnedFolder
+from resources.errors import InsecureEndpoint
+from resources.object_store import ObjectStore
+from tests.versioning.formats.pinned_folders import (
+    CONTENTS,
+    committed,
+    contents_of,
+    git,
+    opened,
+    pinned_folder,
+    read,
+    written,
+)
+
+WRITTEN_BY_DVC = """\
+outs:
+- md5: 30681dcca80723d101d3e00772f428a1.dir
+  size: 1048628
+  nfiles: 7
+  hash: md5
+  path: set
+"""
+"""What DVC 3.67.1 writes for CONTENTS in a folder `set`; the md5 is that of its listing of them."""
+CONFIG_BY_DVC = """\
+[core]
+    remote = darkroom
+['remote "darkroom"']
+    url = {}
+"""
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, object_store: Callable[[str], ObjectStore]) -> ObjectStore:
+    """An empty store."""
+    return object_store(request.param)
+
+
+@pytest.fixture
+def folder_store(object_store: Callable[[str], ObjectStore]) -> ObjectStore:
+    """An empty folder as a store."""
+    return object_store("folder")
+
+
+@pytest.fixture
+def exported(tmp_path: Path, folder_store: ObjectStore) -> Path:
+    """A work tree into which the set was exported, with its remote beside it."""
+    dvc.export(pinned_folder(tmp_path / "root", folder_store, CONTENTS), tmp_path / "tree", str(tmp_path / "remote"))
+    return tmp_path / "tree"
+
+
+def imported(tree: Path, store: ObjectStore, before: Any = NO_FILES, **how: Any) -> PinnedFolder:
+    return dvc.import_(tree, store, before, tree.parent / "md5.parquet", **how)
+
+
+def test_each_file_is_byte_for_byte_what_dvc_writes(
+    tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "HELD_BELOW", 1000)  # so that one content goes the way of large ones
+    tree, remote = tmp_path / "tree", tmp_path / "remote"
+    assert dvc.export(pinned_folder(tmp_path / "root", store, CONTENTS), tree, str(remote)) == len(CONTENTS)
+    assert (tree / "set.dvc").read_text() == WRITTEN_BY_DVC
+    assert (tree / ".dvc/config").read_text() == CONFIG_BY_DVC.format(remote)
+    assert (tree / ".gitignore").read_text() == "/set\n"
+    listing = contents_of(remote).pop("files/md5/30/681dcca80723d101d3e00772f428a1.dir")
+    keys = {dvc_files.content_key(md5_of(data)): data for data in CONTENTS.values()}
+    assert contents_of(remote) == {**keys, "files/md5/30/681dcca80723d101d3e00772f428a1.dir": listing}
+    assert not list(remote.glob("darkroom-*"))
+
+
+def test_a_remote_on_s3_is_filled_alike_and_no_secret_is_written(
+    tmp_path: Path, folder_store: ObjectStore, s3_url: str, s3_options: dict[str, str], exported: Path
+) -> None:
+    pinned = pinned_folder(tmp_path / "root", folder_store, CONTENTS)
+    dvc.export(pinned, tmp_path / "other", f"{s3_url}/remote/", s3_options)
+    on_s3 = ObjectStore.open(f"{s3_url}/remote", **s3_options)
+    assert {info.key: on_s3.get(info.key) for info in on_s3.list()} == contents_of(tmp_path / "remote")
+    config = (tmp_path / "other/.dvc/config").read_text()
+    endpoint = s3_options["endpoint"]
+    assert config == CONFIG_BY_DVC.format(f"{s3_url}/remote") + f"    endpointurl = {endpoint}\n"
+    found = imported(tmp_path / "other", folder_store, access=s3_options, folder="set")
+    assert read(opened(found, folder_store)) == CONTENTS
+
+
+def test_large_contents_of_a_remote_go_through_a_file(
+    tmp_path: Path,
+    folder_store: ObjectStore,
+    s3_url: str,
+    s3_options: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dvc.export(pinned_folder(tmp_path / "root", folder_store, CONTENTS), tmp_path / "tree", s3_url, s3_options)
+    monkeypatch.setattr(dvc_contents, "HELD_BELOW", 1000)
+    found = imported(tmp_path / "tree", folder_store, access=s3_options, folder="set")
+    assert read(opened(found, folder_store)) == CONTENTS
+
+
+def test_an_endpoint_of_others_never_gets_our_keys(tmp_path: Path, folder_store: ObjectStore, exported: Path) -> None:
+    written(
+        exported, {".dvc/config": b"[core]\nremote = r\n['remote \"r\"']\nurl = s3://b\nendpointurl = http://evil.example\n"}
+    )
+    ours = {"endpoint": "http://127.0.0.1:1", "access_key": "k", "secret_key": "s", "allow_http": True}
+    with pytest.raises(InsecureEndpoint, match=r"evil\.example"):
+        imported(exported, folder_store, access=ours)
+
+
+def test_an_export_is_imported_as_the_same_data_set_and_not_read_again(
+    tmp_path: Path, store: ObjectStore, exported: Path
+) -> None:
+    pinned = pinned_folder(tmp_path / "root", store, CONTENTS)
+    found = imported(exported, store, folder="set")
+    assert opened(found, store).reference.manifest.digest == pinned.reference.manifest.digest
+    assert found.read == len(set(CONTENTS.values()))
+    again = imported(exported, store, found.files)
+    assert (again.read, again.new) == (0, 0)
+    assert again.files["path"].to_list() == sorted(f"set/{path}" for path in CONTENTS)
+
+
+def cached(cache: Path, data: bytes, ending: str = "", below: str = "files/md5/") -> str:
+    """Put a content into a cache; its name."""
+    md5 = md5_of(data)
+    written(cache, {f"{below}{md5[:2]}/{md5[2:]}{ending}": data})
+    return md5 + ending
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A DVC 3 repository with a directory, a file, and a file of DVC 2, all in its cache."""
+    tree = tmp_path / "repository"
+    cache = tree / ".dvc/cache"
+    listing = dvc_files.directory_json([("x", cached(cache, b"in a folder"))])
+    legacy = md5_of(b"line\nline\n")
+    written(cache, {f"{legacy[:2]}/{legacy[2:]}": b"line\r\nline\r\n"})
+    texts = {
+        "some/folder.dvc": f"outs: [{{md5: {cached(cache, listing, '.dir')}, path: folder, hash: md5}}]",
+        "one.csv.dvc": f"outs: [{{md5: {cached(cache, b'a file')}, size: 6, path: one.csv, hash: md5}}]\nwdir: deep",
+        "old.txt.dvc": f"outs: [{{md5: {legacy}, size: 12, path: old.txt}}]",
+    }
+    return written(tree, {path: text.encode() for path, text in texts.items()} | {".dvc/config": b""})
+
+
+def test_files_folders_and_those_of_dvc_2_are_imported_from_the_cache(repository: Path, folder_store: ObjectStore) -> None:
+    found = imported(repository, folder_store)
+    assert read(opened(found, folder_store)) == {
+        "some/folder/x": b"in a folder",
+        "deep/one.csv": b"a file",
+        "old.txt": b"line\r\nline\r\n",
+    }
+    only = imported(repository, folder_store, targets=["one.csv.dvc"])
+    assert only.files["path"].to_list() == ["deep/one.csv"]
+
+
+def test_what_the_cache_lacks_or_has_damaged_comes_from_the_remote(exported: Path, folder_store: ObjectStore) -> None:
+    md5 = md5_of(CONTENTS["a-b"])
+    written(exported, {f".dvc/cache/{dvc_files.content_key(md5)}": b"damaged"})
+    assert read(opened(imported(exported, folder_store, folder="set"), folder_store)) == CONTENTS
+
+
+def test_missing_and_damaged_contents_are_told_and_nothing_is_imported(exported: Path, folder_store: ObjectStore) -> None:
+    place = exported.parent / "remote" / dvc_files.content_key(md5_of(CONTENTS["a-b"]))
+    place.write_bytes(b"damaged")
+    with pytest.raises(ImportRefused, match=r"1 of 7 files are not there, first set/a-b \(.*damaged\).*dvc fetch"):
+        imported(exported, folder_store)
+    shutil.rmtree(exported.parent / "remote/files")
+    with pytest.raises(ImportRefused, match="is neither in"):
+        imported(exported, folder_store)
+
+
+@pytest.mark.parametrize(
+    ("listing", "told"),
+    [
+        (b"[", "is damaged"),
+        (b"[" * 100_000, "is damaged"),
+        (b'{"a": 1}', "is damaged"),
+        (b'[{"md5": "x", "relpath": "a"}]', "which is none"),
+        (b'[{"relpath": "a"}]', "is damaged"),
+        (json.dumps([{"md5": "a" * 32, "relpath": "../../escaped"}]).encode(), "absolute, or has"),
+        (json.dumps([{"md5": "a" * 32, "relpath": "/etc/passwd"}]).encode(), "absolute, or has"),
+        (json.dumps([{"md5": "a" * 32, "relpath": 7}]).encode(), "it is no text"),
+        (json.dumps([{"md5": "a" * 32, "relpath": "a"}] * 2).encode(), "names a path twice"),
+    ],
+)
+def test_a_listing_that_is_broken_or_leads_out_is_refused(
+    tmp_path: Path, folder_store: ObjectStore, listing: bytes, told: str
+) -> None:
+    tree = tmp_path / "tree"
+    named = cached(tree / ".dvc/cache", listing, ".dir")
+    written(tree, {"set.dvc": f"outs: [{{md5: {named}, path: set, hash: md5}}]".encode()})
+    with pytest.raises(ImportRefused, match=told):
+        imported(tree, folder_store)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "outs",
+        "outs: 7",
+        "outs: [7]",
+        "outs: [{path: a}]",
+        "a: [",
+        "outs: [{md5: zz, path: a}]",
+        "outs: [{md5: 30681dcca80723d101d3e00772f428a1, path: ../a}]",
+        "outs: [{md5: 30681dcca80723d101d3e00772f428a1, path: /a}]",
+        "outs: [{md5: 30681dcca80723d101d3e00772f428a1, path: a, size: -1}]",
+        "outs: [{md5: 30681dcca80723d101d3e00772f428a1, path: a, cache: false}]",
+        "outs: [{etag: x, path: a, cloud: {s3: {}}}]",
+        "outs: !!python/object/apply:os.system ['true']",
+    ],
+)
+def test_a_dvc_file_that_is_broken_or_leads_out_is_refused(tmp_path: Path, folder_store: ObjectStore, text: str) -> None:
+    written(tmp_path / "tree", {"a.dvc": text.encode(), ".dvc/config": b""})
+    with pytest.raises(ImportRefused, match=r"a\.dvc"):
+        imported(tmp_path / "tree", folder_store)
+
+
+def test_repositories_that_are_none_and_settings_that_are_broken_are_refused(
+    tmp_path: Path, folder_store: ObjectStore
+) -> None:
+    with pytest.raises(ImportRefused, match=r"has no \.dvc folder"):
+        imported(tmp_path, folder_store)
+    written(tmp_path, {".dvc/config": b""})
+    with pytest.raises(ImportRefused, match=r"no \.dvc files"):
+        imported(tmp_path, folder_store)
+    with pytest.raises(ImportRefused, match="can't be read"):
+        imported(tmp_path, folder_store, targets=["no.dvc"])
+    written(tmp_path, {".dvc/config": b"remote = 1"})
+    with pytest.raises(ImportRefused, match="can't be read as DVC's settings"):
+        imported(tmp_path, folder_store)
+    written(tmp_path, {".dvc/config": b"[core]\nremote=r\n['remote \"r\"']\nurl=gs://b\n"})
+    written(tmp_path, {"a.dvc": b"outs: [{md5: 30681dcca80723d101d3e00772f428a1, path: a, hash: md5}]"})
+    with pytest.raises(ImportRefused, match="neither a folder nor S3"):
+        imported(tmp_path, folder_store)
+
+
+def test_a_later_version_needs_no_remote_named_and_sends_only_what_is_new(
+    tmp_path: Path, folder_store: ObjectStore, exported: Path
+) -> None:
+    before = contents_of(tmp_path / "remote")
+    committed(exported)
+    dvc.export(pinned_folder(tmp_path / "root", folder_store, {**CONTENTS, "a-b": b"other"}), exported)
+    assert len(contents_of(tmp_path / "remote").keys() - before.keys()) == 2
+    assert (exported / ".dvc/config").read_text() == CONFIG_BY_DVC.format(tmp_path / "remote")
+    assert (exported / ".gitignore").read_text() == "/set\n"
+
+
+def test_a_dvc_file_that_git_has_not_is_never_replaced(tmp_path: Path, folder_store: ObjectStore, exported: Path) -> None:
+    pinned = pinned_folder(tmp_path / "root", folder_store, {"a": b"other"})
+    with pytest.raises(ExportRefused, match=r"set\.dvc would be replaced"):
+        dvc.export(pinned, exported)
+    assert (exported / "set.dvc").read_text() == WRITTEN_BY_DVC
+
+
+def test_a_repository_keeps_its_own_default_remote(tmp_path: Path, folder_store: ObjectStore) -> None:
+    tree = written(tmp_path / "tree", {".dvc/config": CONFIG_BY_DVC.replace("darkroom", "mine").format("/mine").encode()})
+    git(tree, "init", "-q")
+    pinned = pinned_folder(tmp_path / "root", folder_store, CONTENTS)
+    dvc.export(pinned, tree, (tmp_path / "remote").as_uri())
+    config = dvc_files.Config(tree / ".dvc")
+    assert (config.remote(), config.remote("darkroom")) == ("/mine", str(tmp_path / "remote"))
+    assert (tree / "set.dvc").read_text() == f"{WRITTEN_BY_DVC}  remote: darkroom\n"
+    with pytest.raises(ExportRefused, match="has a remote darkroom at"):
+        dvc.export(pinned, tree, str(tmp_path / "elsewhere"))
+
+
+def test_where_no_remote_is_known_or_git_has_the_files_nothing_is_written(tmp_path: Path, folder_store: ObjectStore) -> None:
+    pinned = pinned_folder(tmp_path / "root", folder_store, CONTENTS)
+    with pytest.raises(ExportRefused, match="has no DVC remote yet"):
+        dvc.export(pinned, tmp_path / "tree")
+    committed(written(tmp_path / "tree", {"set/a": b"in git"}))
+    with pytest.raises(ExportRefused, match="git rm -r --cached set"):
+        dvc.export(pinned, tmp_path / "tree", str(tmp_path / "remote"))
+    assert not (tmp_path / "remote").exists()
