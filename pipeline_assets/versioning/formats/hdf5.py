@@ -72,7 +72,10 @@ class Hdf5Shard:
     def _append(self, name: str, values: npt.NDArray[Any]) -> None:
         data = self._file[_escaped(name)]
         data.resize(self._rows + len(values), axis=0)
-        if len(values):
+        if h5py.check_vlen_dtype(data.dtype) is not None:
+            for at, items in enumerate(values):  # several at once h5py takes for a matrix, where their lengths are alike
+                data[self._rows + at] = items
+        elif len(values):
             data[self._rows :] = values
 
     def _mask(self, name: str, nulls: npt.NDArray[np.bool_], end: int) -> None:
@@ -108,8 +111,8 @@ class Hdf5Shard:
         data = self._file[_escaped(name)]
         data.resize(self._rows, axis=0)
         for start in range(0, self._rows, CHUNK_ROWS):
-            rows = before[start : start + CHUNK_ROWS]
-            data[start : start + len(rows)] = _objects([*rows])
+            for at, row in enumerate(before[start : start + CHUNK_ROWS], start):
+                data[at] = row
         del self._file["loosened"]
         return data
 
@@ -148,7 +151,8 @@ def _values(column: pl.Series) -> npt.NDArray[Any]:
     if column.dtype == pl.Binary:
         return _objects([np.frombuffer(data or b"", np.uint8) for data in column])
     if isinstance(column.dtype, pl.List):
-        return _objects([_objects(list(items or [])) for items in column])
+        text = h5py.string_dtype()
+        return _objects([np.array([] if items is None else items.to_list(), text) for items in column])
     if column.dtype == pl.Boolean:
         return column.fill_null(value=False).to_numpy()
     return to_plain(column).fill_null(0).to_numpy()
