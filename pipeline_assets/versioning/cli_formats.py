@@ -43,7 +43,7 @@ def export(
     darkroom export v1.0:popularity ./shards --format webdataset --rows-per-shard 10000
     darkroom export scans ./scans.coco --format coco
 
-    Each file is written whole or not at all, and darkroom.json, which lists them with the types of columns, is the last:
+    Each file is written whole or not at all, and _darkroom.json, which lists them with the types of columns, is the last:
     where it is, the export is complete. Memory does not grow with the data. What a format can't hold is said, and listed
     in docs/interop.md. For the files alone, as they are, take `darkroom checkout`.
     """

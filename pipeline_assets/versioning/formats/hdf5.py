@@ -17,7 +17,7 @@ import polars as pl
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats import hdf5_reading, incoming
 from pipeline_assets.versioning.formats.column_types import check_lists, check_types, to_plain, type_name
-from pipeline_assets.versioning.formats.hdf5_reading import MASKS, TYPE
+from pipeline_assets.versioning.formats.hdf5_reading import MASKS, ORDER, TYPE
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 from pipeline_assets.versioning.formats.records import Asked
 from pipeline_assets.versioning.formats.shards import Exported, Target, Tell, export_shards
@@ -31,9 +31,10 @@ class Hdf5Shard:
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         check_types(schema, KIND)
-        self._file = h5py.File(path, "w", libver=("v110", "v110"), track_order=True)
+        self._file = h5py.File(path, "w", libver=("v110", "v110"))
         self._schema = schema
         self._rows = 0
+        self._file.attrs[ORDER] = schema.names()
         self._file.attrs["darkroom_null_masks"] = f"/{MASKS}/COLUMN is true where COLUMN has no value"
         for name, dtype in schema.items():
             if not isinstance(dtype, pl.List) or dtype.inner == pl.String:

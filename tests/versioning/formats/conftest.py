@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from formats_world import World
 
 from resources.lake import Lake
 from resources.objects import ObjectStore
-from formats_world import World
 
 
 @pytest.fixture

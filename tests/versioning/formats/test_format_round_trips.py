@@ -5,6 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from formats_world import LABEL, World, exported, hexes, jpeg
+from formats_world import ROWS as COUNT
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.errors import ExportRefused
@@ -14,8 +16,6 @@ from pipeline_assets.versioning.formats.incoming import Reading
 from pipeline_assets.versioning.formats.records import Asked
 from pipeline_assets.versioning.pins import reference
 from resources.errors import CorruptObject
-from formats_world import LABEL, World, exported, hexes, jpeg
-from formats_world import ROWS as COUNT
 
 LISTS = ["top5_label", "embedding"]
 
@@ -82,7 +82,7 @@ def test_an_export_is_the_same_bytes_each_time(world: World, tmp_path: Path, kin
 def test_shards_have_the_rows_that_were_asked_for_and_are_listed(world: World, tmp_path: Path) -> None:
     pinned, _, _ = world.table()
     exported(pinned, tmp_path / "out", "parquet", Asked(rows_per_shard=10))
-    listed = json.loads((tmp_path / "out" / "darkroom.json").read_bytes())
+    listed = json.loads((tmp_path / "out" / "_darkroom.json").read_bytes())
     assert [entry["file"] for entry in listed["files"]] == [f"set-{n:05}.parquet" for n in range(3)]
     assert [entry["sha256"] for entry in listed["files"]] == [
         hexes((tmp_path / "out" / entry["file"]).read_bytes()) for entry in listed["files"]
@@ -126,7 +126,7 @@ def test_a_damaged_file_ends_the_export_and_leaves_no_half_shard(world: World, t
     with pytest.raises(CorruptObject):
         exported(pinned, tmp_path / "out", kind, Asked(rows_per_shard=5, columns=["photo_id", "sha256"]))
     left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert not [name for name in left if name.startswith(".") or name in ("darkroom.json", "annotations.json")]
+    assert not [name for name in left if name.startswith(".") or name in ("_darkroom.json", "annotations.json")]
 
 
 @pytest.mark.parametrize(

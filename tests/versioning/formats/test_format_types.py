@@ -2,7 +2,8 @@
 
 import json
 import math
-from datetime import UTC, date, datetime
+from contextlib import suppress
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +17,9 @@ from polars.testing import assert_frame_equal
 from pipeline_assets.errors import ExportRefused
 from pipeline_assets.versioning.formats import FORMATS, column_types
 from pipeline_assets.versioning.formats.example import BadExample, decode, encode
+from pipeline_assets.versioning.formats.feather import FeatherShard
 from pipeline_assets.versioning.formats.hdf5 import Hdf5Shard
 from pipeline_assets.versioning.formats.incoming import Batch, Reading
-from pipeline_assets.versioning.formats.feather import FeatherShard
 from pipeline_assets.versioning.formats.parquet import ParquetShard
 from pipeline_assets.versioning.formats.tfrecord import TfrecordShard
 from pipeline_assets.versioning.formats.webdataset import Numbering
@@ -73,7 +74,7 @@ def through(kind: str, frame: pl.DataFrame, cuts: tuple[int, ...]) -> pl.DataFra
         finally:
             shard.close()
         columns = {name: column_types.type_name(dtype) for name, dtype in frame.schema.items()}
-        (Path(folder) / "darkroom.json").write_text(json.dumps({"columns": columns}))
+        (Path(folder) / "_darkroom.json").write_text(json.dumps({"columns": columns}))
         read = list(FORMATS[kind].load().batches(Path(folder), Reading()))
     assert all(isinstance(batch, Batch) for batch in read), read
     return pl.concat([batch.rows for batch in read])
@@ -108,7 +109,7 @@ def test_a_null_within_a_list_is_refused_where_there_is_no_place_for_it(kind: st
 @pytest.mark.parametrize("kind", ["hdf5", "tfrecord", "webdataset"])
 def test_a_type_without_counterpart_is_refused_by_name(kind: str) -> None:
     with pytest.raises(ExportRefused, match=r"the column spent of type Duration.*parquet"):
-        through(kind, pl.DataFrame({"spent": [datetime(2026, 1, 1) - datetime(2025, 1, 1)]}), ())
+        through(kind, pl.DataFrame({"spent": [timedelta(days=1)]}), ())
 
 
 def test_lists_that_are_not_of_one_length_turn_a_matrix_into_lists() -> None:
@@ -118,10 +119,8 @@ def test_lists_that_are_not_of_one_length_turn_a_matrix_into_lists() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_example_or_said_to_be_none(data: bytes) -> None:
-    try:
+    with suppress(BadExample):
         decode(data)
-    except BadExample:
-        pass
 
 
 @given(
