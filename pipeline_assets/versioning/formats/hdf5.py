@@ -17,7 +17,7 @@ import polars as pl
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats import hdf5_reading, incoming
 from pipeline_assets.versioning.formats.column_types import check_lists, check_types, to_plain, type_name
-from pipeline_assets.versioning.formats.hdf5_reading import MASKS, TYPE
+from pipeline_assets.versioning.formats.hdf5_reading import MASKS, ORDER, TYPE
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 from pipeline_assets.versioning.formats.records import Asked
 from pipeline_assets.versioning.formats.shards import Exported, Target, Tell, export_shards
@@ -31,9 +31,10 @@ class Hdf5Shard:
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         check_types(schema, KIND)
-        self._file = h5py.File(path, "w", libver=("v110", "v110"), track_order=True)
+        self._file = h5py.File(path, "w", libver=("v110", "v110"))
         self._schema = schema
         self._rows = 0
+        self._file.attrs[ORDER] = schema.names()
         self._file.attrs["darkroom_null_masks"] = f"/{MASKS}/COLUMN is true where COLUMN has no value"
         for name, dtype in schema.items():
             if not isinstance(dtype, pl.List) or dtype.inner == pl.String:
@@ -72,7 +73,10 @@ class Hdf5Shard:
     def _append(self, name: str, values: npt.NDArray[Any]) -> None:
         data = self._file[_escaped(name)]
         data.resize(self._rows + len(values), axis=0)
-        if len(values):
+        if h5py.check_vlen_dtype(data.dtype) is not None:
+            for at, items in enumerate(values):  # several at once h5py takes for a matrix, where their lengths are alike
+                data[self._rows + at] = items
+        elif len(values):
             data[self._rows :] = values
 
     def _mask(self, name: str, nulls: npt.NDArray[np.bool_], end: int) -> None:
@@ -108,8 +112,8 @@ class Hdf5Shard:
         data = self._file[_escaped(name)]
         data.resize(self._rows, axis=0)
         for start in range(0, self._rows, CHUNK_ROWS):
-            rows = before[start : start + CHUNK_ROWS]
-            data[start : start + len(rows)] = _objects([*rows])
+            for at, row in enumerate(before[start : start + CHUNK_ROWS], start):
+                data[at] = row
         del self._file["loosened"]
         return data
 
@@ -148,7 +152,8 @@ def _values(column: pl.Series) -> npt.NDArray[Any]:
     if column.dtype == pl.Binary:
         return _objects([np.frombuffer(data or b"", np.uint8) for data in column])
     if isinstance(column.dtype, pl.List):
-        return _objects([_objects(list(items or [])) for items in column])
+        text = h5py.string_dtype()
+        return _objects([np.array([] if items is None else items.to_list(), text) for items in column])
     if column.dtype == pl.Boolean:
         return column.fill_null(value=False).to_numpy()
     return to_plain(column).fill_null(0).to_numpy()
