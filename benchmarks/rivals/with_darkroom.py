@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from pipeline_assets.classify import models, pipeline
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 READ_AHEAD = 128
 """As `classify/assets.py` has it, whose import would bring all of Dagster's assets along."""
