@@ -110,4 +110,9 @@ def fuse(module: nn.Module, dtype: torch.dtype = torch.float32, rows: int = CPU_
     """
     if not isinstance(module, EfficientNetLite0):
         return None
-    return FusedLite0(module.net, dtype, rows, side)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so many small steps: handing each to several threads takes eight times the CPU
+    try:
+        return FusedLite0(module.net, dtype, rows, side)
+    finally:
+        torch.set_num_threads(threads)
