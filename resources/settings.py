@@ -7,6 +7,7 @@ to `.darkroom/env` (mode 0600), which is read first; the environment wins. Secre
 import os
 import shlex
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
         """The code server and the daemon have another working folder."""
         name = plain(url).removeprefix("sqlite:///")
         is_file = name != plain(url) and name not in ("", ":memory:")
-        return SecretStr(f"sqlite:///{Path(name).expanduser().absolute()}") if is_file else url
+        return SecretStr(f"sqlite:///{quote(str(Path(unquote(name)).expanduser().absolute()))}") if is_file else url
 
     @property
     def uses_sqlite(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from resources.settings import Settings, load_settings, plain, shell_lines
+from resources.sqlite import path_of
 
 SECRETS = {
     "postgres_url": "postgresql://darkroom:s3cr3t-pg@127.0.0.1:5432/darkroom",
@@ -111,6 +112,13 @@ def test_the_path_of_an_sqlite_file_is_absolute(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     assert plain(Settings(postgres_url="sqlite:///data/a.db").postgres_url) == f"sqlite:///{tmp_path}/data/a.db"
     assert plain(Settings(postgres_url="sqlite:////data/a.db").postgres_url) == "sqlite:////data/a.db"
+    odd = tmp_path / "a %20 b"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    for name in ("a.db", "100%25.db", "ü.db"):
+        url = plain(Settings(postgres_url=f"sqlite:///{name}").postgres_url)
+        assert path_of(url) == odd / name.replace("%25", "%")
+        assert plain(Settings(postgres_url=url).postgres_url) == url
     for url in ("sqlite:///", "sqlite:///:memory:", SECRETS["postgres_url"]):
         assert plain(Settings(postgres_url=url).postgres_url) == url
 
