@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
 from pyarrow import ArrowException
@@ -76,7 +77,9 @@ def decode(data: bytes, source: str, files: int | None = None) -> pl.DataFrame:
         # By pyarrow, with all values checked: the reader of polars panics at some damaged files.
         table = file.read()
         table.validate(full=True)
-        found = pl.DataFrame(pl.from_arrow(table))
+        names = table.column_names
+        # Anew, without what a file may say of its columns beside names and types.
+        found = pl.DataFrame(pl.from_arrow(pa.Table.from_arrays(table.columns, names=names)))
     except (PolarsError, ArrowException, OSError, ValueError) as error:
         raise ManifestBroken(f"{source} can't be read: {str(error)[:200]}") from None
     if found.schema != SCHEMA:

@@ -35,11 +35,18 @@ OLD = {
 }
 NEW = {**OLD, "changed.bin": b"new", "gone": b"a file now", "large.bin": b"0123456789abcdef" * (HELD_BELOW // 16 + 5)}
 del NEW["gone/gone.bin"]
-POINTS = 8
+POINTS = 6
 STEPS = ("open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["pipeline_assets.versioning.checkout"])
+forks.set_forkserver_preload(
+    [
+        "pytest",
+        "pipeline_assets.versioning.checkout",
+        "pipeline_assets.versioning.pins",
+        "pipeline_assets.versioning.verification",
+    ]
+)
 
 
 def opened(text: str, url: str, options: dict[str, str]) -> Pinned:
@@ -73,6 +80,7 @@ def work(
     counted.write_text(json.dumps(steps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "with_cache"), [("folder", False), ("folder", True), ("s3", True)])
 def test_a_checkout_killed_at_any_step_leaves_whole_files_alone_and_the_next_one_finishes(
     request: pytest.FixtureRequest,
