@@ -81,7 +81,7 @@ class Moved:
 
 
 def of_numbers(column: str, moved: Moved) -> Drift:
-    """A numeric column. NaN and null are missing values; a version without any other has no KS and no mean."""
+    """A numeric column. NaN and null are missing; a version with nothing else has no KS. Means are of finite values."""
     sides = moved.before, moved.gone, moved.come
     before, gone, come = (_sorted(side) for side in sides)
     lost = [len(side) - len(there) for side, there in zip(sides, (before, gone, come), strict=True)]
@@ -98,8 +98,8 @@ def of_numbers(column: str, moved: Moved) -> Drift:
         ks=ks(before, gone, come) if all(there) else None,
         missing_before=missing[0] / max(len(moved.before), 1),
         missing_after=missing[1] / max(moved.rows_after, 1),
-        mean_before=float(before.mean(dtype=np.float64)) if there[0] else None,
-        mean_after=_sum(before, gone, come) / there[1] if there[1] else None,
+        mean_before=_mean([(1, before)]),
+        mean_after=_mean([(1, before), (-1, gone), (1, come)]),
         bins=[f"{low:.4g} to {high:.4g}" for low, high in pairwise(bars)],
         before=_shares(heights[0], there[0]),
         after=_shares(heights[0] - heights[1] + heights[2], there[1]),
@@ -157,5 +157,8 @@ def _shares(counts: Counts, total: int) -> list[float]:
     return [float(count) / max(total, 1) for count in counts]
 
 
-def _sum(before: Numbers, gone: Numbers, come: Numbers) -> float:
-    return float(before.sum(dtype=np.float64) - gone.sum(dtype=np.float64) + come.sum(dtype=np.float64))
+def _mean(parts: Sequence[tuple[int, Numbers]]) -> float | None:
+    """Of the finite values of parts that come (1) or go (-1)."""
+    finite = [(sign, values[np.isfinite(values)]) for sign, values in parts]
+    count = sum(sign * len(values) for sign, values in finite)
+    return float(sum(sign * values.sum(dtype=np.float64) for sign, values in finite)) / count if count else None

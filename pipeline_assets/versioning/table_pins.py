@@ -56,7 +56,7 @@ def pin_table(
     rows = of.lake.scan(asset, days, tables[asset].version)
     return reference(
         label,
-        _files(rows, tables, of),
+        _files(asset, rows, tables, of),
         of.objects.store,
         {"lake": of.lake.url, "uploads": of.uploads.url, "objects": of.objects.url},
         asset,
@@ -119,10 +119,11 @@ def _reached(asset: str, days: Sequence[date]) -> dict[str, tuple[date, date]]:
     return spans
 
 
-def _files(rows: pl.LazyFrame, tables: Mapping[str, TableVersion], of: Pinnable) -> pl.DataFrame:
+def _files(asset: str, rows: pl.LazyFrame, tables: Mapping[str, TableVersion], of: Pinnable) -> pl.DataFrame:
     names = rows.collect_schema().names()
     found = [NO_FILES]
-    if UPLOADED in names and "raw_uploads" in tables:
+    of_uploads = "raw_uploads" in (asset, *DECLARATIONS[asset].inputs)  # elsewhere it is of other contents: staged shards
+    if UPLOADED in names and of_uploads and "raw_uploads" in tables:
         found.append(_uploaded(rows, tables["raw_uploads"], of))
     if KEPT in names:
         found.append(_kept(rows))
