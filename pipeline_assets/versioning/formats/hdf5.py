@@ -26,12 +26,49 @@ KIND = "HDF5"
 CHUNK_ROWS = 1_024
 
 
+class _Sink:
+    """A file for libhdf5 that seems to take all writes and keeps the first error, since libhdf5 does not outlive one."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+        self.seek, self.tell, self.flush = self._file.seek, self._file.tell, self._file.flush
+        self.read, self.readinto, self.truncate = self._file.read, self._file.readinto, self._truncate
+
+    def write(self, data: memoryview) -> int:
+        """Write all of it, or remember why not."""
+        try:
+            rest = memoryview(data)
+            while rest and not self.error:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def _truncate(self, size: int) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
+
+    def check(self) -> None:
+        """Raise what a write met."""
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class Hdf5Shard:
     """An HDF5 file whose datasets grow with each batch."""
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         check_types(schema, KIND)
-        self._file = h5py.File(path, "w", libver=("v110", "v110"))
+        self._sink = _Sink(path)
+        self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
         self._schema = schema
         self._rows = 0
         self._file.attrs[ORDER] = schema.names()
@@ -52,16 +89,21 @@ class Hdf5Shard:
                 self._lists(column)
             else:
                 self._append(column.name, _values(column))
+            self._sink.check()
         self._rows = end
 
     def close(self) -> None:
-        """Bring masks to full length, and write the file's end."""
-        for name, dtype in self._schema.items():
-            if isinstance(dtype, pl.List) and name not in self._file:
-                self._create(name, _storage(dtype), ())
-        for mask in self._file.get(MASKS, {}).values():
-            mask.resize(self._rows, axis=0)
-        self._file.close()
+        """Bring masks to full length, and write the file's end. Raises OSError for a write that failed."""
+        try:
+            for name, dtype in self._schema.items():
+                if isinstance(dtype, pl.List) and _escaped(name) not in self._file and not self._sink.error:
+                    self._create(name, _storage(dtype), ())
+            for mask in self._file.get(MASKS, {}).values():
+                mask.resize(self._rows, axis=0)
+            self._file.close()
+        finally:
+            self._sink.close()
+        self._sink.check()
 
     def _create(self, name: str, storage: Any, shape: tuple[int, ...]) -> None:
         packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if storage.kind != "O" else {}

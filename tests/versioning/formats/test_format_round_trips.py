@@ -1,6 +1,7 @@
 """What is exported and imported again is what it was: rows and bytes, in every format, on a folder and on S3."""
 
 import json
+import resource
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,7 @@ from pipeline_assets.versioning.formats import FORMATS
 from pipeline_assets.versioning.formats.incoming import Reading
 from pipeline_assets.versioning.formats.records import Asked
 from pipeline_assets.versioning.pins import reference
-from resources.errors import CorruptObject
+from resources.errors import CorruptObject, NoSpace
 
 LISTS = ["top5_label", "embedding"]
 
@@ -140,3 +141,17 @@ def test_what_can_not_be_exported_is_said(world: World, tmp_path: Path, asked: A
     pinned, _, _ = world.table()
     with pytest.raises(ExportRefused, match=said):
         exported(pinned, tmp_path / "out", "coco", asked)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_full_disk_is_said_and_leaves_no_half_file(world: World, tmp_path: Path, kind: str) -> None:
+    pinned, _, _ = world.table()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
+    try:
+        with pytest.raises(NoSpace, match="export to a larger disk"):
+            exported(pinned, tmp_path / "out", kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert not [name for name in left if not name.endswith(".jpg")]
