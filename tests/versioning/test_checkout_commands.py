@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from data_sets import content, write
 
 from pipeline_assets.cli import main
-from resources.objects import ObjectStore, content_key
+from resources.object_store import ObjectStore, content_key
 
 FILES = {"a.txt": b"a", "deep/b.bin": b"b" * 2000}
 Invoke = Callable[..., Result]

@@ -22,7 +22,7 @@ from pipeline_assets.versioning.pins import Label, reference
 from pipeline_assets.versioning.reference import Code, TableVersion
 from pipeline_assets.versioning.repository import Repository
 from resources.lake import Lake
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 FIRST = date(2026, 3, 1)
 EVIL = "<script>alert(1)</script>[bold]"
