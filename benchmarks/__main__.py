@@ -24,6 +24,8 @@ BENCHMARKS = (
     "stock_sensor",
     "orchestration",
     "loader",
+    "versions",
+    "large_files",
     "big_day",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader")
