@@ -23,6 +23,7 @@ BENCHMARKS = (
     "sensor",
     "stock_sensor",
     "orchestration",
+    "status",
     "loader",
     "versions",
     "large_files",

@@ -132,21 +132,20 @@ def model_alone(folder: Path | None, limit: int) -> dict[str, Any]:
     from pipeline_assets.classify.memory import keep_freed_memory
     from pipeline_assets.classify.models import load_classifier
     from pipeline_assets.classify.pipeline import choose_runner
+    from pipeline_assets.classify.runners import CpuRunner, core_count, single_threaded_pool
 
     keep_freed_memory()
     classifier = load_classifier()
     crops = [crop for _, crop in decoded(folder, limit)]
     runner = choose_runner(classifier, torch.device("cpu"), batch_size=WARM_UP, cache=None)
+    assert isinstance(runner, CpuRunner)
 
     def classify(some: list[Any]) -> Iterator[None]:
-        chunks = [some[at : at + WARM_UP] for at in range(0, len(some), WARM_UP)]
-        for take in [runner.submit(chunk) for chunk in chunks]:
-            take()
-            yield None
+        with single_threaded_pool(core_count()) as pool:
+            for _ in pool.map(runner.score, [some[at : at + runner.rows] for at in range(0, len(some), runner.rows)]):
+                yield None
 
-    found = timed(classify, crops)
-    runner.close()
-    return found
+    return timed(classify, crops)
 
 
 def decoded(folder: Path | None, limit: int) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -15,7 +15,10 @@ from pipeline_assets.versioning import cli_formats
 from pipeline_assets.versioning.cli import COMMANDS
 from pipeline_assets.versioning.formats import FORMATS, REPOSITORIES
 from resources.errors import ResourceError
-from resources.settings import Settings, load_settings, shell_lines
+from resources.settings import Settings, load_settings, plain, shell_lines
+
+if TYPE_CHECKING:
+    from pipeline_assets.currency import Range
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -33,6 +36,24 @@ class Day(click.ParamType[date]):
             return date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a day: write it as 2026-01-31", param, ctx)
+
+
+class Days(click.ParamType["Range"]):
+    """UTC days as FIRST..LAST, or one day."""
+
+    name = "days"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Range":
+        """The range that a text names; a usage error where it names none."""
+        from pipeline_assets.currency import Range
+
+        if isinstance(value, Range):
+            return value
+        first, _, last = value.partition("..")
+        found = Range(*(Day().convert(text, param, ctx) for text in (first, last or first)))
+        if found.first > found.last:
+            self.fail(f"{value!r} ends before it begins", param, ctx)
+        return found
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,7 +95,7 @@ def _are_up(settings: Settings) -> bool:
 
 
 @main.command()
-@click.option("--photos", metavar="FOLDER|s3://...", help="Photos to import. Default: the sample that comes along.")
+@click.option("--photos", metavar="FOLDER|s3://...|sample", help="Photos to import. Default: the sample, once.")
 @click.option(
     "--days", default=14, show_default=True, type=click.IntRange(1, 200), help="Spread new photos over so many days."
 )
@@ -200,12 +221,52 @@ def show(asset: str, day: date | None, kind: str, output: Path | None, rows: int
 
 
 @main.command()
-def status() -> None:
-    """Say what runs, what each asset holds, and which days are not current, with the reason."""
-    from pipeline_assets.job import print_status
+@click.option("--asset", "assets", multiple=True, metavar="ASSET", help="Only this asset. May be given more than once.")
+@click.option("--days", type=Days(), help="Only these days, as 2026-01-01..2026-01-31 or one day. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every day that is not current, with reason and detail.")
+def status(assets: tuple[str, ...], days: "Range | None", as_json: bool) -> None:
+    r"""Say what each asset holds, and which days are not current, with the reason.
 
+    \b
+    new       never computed             data      what it reads has changed
+    code      its code has changed       model     the classifier has changed
+    config    a setting has changed      waiting   an input of the day does not exist
+    upstream  current by itself, but it reads a day that is not
+    """
+    from pipeline_assets.status import print_status, status_json
+
+    _check_assets(assets)
     with services() as settings:
-        print_status(settings, datetime.now(UTC).date(), console)
+        if as_json:
+            click.echo(status_json(settings, datetime.now(UTC).date(), assets, days))
+        else:
+            print_status(settings, datetime.now(UTC).date(), console, assets, days)
+
+
+@main.command()
+@click.option("--asset", "assets", multiple=True, metavar="ASSET", help="Only this asset, with what it reads.")
+@click.option("--days", type=Days(), help="Only these days, with what they read: 2026-01-01..2026-01-31 or one day.")
+@click.option("--dry-run", is_flag=True, help="Print the cost and the runs, and run nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def refresh(assets: tuple[str, ...], days: "Range | None", dry_run: bool, yes: bool) -> None:
+    """Compute exactly the days that are not current, after saying what that will cost.
+
+    Rows and time are estimated from the ledger's earlier days. A day whose inputs come out as they were costs a look-up.
+    """
+    from pipeline_assets.refresh import refresh as make_current
+
+    _check_assets(assets)
+    with services() as settings:
+        today = datetime.now(UTC).date()
+        ok = make_current(settings, today, console, assets, days, dry_run=dry_run, confirmed=yes)
+    sys.exit(0 if ok else 1)
+
+
+def _check_assets(names: tuple[str, ...]) -> None:
+    from pipeline_assets.nightly import ASSETS
+
+    if unknown := [name for name in names if name not in ASSETS]:
+        raise click.UsageError(f"no asset {', '.join(unknown)}: there are {', '.join(ASSETS)}")
 
 
 @main.command()
@@ -232,7 +293,11 @@ def up() -> None:
     except ResourceError as error:
         raise click.ClickException(str(error)) from error
     where = "embedded, under " + str(settings.home) if settings.embedded else "yours, from the environment"
-    console.print(f"PostgreSQL and S3 are up ({where}).")
+    if settings.uses_sqlite:
+        s3 = f"S3 is up ({where})" if "s3://" in settings.uploads_url + settings.lake_url else "folders: no server is needed"
+        console.print(f"The database is {plain(settings.postgres_url)}; {s3}.")
+    else:
+        console.print(f"PostgreSQL and S3 are up ({where}).")
     console.print('For your own tools: eval "$(darkroom env)".  The UI: darkroom ui.  Stop: darkroom down.')
 
 
@@ -269,7 +334,7 @@ def env() -> None:
     from resources.embedded import Services
 
     settings = load_settings()
-    if settings.wants_embedded and not Services(settings.home).status().running:
+    if settings.wants_embedded and not Services(settings.home, settings.embedded_servers).status().running:
         raise click.ClickException("no services run: start them with `darkroom up`")
     for line in shell_lines(settings):
         click.echo(line)

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from pipeline_assets.classify import assets as classify
+from pipeline_assets.current_check import current_days
 from pipeline_assets.features import assets as features
 from pipeline_assets.ingestion import assets as ingestion
 from pipeline_assets.training import assets as training
@@ -16,8 +17,15 @@ def build_defs(settings: Settings) -> dg.Definitions:
     assets = dg.load_assets_from_modules([ingestion, classify, features, training])
     return dg.Definitions(
         assets=assets,
+        asset_checks=[current_days],
         resources=build_resources(settings),
-        jobs=[schedules.ingest_uploads, schedules.nightly_tables, schedules.nightly_model, reconcile.reconcile_uploads],
+        jobs=[
+            schedules.ingest_uploads,
+            schedules.nightly_tables,
+            schedules.nightly_model,
+            schedules.check_current,
+            reconcile.reconcile_uploads,
+        ],
         schedules=[schedules.nightly, reconcile.reconcile_nightly],
         sensors=[
             uploads.new_uploads,

@@ -52,6 +52,26 @@ class NotARepository(DarkroomError):
     """A command that keeps its references in git was called outside a repository."""
 
 
+class NotComparable(DarkroomError):
+    """Two data sets that can't be held against each other: other assets, a folder and a table, or no common key."""
+
+
+class NotReproducible(DarkroomError):
+    """A data set that can't be rebuilt: its code is not to be had, or its rows came from outside."""
+
+
+class CheckoutRefused(DarkroomError):
+    """A folder holds what a checkout must not touch: others' files in its way, links, another data set."""
+
+
+class CheckoutIncomplete(DarkroomError):
+    """Some files of a data set could not be got. What could be is in place, and the next checkout goes on from there."""
+
+
+class BadSelection(DarkroomError):
+    """A condition or a list of columns that does not fit the data."""
+
+
 class ExportRefused(DarkroomError):
     """A data set can't be written as asked: the format can't hold it, bytes are missing, or others' files are in the way."""
 

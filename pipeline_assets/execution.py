@@ -7,8 +7,9 @@ commit and ledger costs a second, equal commit: the days that a commit replaces 
 """
 
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -23,11 +24,12 @@ from pipeline_assets.errors import DarkroomError
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, RunOfDays, Table, Verdict
 from pipeline_assets.validation import validate
+from pipeline_assets.versioning import staleness
 from pipeline_assets.versioning.digest import rows_digest
 from resources import ledger
+from resources.database import Database
 from resources.errors import NoSpace
 from resources.lake import Lake, Replacement
-from resources.postgres import Postgres
 from resources.spool import Parts
 
 
@@ -37,6 +39,7 @@ def execute(
     """Run an asset over its context's partitions, yielding what Dagster records."""
     lake, postgres = context.resources.lake, context.resources.postgres
     resources = {name: getattr(context.resources, name) for name in asset.resources}
+    began = time.monotonic()
     days = tuple(date.fromisoformat(key) for key in context.partition_keys)
     frames = {
         name: DECLARATIONS[name].schema.create_empty().lazy() if frame is None else frame for name, frame in loaded.items()
@@ -71,7 +74,7 @@ def execute(
     elif moved:  # a MaterializeResult would mark the failed days as materialized too
         lake.replace(asset.name, moved, rows, note={"dagster_run_id": context.run.run_id})
     version = lake.version(asset.name)
-    ledger.record(postgres, _entries(asset, plan, judged, version, context.run.run_id))
+    ledger.record(postgres, _entries(asset, plan, judged, version, context.run.run_id, time.monotonic() - began))
     yield from _materializations(asset, days, plan, judged, lake, version, seen_until)
     context.log.info(
         f"{asset.name}: {len(judged.good)} days computed ({len(moved)} with new rows), "
@@ -120,58 +123,45 @@ def _materializations(
 class Plan:
     """Which days to compute, from what. before: the newest ledger entry of each day that has one.
 
-    missing: days whose same-day input was never materialized, with a sentence that says which.
+    missing: days whose same-day input was never materialized, with a sentence that says which. reasons: why each day is
+    not current, by `versioning/staleness.py`.
     """
 
     changed: tuple[date, ...]
+    reasons: Mapping[date, str]
     missing: Mapping[date, str]
     before: Mapping[date, Mapping[str, Any]]
     inputs: Mapping[date, Mapping[str, str]]
+    inputs_digest: Mapping[date, str]
+    """One digest over all that a day reads."""
     known: pl.DataFrame
-
-    def inputs_digest(self, day: date) -> str:
-        """One digest over all that a day reads."""
-        return ledger.digest_of(f"{name} {digest}" for name, digest in sorted(self.inputs[day].items()))
-
-    def reasons(self, asset: Declaration) -> dict[date, str]:
-        """Why each day is not current: `new`, `code`, `data`, or `waiting` for an input."""
-        found = dict.fromkeys(self.missing, "waiting")
-        for day in self.changed:
-            entry = self.before.get(day)
-            same_code = entry is not None and entry["code_version"] == asset.code_version
-            found[day] = "new" if entry is None else "data" if same_code else "code"
-        return found
 
 
 def plan_days(
-    asset: Declaration, postgres: Postgres, days: Sequence[date], resources: Mapping[str, Any], *, force: bool = False
+    asset: Declaration, postgres: Database, days: Sequence[date], resources: Mapping[str, Any], *, force: bool = False
 ) -> Plan:
     """Which of these days (ascending) a run would compute, asked of the ledger and of what comes from outside."""
     reach = [day for window in asset.inputs.values() for edge in (days[0], days[-1]) for day in window.of(edge)]
     known = ledger.latest(postgres, [asset.name, *asset.inputs], min([*days, *reach]), max([*days, *reach]))
-    digests = {(row["asset"], row["day"]): row for row in known.iter_rows(named=True)}
+    newest = staleness.Ledger(known)
     outside = asset.sources(days, **resources) if asset.sources else {}
-    inputs: dict[date, dict[str, str]] = {}
-    missing: dict[date, str] = {}
-    for day in days:
-        inputs[day] = {"outside": outside.get(day, "nothing")} if asset.sources else {}
-        for name, window in asset.inputs.items():
-            there = [d for d in window.of(day) if (name, d) in digests]
-            if window.is_same_day and not there:
-                missing[day] = f"{name} of this day does not exist yet, materialize it first"
-            inputs[day][name] = ledger.digest_of(f"{d} {digests[name, d]['digest']}" for d in there)
-    before = {day: digests[asset.name, day] for day in days if (asset.name, day) in digests}
-    plan = Plan((), missing, before, inputs, known)
-    changed = tuple(day for day in days if day not in missing and (force or not _is_current(asset, plan, day)))
-    return replace(plan, changed=changed)
-
-
-def _is_current(asset: Declaration, plan: Plan, day: date) -> bool:
-    entry = plan.before.get(day)
-    return (
-        entry is not None
-        and entry["code_version"] == asset.code_version
-        and entry["inputs_digest"] == plan.inputs_digest(day)
+    now = staleness.read_now(asset.rule, pl.Series(days, dtype=pl.Date), newest, outside)
+    verdicts = staleness.judge(asset.name, asset.rule, now, newest)
+    reasons = {day: reason for day, reason in verdicts.select("day", "reason").iter_rows() if reason}
+    missing = {
+        day: f"{names} of this day does not exist yet, materialize it first"
+        for day, names in now.select("day", "missing").iter_rows()
+        if names
+    }
+    mine = known.filter(pl.col("asset") == asset.name, pl.col("day").is_in(now["day"].implode()))
+    return Plan(
+        changed=tuple(day for day in days if day not in missing and (force or day in reasons)),
+        reasons=reasons,
+        missing=missing,
+        before={row["day"]: row for row in mine.iter_rows(named=True)},
+        inputs={row.pop("day"): row for row in now.drop("inputs_digest", "missing").iter_rows(named=True)},
+        inputs_digest=dict(now.select("day", "inputs_digest").iter_rows()),
+        known=known,
     )
 
 
@@ -291,7 +281,9 @@ def _write_rejected(asset: Declaration, lake: Lake, judged: Judged) -> None:
             lake.replace(name, days, judged.rejected)
 
 
-def _entries(asset: Declaration, plan: Plan, judged: Judged, version: int, run_id: str) -> list[ledger.Materialization]:
+def _entries(
+    asset: Declaration, plan: Plan, judged: Judged, version: int, run_id: str, seconds: float
+) -> list[ledger.Materialization]:
     counts = dict(judged.rows.group_by("day").len().iter_rows())
     rejected = dict(judged.rejected.group_by("day").len().iter_rows())
     return [
@@ -302,14 +294,22 @@ def _entries(asset: Declaration, plan: Plan, judged: Judged, version: int, run_i
             rows=counts.get(day, 0),
             rejected=rejected.get(day, 0),
             code_version=asset.code_version,
-            inputs_digest=plan.inputs_digest(day),
+            inputs_digest=plan.inputs_digest[day],
             inputs=plan.inputs[day],
             delta_version=version,
             git_commit=git_commit(),
             run_id=run_id,
+            parts=asset.parts,
+            since_id=_since(plan.before.get(day), judged.digests[day]),
+            seconds=seconds / len(judged.good),
         )
         for day in judged.good
     ]
+
+
+def _since(before: Mapping[str, Any] | None, digest: str) -> int | None:
+    """The entry with which a day's rows came, if computing it again gave the same."""
+    return before["since_id"] if before and before["digest"] == digest else None
 
 
 @cache

@@ -17,8 +17,8 @@ import polars as pl
 from pipeline_assets.progress import track
 from pipeline_assets.sample import appeal, logs, photos, simulator
 from pipeline_assets.sample.simulator import Simulation
+from resources.database import Database
 from resources.object_store import ObjectStore
-from resources.postgres import Postgres
 
 SAMPLE = "sample"
 """The source that stands for the photos that come with a dependency."""
@@ -74,7 +74,7 @@ def import_files(
     source: str,
     files: Iterable[File],
     *,
-    postgres: Postgres,
+    postgres: Database,
     uploads: ObjectStore,
     lake_bucket: ObjectStore,
     days: int,
@@ -120,11 +120,11 @@ def _describe(file: File) -> tuple[str, str, float | None]:
     return file.name, hashlib.sha256(data).hexdigest(), appeal.appeal(data)
 
 
-def _imported(postgres: Postgres, source: str) -> pl.DataFrame:
+def _imported(postgres: Database, source: str) -> pl.DataFrame:
     return postgres.read("select name, sha256 from imports where source = $1", (source,))
 
 
-def _begin(postgres: Postgres, source: str, new: pl.DataFrame, days: int, today: date) -> Mapping[str, int | date]:
+def _begin(postgres: Database, source: str, new: pl.DataFrame, days: int, today: date) -> Mapping[str, int | date]:
     """Write the import down, or find the unfinished one of the same files."""
     digest = hashlib.sha256("\n".join(new["name"] + " " + new["sha256"]).encode()).hexdigest()
     columns = "import_id, first_day, days, until, users"
@@ -163,27 +163,24 @@ def _simulate(run: Mapping[str, int | date], new: pl.DataFrame) -> Simulation:
 
 
 def _finish(
-    postgres: Postgres, source: str, run: Mapping[str, int | date], new: pl.DataFrame, simulation: Simulation
+    postgres: Database, source: str, run: Mapping[str, int | date], new: pl.DataFrame, simulation: Simulation
 ) -> None:
     """Enter users, photos, truth and the list of imported files in one transaction."""
     photo_columns = ["photo_id", "user_id", "key", "day", "posted_at", "title", "location", "details"]
     user_columns = ["user_id", "joined_at", "name", "followers"]
     keys = simulation.photos["key"]
     imported = zip(new["name"], new["sha256"], keys, strict=True)
-    with postgres.connect() as connection:
-        postgres.insert_into(connection, "users", user_columns, simulation.users.select(user_columns).rows())
-        postgres.insert_into(connection, "photos", photo_columns, simulation.photos.select(photo_columns).rows())
-        postgres.insert_into(
-            connection,
+    with postgres.connect() as transaction:
+        transaction.insert_into("users", user_columns, simulation.users.select(user_columns).iter_rows())
+        transaction.insert_into("photos", photo_columns, simulation.photos.select(photo_columns).iter_rows())
+        transaction.insert_into(
             "simulated_truth",
             ["photo_id", "expected_views_7d"],
-            simulation.truth.select("photo_id", "expected_views_7d").rows(),
+            simulation.truth.select("photo_id", "expected_views_7d").iter_rows(),
         )
-        postgres.insert_into(
-            connection,
+        transaction.insert_into(
             "imports",
             ["source", "name", "sha256", "key"],
             [(source, name, sha256, key) for name, sha256, key in imported],
         )
-        with connection.cursor() as cursor:
-            cursor.execute("update import_runs set finished_at = now() where import_id = %s", (run["import_id"],))
+        transaction.execute("update import_runs set finished_at = now() where import_id = %s", (run["import_id"],))

@@ -1,4 +1,4 @@
-"""What `darkroom run`, `import` and `status` do: import, discover, launch Dagster runs, and say what came of it."""
+"""What `darkroom run`, `import` and `reconcile` do: import, discover, launch Dagster runs, and say what came of it."""
 
 import logging
 import time
@@ -17,16 +17,15 @@ from rich.table import Table as Grid
 
 from pipeline_assets import importing, nightly
 from pipeline_assets.definitions import build_defs
-from pipeline_assets.ingestion.events import day_of_log
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from pipeline_assets.progress import TELL_EVERY_S
 from resources import ledger, reconciliation
 from resources.assembly import resolve
+from resources.database import Database
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
-from resources.object_store import ObjectInfo, open_store
+from resources.object_store import open_store
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.run_processes import end_dead_runs
 from resources.settings import Settings
 from sensors.uploads import upload_day
@@ -38,7 +37,7 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
     """Import, materialize all that is not current, and print the summary. Returns whether every run succeeded."""
     started = time.monotonic()
     found = resolve(settings)
-    postgres: Postgres = found["postgres"]
+    postgres: Database = found["postgres"]
     uploads: Objects = found["uploads"]
     new = discover(postgres, uploads)
     is_empty = ledger.object_days(postgres, uploads.bucket).is_empty()
@@ -47,10 +46,11 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
         new += discover(postgres, uploads)
     elif is_empty:
         console.print(
-            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER."
+            f"{settings.uploads_url} holds no uploads yet. Put photos there, or import some: darkroom run --photos FOLDER. "
+            f"The sample that comes along is --photos {importing.SAMPLE}."
         )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
-    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), log_days(found["lake_bucket"]), today)
+    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), nightly.log_days(found["lake_bucket"]), today)
     ok, timings, speed = _launch_all(settings, found, launches, console)
     if not timings and ok:
         console.print("[green]Nothing has changed: every asset is current, and no run was needed.[/green]")
@@ -67,7 +67,7 @@ def _launch_all(
     speed: dict[str, float] = {}
     ok = True
     defs, instance = build_defs(settings), dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
-    with instance, _dagster_storage_reached():
+    with instance, dagster_storage_reached():
         end_dead_runs(instance)
         for launch in launches:
             if not any(nightly.stale(found["postgres"], found, launch).values()):
@@ -80,12 +80,13 @@ def _launch_all(
                 console.print(f"[red]{step} failed:[/red] {reason}")
                 ok = False
             if not result.success:
+                ok = False
                 break
     return ok, timings, speed
 
 
 @contextmanager
-def _dagster_storage_reached() -> Iterator[None]:
+def dagster_storage_reached() -> Iterator[None]:
     """Raise StoreUnavailable where Dagster can't write down what happens: its run ends there, whatever the step was."""
     try:
         yield
@@ -95,8 +96,8 @@ def _dagster_storage_reached() -> Iterator[None]:
         cause = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
         said = str(getattr(cause, "orig", cause)).splitlines()[0]
         raise StoreUnavailable(
-            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL) went away or has no free connection, and the run ended with "
-            f"it. What was committed is kept: run again. The server said: {said}"
+            "Dagster's database (DARKROOM_DAGSTER_POSTGRES_URL, else files in DAGSTER_HOME) went away or has no free "
+            f"connection, and the run ended with it. What was committed is kept: run again. It said: {said}"
         ) from error
 
 
@@ -133,7 +134,7 @@ def import_source(
     )
 
 
-def discover(postgres: Postgres, uploads: Objects) -> int:
+def discover(postgres: Database, uploads: Objects) -> int:
     """List the whole uploads bucket into the ledger, a batch at a time. Returns how many versions were new."""
     listing = uploads.store.list("uploads/")
     new = 0
@@ -164,41 +165,12 @@ def reconcile_bucket(settings: Settings, dry_run: bool, console: Console) -> Non
         console.print("`darkroom run`, or the sensor under `darkroom ui`, computes the days of what entered.")
 
 
-def log_days(lake_bucket: Objects) -> list[date]:
-    """Days that have log files."""
-    return sorted({day for info in _logs(lake_bucket) if (day := day_of_log(info.key))})
+def _server(settings: Settings) -> str:
+    """On which server the lake is, unless it is a folder."""
+    return f" on {settings.s3_endpoint or 'AWS'}" if settings.lake_url.startswith("s3://") else ""
 
 
-def _logs(lake_bucket: Objects) -> Iterator[ObjectInfo]:
-    return lake_bucket.store.list("events/")
-
-
-def print_status(settings: Settings, today: date, console: Console) -> None:
-    """What each asset holds, and which days are not current, with the reason."""
-    found = resolve(settings)
-    postgres, uploads = found["postgres"], found["uploads"]
-    console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
-    days = nightly.upload_days(postgres, uploads.bucket)
-    launches = nightly.launches(days, log_days(found["lake_bucket"]), today)
-    stale = {name: days for launch in launches for name, days in nightly.stale(postgres, found, launch).items()}
-    grid = Grid("asset", "days", "rows", "set aside", "newest", "not current", title="What the ledger knows")
-    for row in _holdings(postgres, found["lake"]).iter_rows(named=True):
-        reasons = stale.get(row["asset"], {})
-        counts = {reason: list(reasons.values()).count(reason) for reason in sorted(set(reasons.values()))}
-        told = ", ".join(f"{count} days: {reason}" for reason, count in counts.items()) or "-"
-        grid.add_row(row["asset"], *(f"{row[c]:,}" for c in ("days", "rows", "set_aside")), str(row["newest"] or "-"), told)
-    console.print(grid)
-    walk = reconciliation.last_walk(postgres, uploads.bucket)
-    if walk:
-        at = walk.pop("finished_at")
-        console.print(f"Bucket and ledger were compared at {at:%Y-%m-%d %H:%M} UTC: {reconciliation.Totals(**walk)}.")
-    if stale:
-        console.print(
-            "`darkroom run` computes what is not current: new (never made), data or code (changed), waiting (input)."
-        )
-
-
-def _holdings(postgres: Postgres, lake: Lake) -> pl.DataFrame:
+def _holdings(postgres: Database, lake: Lake) -> pl.DataFrame:
     """For each asset: days, rows, rows set aside (quarantined or rejected), newest day."""
     known = ledger.latest(postgres, nightly.ASSETS, date.min, date.max)
     rows = []
@@ -226,7 +198,7 @@ def print_summary(
             f"Classified {speed['computed']:,} photos at {speed['photos_per_s']:.0f} photos/s, loading the model included."
         )
     _print_model(lake, console)
-    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake) on {settings.s3_endpoint or 'AWS'}; state in {settings.home}")
+    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake){_server(settings)}; state in {settings.home}")
     console.print("Look:    make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
 
 

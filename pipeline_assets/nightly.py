@@ -11,9 +11,11 @@ import dagster as dg
 
 from pipeline_assets.execution import plan_days
 from pipeline_assets.importing import MATURITY_DAYS
+from pipeline_assets.ingestion.events import day_of_log
 from pipeline_assets.table_asset import DECLARATIONS
 from resources import ledger
-from resources.postgres import Postgres
+from resources.database import Database
+from resources.objects import Objects
 from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
@@ -29,6 +31,10 @@ class Launch:
     assets: tuple[str, ...]
     first: date
     last: date
+
+    def days(self) -> list[date]:
+        """Each day of the range."""
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
 
 def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date) -> list[Launch]:
@@ -47,30 +53,34 @@ def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date)
     return found
 
 
-def stale(postgres: Postgres, resources: Mapping[str, object], launch: Launch) -> dict[str, dict[date, str]]:
+def stale(postgres: Database, resources: Mapping[str, object], launch: Launch) -> dict[str, dict[date, str]]:
     """The days of each asset that a run would compute, with the reason: new, data, code or waiting."""
     found: dict[str, dict[date, str]] = {}
-    span = [launch.first + timedelta(days=n) for n in range((launch.last - launch.first).days + 1)]
     for name in launch.assets:
         asset = DECLARATIONS[name]
         needs = {key: resources[key] for key in asset.resources}
-        plan = plan_days(asset, postgres, span, needs)
-        reasons = plan.reasons(asset)
-        if reasons:
-            found[name] = reasons
+        plan = plan_days(asset, postgres, launch.days(), needs)
+        if plan.reasons:
+            found[name] = dict(plan.reasons)
     return found
 
 
-def execute(defs: dg.Definitions, instance: dg.DagsterInstance, launch: Launch) -> dg.ExecuteInProcessResult:
-    """One launch as a real Dagster run in this process. Failures are in the result, not raised."""
-    job = defs.resolve_implicit_global_asset_job_def()
-    return job.execute_in_process(
+def execute(
+    defs: dg.Definitions, instance: dg.DagsterInstance, launch: Launch, launched_by: str = "darkroom run"
+) -> dg.ExecuteInProcessResult:
+    """One launch as a real Dagster run in this process. Failures are in the result, not raised.
+
+    Checks that the assets do not make themselves are left out: they are of all days, and are asked once a night.
+    """
+    whole = defs.resolve_implicit_global_asset_job_def()
+    keys = {dg.AssetKey(name) for name in launch.assets}
+    checks = {check for node in whole.asset_layer.asset_graph.assets_defs_for_keys(keys) for check in node.check_keys}
+    return whole.get_subset(asset_selection=keys, asset_check_selection=checks).execute_in_process(
         instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in launch.assets],
         tags={
             "dagster/asset_partition_range_start": launch.first.isoformat(),
             "dagster/asset_partition_range_end": launch.last.isoformat(),
-            "darkroom/launched_by": "darkroom run",
+            "darkroom/launched_by": launched_by,
             **process_tags(),
         },
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -79,9 +89,11 @@ def execute(defs: dg.Definitions, instance: dg.DagsterInstance, launch: Launch) 
 
 
 def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """The steps that failed, each with its error's own words."""
+    """The steps that failed, each with its error's own words; `resources` where the run ended before its first step."""
     found = {}
     for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.RESOURCE_INIT_FAILURE and event.engine_event_data.error:
+            found["resources"] = event.engine_event_data.error.message.strip()
         if event.is_step_failure and event.step_key:
             error = event.step_failure_data.error
             told = event.step_failure_data.user_failure_data
@@ -90,9 +102,14 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return found
 
 
-def upload_days(postgres: Postgres, bucket: str) -> list[date]:
+def upload_days(postgres: Database, bucket: str) -> list[date]:
     """Days with uploads in the ledger."""
-    return ledger.object_days(postgres, bucket)["day"].to_list()
+    return ledger.upload_days(postgres, bucket)
+
+
+def log_days(lake_bucket: Objects) -> list[date]:
+    """Days that have log files."""
+    return sorted({day for info in lake_bucket.store.list("events/") if (day := day_of_log(info.key))})
 
 
 def durations(result: dg.ExecuteInProcessResult) -> dict[str, float]:

@@ -20,7 +20,9 @@ from pipeline_assets import describe
 from pipeline_assets.automation import when_inputs_change
 from pipeline_assets.partitions import Days, daily
 from pipeline_assets.progress import track
+from pipeline_assets.versioning.code import Part, Parts, parts_of
 from pipeline_assets.versioning.digest import code_digest
+from pipeline_assets.versioning.staleness import Rule, with_windows
 from resources.lake import EMPTY_IF_MISSING
 
 T = TypeVar("T")
@@ -99,8 +101,16 @@ class Declaration:
     checks: tuple[DayCheck, ...]
     quarantines: bool
     code_version: str
+    parts: Parts
+    """What the code version is made of, and the days that are read."""
     day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None
     resources: tuple[str, ...]
+
+    @property
+    def rule(self) -> Rule:
+        """What makes a day of this asset stale."""
+        windows = {name: (days.start, days.end) for name, days in self.inputs.items()}
+        return Rule(self.code_version, self.parts, windows, has_source=self.sources is not None)
 
     @property
     def key(self) -> list[str]:
@@ -116,6 +126,11 @@ class Declaration:
     def bulk(self) -> list[str]:
         """Columns of lists too large to hold for every row of a run: the seam spools them, and works on the rest."""
         return self._marked("bulk")
+
+    @property
+    def labels(self) -> list[str]:
+        """Columns that a model learns to predict."""
+        return self._marked("label")
 
     def _marked(self, mark: str) -> list[str]:
         return [name for name, column in self.schema.columns().items() if (column.metadata or {}).get(mark)]
@@ -147,7 +162,8 @@ def table_asset(
     The function takes (run: RunOfDays, one LazyFrame per input, the resources that it names) and returns rows or a Table;
     its docstring is the asset's description. inputs: upstream assets and the days that a day reads. sources: for what
     comes from outside, (days, resources) -> {day: digest of what is there}, so that an unchanged day is not read again.
-    code: modules, functions and strings whose change invalidates every day. quarantines: rows that fail the schema are
+    code: modules, functions, files and strings whose change invalidates every day; a `Part` says that a string is a model
+    or a setting. quarantines: rows that fail the schema are
     kept aside in `{name}_rejected` instead of failing the run. automatic: a day follows its inputs without being asked.
     days_per_run: chunk of a backfill; None is all in one.
     """
@@ -155,6 +171,7 @@ def table_asset(
     def declare(compute: Callable[..., Any]) -> dg.AssetsDefinition:
         reads = dict(inputs or {})
         parameters = list(inspect.signature(compute).parameters)[1:]
+        made_of = [compute, Part("code", "schema", str(sorted(schema.columns()))), *code]
         declaration = Declaration(
             name=compute.__name__,
             schema=schema,
@@ -163,7 +180,8 @@ def table_asset(
             sources=sources,
             checks=tuple(checks),
             quarantines=quarantines,
-            code_version=code_digest([compute, str(sorted(schema.columns())), *code]),
+            code_version=code_digest(made_of),
+            parts=with_windows(parts_of(made_of), {name: (days.start, days.end) for name, days in reads.items()}),
             day_metadata=day_metadata,
             resources=tuple(name for name in parameters if name not in reads),
         )

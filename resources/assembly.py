@@ -12,6 +12,7 @@ from resources.object_store import objects_url
 from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.settings import Settings
+from resources.sqlite import Sqlite
 from resources.staging import StagingPolicy
 from resources.upload_queue import UploadQueue
 
@@ -32,7 +33,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
     )
     lake = Lake(url=settings.lake_url, **s3)
     return {
-        "postgres": Postgres(url=dg.EnvVar("DARKROOM_POSTGRES_URL")),
+        "postgres": (Sqlite if settings.uses_sqlite else Postgres)(url=dg.EnvVar("DARKROOM_POSTGRES_URL")),
         "s3": administration,
         "lake": lake,
         "io_manager": LakeIO(lake=lake),

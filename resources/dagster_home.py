@@ -21,7 +21,7 @@ def write_dagster_home(settings: Settings) -> Path:
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     shared = {
-        "storage": {"postgres": {"postgres_url": {"env": "DARKROOM_DAGSTER_POSTGRES_URL"}}},
+        "storage": _storage(settings),
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
         "retention": {kind: {"purge_after_days": TICKS_KEPT_DAYS} for kind in ("schedule", "sensor")},
@@ -32,7 +32,7 @@ def write_dagster_home(settings: Settings) -> Path:
         "run_launcher": {
             "module": "resources.run_launcher",
             "class": "LocalRunLauncher",
-            "config": {"is_everything_local": settings.wants_embedded},
+            "config": {"is_everything_local": settings.is_dagster_local},
         },
         "run_monitoring": {
             "enabled": True,
@@ -53,6 +53,13 @@ def write_dagster_home(settings: Settings) -> Path:
         )
         partial.replace(home / name)
     return home
+
+
+def _storage(settings: Settings) -> dict[str, object]:
+    """Runs, events and ticks: in PostgreSQL, or in SQLite files of Dagster's own where none is set."""
+    if settings.dagster_postgres_url is not None:
+        return {"postgres": {"postgres_url": {"env": "DARKROOM_DAGSTER_POSTGRES_URL"}}}
+    return {"sqlite": {"base_dir": str(settings.dagster_home / "storage")}}
 
 
 def _compute_logs(settings: Settings) -> dict[str, object]:

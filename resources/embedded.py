@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ JWT_KEYS = ("jwt_write", "jwt_read", "jwt_filer_write", "jwt_filer_read")
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the servers listen, and how to get in. Secrets stay out of its `repr`."""
+    """Where the servers listen, and how to get in; empty where a server is not wanted. Secrets stay out of its `repr`."""
 
     postgres_url: str = field(repr=False)
     dagster_postgres_url: str = field(repr=False)
@@ -50,13 +50,14 @@ class Status:
 
 
 class Services:
-    """PostgreSQL and S3 with their state under `home`.
+    """PostgreSQL and S3, or the one of them that is named, with their state under `home`.
 
     As a context manager: started on entry, stopped on exit unless they ran before. Linux and macOS.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, servers: Sequence[str] = SERVERS) -> None:
         self.home = home.expanduser().resolve()
+        self.servers = servers
         self._started_here = False
 
     def start(self, *, detach: bool = False) -> Endpoints:
@@ -70,7 +71,7 @@ class Services:
             credentials = self._credentials()
             state = self._state()
             alive = _alive(state)
-            missing = [name for name in SERVERS if name not in alive]
+            missing = [name for name in self.servers if name not in alive]
             if missing:
                 self._start(missing, alive, state, credentials, detach)
                 self._started_here = not alive
@@ -99,7 +100,7 @@ class Services:
         state = self._state()
         if not state["servers"] or state.get("stopping"):
             return "stopped"
-        return "running" if len(_alive(state)) == len(SERVERS) else "died"
+        return "running" if set(self.servers) <= set(_alive(state)) else "died"
 
     def restart(self) -> Endpoints:
         """Start again what has died, as it was started last time: to stay, or to end with this process (see `start`)."""
@@ -109,7 +110,7 @@ class Services:
         """What runs now, without waiting for a start or stop under way."""
         state = self._state()
         alive = _alive(state)
-        return Status({name: alive[name].pid if name in alive else None for name in SERVERS}, state["ports"])
+        return Status({name: alive[name].pid if name in alive else None for name in self.servers}, state["ports"])
 
     def __enter__(self) -> Endpoints:
         return self.start()
@@ -152,10 +153,11 @@ class Services:
 
     def _endpoints(self, ports: dict[str, int], credentials: dict[str, str]) -> Endpoints:
         password = credentials["postgres_password"]
+        has_postgres, has_s3 = ("postgres" in self.servers, "s3" in self.servers)
         return Endpoints(
-            postgres_url=pgserver.url(ports["postgres"], password, "darkroom"),
-            dagster_postgres_url=pgserver.url(ports["postgres"], password, "dagster"),
-            s3_endpoint=f"http://127.0.0.1:{ports['s3']}",
+            postgres_url=pgserver.url(ports["postgres"], password, "darkroom") if has_postgres else "",
+            dagster_postgres_url=pgserver.url(ports["postgres"], password, "dagster") if has_postgres else "",
+            s3_endpoint=f"http://127.0.0.1:{ports['s3']}" if has_s3 else "",
             access_key=credentials["access_key"],
             secret_key=credentials["secret_key"],
         )

@@ -59,6 +59,10 @@ class StoreUnavailable(ResourceError):
     """The store did not answer properly after all retries; nothing is known of the object."""
 
 
+class DatabaseUnusable(ResourceError):
+    """The database is there, but can't serve as it is: of a newer Darkroom, damaged, read-only, or misplaced."""
+
+
 class BucketMissing(ResourceError):
     """The bucket does not exist."""
 

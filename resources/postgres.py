@@ -1,14 +1,12 @@
-"""PostgreSQL: connections, migrations, and reads into Polars through Arrow. The tables are in `migrations/`.
+"""PostgreSQL as the application's database: connections, and reads into Polars through Arrow (ADBC), never row by row.
 
-What is asked of them lives with its asker: the upload ledger in `ledger.py`, results by content in `results.py`.
+What is asked of it lives with its asker: the upload ledger in `ledger.py`, results by content in `results.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import polars as pl
 import psycopg2
 import psycopg2.extensions
@@ -16,11 +14,9 @@ from adbc_driver_postgresql import dbapi
 from psycopg2 import sql
 from psycopg2.extras import execute_values
 
+from resources.database import Database, Statement
 from resources.errors import StoreUnavailable
 
-MIGRATIONS = Path(__file__).parent / "migrations"
-MIGRATION_LOCK = 0x6461726B
-"""Key of the advisory lock under which migrations run: two starts at once migrate once."""
 CONNECT_TIMEOUT_S = 10
 _FULL = ("too many clients already", "too many connections", "remaining connection slots are reserved")
 """How a server without a free connection says so."""
@@ -40,16 +36,53 @@ def _unreachable(said: str) -> StoreUnavailable:
     )
 
 
-class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The application's database: users, photos, the upload ledger and the ledger of materializations.
+def _own(statement: Statement) -> str:
+    return statement if isinstance(statement, str) else statement.postgres
 
-    Reads come back as Polars frames through Arrow (ADBC), never row by row; every statement is parameterized.
-    """
 
-    url: str
+class PostgresTransaction(psycopg2.extensions.connection):
+    """A connection that is a `database.Transaction`."""
+
+    def execute(self, statement: Statement, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement. Returns the number of rows that it touched."""
+        with self.cursor() as cursor:
+            cursor.execute(_own(statement), parameters)
+            return cursor.rowcount
+
+    def rows(self, statement: Statement, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement. Returns its rows."""
+        with self.cursor() as cursor:
+            cursor.execute(_own(statement), parameters)
+            return cursor.fetchall()
+
+    def insert(self, statement: Statement, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Insert many rows, 2,000 at a time. Returns what `returning` gave."""
+        text = _own(statement)
+        with self.cursor() as cursor:
+            return execute_values(cursor, text, list(rows), page_size=2000, fetch="returning" in text) or []
+
+    def insert_into(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert many rows; those whose key is there already are left."""
+        statement = sql.SQL("insert into {} ({}) values %s on conflict do nothing").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        with self.cursor() as cursor:
+            execute_values(cursor, statement, list(rows), page_size=2000)
+
+    def run_script(self, script: str) -> None:
+        """Run many statements that take no parameters."""
+        self.execute(script)
+
+    def hold(self, key: int) -> None:
+        """Hold an advisory lock to the end of the transaction."""
+        self.rows("select pg_advisory_xact_lock(%s)", (key,))
+
+
+class Postgres(Database):
+    """PostgreSQL at a URL."""
 
     @contextmanager
-    def connect(self) -> Iterator[psycopg2.extensions.connection]:
+    def connect(self) -> Iterator[PostgresTransaction]:
         """A connection in one transaction: committed at the end, rolled back on an error, closed in any case.
 
         Raises StoreUnavailable if the server can't be reached or goes away meanwhile: nothing is committed then.
@@ -65,9 +98,14 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             connection.close()
 
-    def _open(self) -> psycopg2.extensions.connection:
+    def _open(self) -> PostgresTransaction:
         try:
-            return psycopg2.connect(self.url, connect_timeout=CONNECT_TIMEOUT_S, application_name="darkroom")
+            return psycopg2.connect(
+                self.url,
+                connection_factory=PostgresTransaction,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name="darkroom",
+            )
         except psycopg2.OperationalError as error:
             raise _unreachable(str(error).splitlines()[0].split(":")[-1].strip()) from None
 
@@ -88,39 +126,7 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             connection.close()
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> int:
-        """Run one statement in a transaction of its own. Returns the number of rows that it touched."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.rowcount
-
-    def insert(self, statement: str, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        """Insert many rows in one transaction: `statement` holds `values %s` once. Returns what `returning` gave."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            returned = execute_values(cursor, statement, list(rows), page_size=2000, fetch="returning" in statement)
-            return returned or []
-
-    def insert_into(
-        self,
-        connection: psycopg2.extensions.connection,
-        table: str,
-        columns: Sequence[str],
-        rows: Iterable[Sequence[Any]],
-    ) -> None:
-        """Insert many rows in the transaction of `connection`; rows whose key is there already are left."""
-        statement = sql.SQL("insert into {} ({}) values %s on conflict do nothing").format(
-            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
-        )
-        with connection.cursor() as cursor:
-            execute_values(cursor, statement, list(rows), page_size=2000)
-
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query that gives few, asked often: connecting for Arrow takes longer. Parameters are `%s`."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(query, parameters)
-            return cursor.fetchall()
-
-    def read(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
+    def read(self, query: Statement, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """The rows of a query as a frame, through Arrow. Parameters are `$1`, `$2` ..."""
         try:
             connection = dbapi.connect(self.url, autocommit=True)
@@ -130,7 +136,7 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise _unreachable(full[0] if full else type(error).__name__) from None
         with connection, connection.cursor() as cursor:
             try:
-                cursor.execute(query, parameters=list(parameters) or None)
+                cursor.execute(_own(query), parameters=list(parameters) or None)
                 frame = pl.from_arrow(cursor.fetch_arrow_table())
             except dbapi.Error as error:
                 if not any(words in str(error) for words in _LOST):
@@ -138,20 +144,3 @@ class Postgres(dg.ConfigurableResource):  # type: ignore[type-arg]
                 raise StoreUnavailable(f"{_GONE} The driver said: {str(error)[:200]}") from None
         assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table is a frame
         return frame
-
-    def migrate(self) -> list[str]:
-        """Apply the migrations that this database has not had, each in a transaction. Returns their names."""
-        applied = []
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("select pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-            cursor.execute(
-                "create table if not exists migrations (name text primary key, applied_at timestamptz default now())"
-            )
-            cursor.execute("select name from migrations")
-            done = {row[0] for row in cursor.fetchall()}
-            for file in sorted(MIGRATIONS.glob("*.sql")):
-                if file.name not in done:
-                    cursor.execute(file.read_text())
-                    cursor.execute("insert into migrations (name) values (%s)", (file.name,))
-                    applied.append(file.name)
-        return applied

@@ -9,24 +9,21 @@ is a fact of its own, in `object_fates`.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
 
-import psycopg2.extensions
-from psycopg2.extras import execute_values
-
 from resources import ledger, s3
 from resources.bucket_walk import ObjectVersion
+from resources.database import Database, Transaction, Twin
 from resources.errors import AlreadyRunning, NotFound, ObjectError
 from resources.object_store import ObjectInfo, ObjectStore
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.version_ids import HEADS_AT_ONCE
 
 STEP_VERSIONS = 5_000
 CANDIDATES = 1_000
-RESUME_WITHIN = "12 hours"
+RESUME_WITHIN = timedelta(hours=12)
 DayOf = Callable[[ObjectInfo], date]
 
 
@@ -56,7 +53,7 @@ class Totals:
 class _Walk:
     """One row of `reconciliations`, and whether what it finds is only counted."""
 
-    postgres: Postgres
+    postgres: Database
     uploads: Objects
     walk_id: int
     place: str | None
@@ -64,7 +61,7 @@ class _Walk:
 
 
 def reconcile(
-    postgres: Postgres,
+    postgres: Database,
     uploads: Objects,
     prefix: str,
     day_of: DayOf,
@@ -87,7 +84,7 @@ def reconcile(
         return _finish(walk, tell)
 
 
-def last_walk(postgres: Postgres, bucket: str) -> dict[str, Any] | None:
+def last_walk(postgres: Database, bucket: str) -> dict[str, Any] | None:
     """When the bucket was last walked to the end (finished_at), and what was found; none if it never was."""
     rows = postgres.read(
         "select finished_at, listed, entered, overwritten, deleted, gone, restored from reconciliations "
@@ -97,30 +94,30 @@ def last_walk(postgres: Postgres, bucket: str) -> dict[str, Any] | None:
     return rows.row(0, named=True) if rows.height else None
 
 
-def _open_walk(postgres: Postgres, uploads: Objects, dry_run: bool) -> _Walk:
+def _open_walk(postgres: Database, uploads: Objects, dry_run: bool) -> _Walk:
     """The walk that was killed, if what it has listed is still known; else a new one."""
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "select reconciliation_id, place from reconciliations w where bucket = %s and is_dry_run = %s "
-            "and finished_at is null and started_at > now() - %s::interval "
-            "and exists (select from reconciled r where r.reconciliation_id = w.reconciliation_id) "
-            "order by reconciliation_id desc limit 1",
-            (uploads.bucket, dry_run, RESUME_WITHIN),
-        )
-        found = cursor.fetchone()
-        if found is None:
-            cursor.execute(
+    with postgres.connect() as transaction:
+        found = transaction.rows(_STOPPED_WALK, (uploads.bucket, dry_run, RESUME_WITHIN))
+        if not found:
+            transaction.execute(
                 "delete from reconciled where reconciliation_id in "
                 "(select reconciliation_id from reconciliations where bucket = %s)",
                 (uploads.bucket,),
             )
-            cursor.execute(
+            found = transaction.rows(
                 "insert into reconciliations (bucket, is_dry_run) values (%s, %s) returning reconciliation_id, place",
                 (uploads.bucket, dry_run),
             )
-            found = cursor.fetchone()
-        assert found is not None  # noqa: S101  it was just inserted
-        return _Walk(postgres, uploads, found[0], found[1], dry_run)
+        return _Walk(postgres, uploads, found[0][0], found[0][1], dry_run)
+
+
+_STOPPED = """
+select reconciliation_id, place from reconciliations w
+where bucket = %s and is_dry_run = %s and finished_at is null and started_at > {since}
+and exists (select 1 from reconciled r where r.reconciliation_id = w.reconciliation_id)
+order by reconciliation_id desc limit 1
+"""
+_STOPPED_WALK = Twin(postgres=_STOPPED.format(since="now() - %s"), sqlite=_STOPPED.format(since="ago(%s)"))
 
 
 def _versions(uploads: Objects, prefix: str, after: str | None) -> Iterator[ObjectVersion]:
@@ -164,11 +161,11 @@ def _take(walk: _Walk, keys: Sequence[Sequence[ObjectVersion]], day_of: DayOf) -
             if latest is not None:
                 hidden = "deleted" if latest.is_delete_marker else "overwritten"
                 fates.append((row.key, row.version_id, "current" if version is latest else hidden))
-    with walk.postgres.connect() as connection:
-        entered = len(ledger.add_in(connection, seen))
-        changed = _add_fates(connection, walk.uploads.bucket, fates)
+    with walk.postgres.connect() as transaction:
+        entered = len(ledger.add_in(transaction, seen))
+        changed = _add_fates(transaction, walk.uploads.bucket, fates)
         if walk.dry_run:
-            connection.rollback()
+            transaction.rollback()
     place = keys[-1][0].key.removeprefix(root)
     counts = {"listed": len(seen), "entered": entered, **changed}
     return _remember(walk, [(row.key, row.version_id) for row in seen], counts, place)
@@ -180,23 +177,17 @@ def _ledger_row(bucket: str, version: ObjectVersion, root: str, day_of: DayOf) -
     return ledger.seen_object(bucket, info, day_of(info))
 
 
-def _add_fates(
-    connection: psycopg2.extensions.connection, bucket: str, fates: Sequence[tuple[str, str, str]]
-) -> dict[str, int]:
+def _add_fates(transaction: Transaction, bucket: str, fates: Sequence[tuple[str, str, str]]) -> dict[str, int]:
     """Record what became of versions where that is news. Returns how many of each, by the names of `Totals`."""
     if not fates:
         return {}
-    with connection.cursor() as cursor:
-        added = execute_values(
-            cursor,
-            "insert into object_fates (bucket, key, version_id, fate) select f.* from (values %s) "
-            "as f(bucket, key, version_id, fate) left join lateral (select o.fate from object_fates o where "
-            "(o.bucket, o.key, o.version_id) = (f.bucket, f.key, f.version_id) order by o.fate_id desc limit 1) l on true "
-            "where coalesce(l.fate, 'current') <> f.fate returning fate",
-            sorted({(bucket, *fate) for fate in fates}),
-            page_size=2000,
-            fetch=True,
-        )
+    added = transaction.insert(
+        "with f (bucket, key, version_id, fate) as (values %s) insert into object_fates (bucket, key, version_id, fate) "
+        "select f.* from f where f.fate <> coalesce((select o.fate from object_fates o where "
+        "(o.bucket, o.key, o.version_id) = (f.bucket, f.key, f.version_id) order by o.fate_id desc limit 1), 'current') "
+        "returning fate",
+        sorted({(bucket, *fate) for fate in fates}),
+    )
     told = ["restored" if fate == "current" else fate for (fate,) in added]
     return {fate: told.count(fate) for fate in set(told)}
 
@@ -205,19 +196,17 @@ def _remember(walk: _Walk, listed: Sequence[tuple[str, str]], counts: dict[str, 
     """Write down what a step has done. Returns the walk's totals."""
     names = [field.name for field in fields(Totals)]
     sums = ", ".join(f"{name} = {name} + %s" for name in names)
-    with walk.postgres.connect() as connection, connection.cursor() as cursor:
-        execute_values(
-            cursor,
+    with walk.postgres.connect() as transaction:
+        transaction.insert(
             "insert into reconciled (reconciliation_id, key, version_id) values %s on conflict do nothing",
             [(walk.walk_id, *version) for version in listed],
-            page_size=2000,
         )
-        cursor.execute(
+        (totals,) = transaction.rows(
             f"update reconciliations set place = coalesce(%s, place), {sums} "  # noqa: S608  constants of this file
             f"where reconciliation_id = %s returning {', '.join(names)}",
             (place, *(counts.get(name, 0) for name in names), walk.walk_id),
         )
-        return Totals(*(cursor.fetchone() or ()))
+        return Totals(*totals)
 
 
 def _finish(walk: _Walk, tell: Callable[[Totals], object]) -> Totals:
@@ -228,15 +217,15 @@ def _finish(walk: _Walk, tell: Callable[[Totals], object]) -> Totals:
         with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
             there = list(pool.map(lambda found: _is_there(walk.uploads.store, *found), candidates))
         gone = [(*found, "gone") for found, is_there in zip(candidates, there, strict=True) if not is_there]
-        with walk.postgres.connect() as connection:
-            changed = _add_fates(connection, walk.uploads.bucket, gone)
+        with walk.postgres.connect() as transaction:
+            changed = _add_fates(transaction, walk.uploads.bucket, gone)
             if walk.dry_run:
-                connection.rollback()
+                transaction.rollback()
         tell(_remember(walk, [], changed, None))
     totals = _remember(walk, [], {}, None)
-    with walk.postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("delete from reconciled where reconciliation_id = %s", (walk.walk_id,))
-        cursor.execute(
+    with walk.postgres.connect() as transaction:
+        transaction.execute("delete from reconciled where reconciliation_id = %s", (walk.walk_id,))
+        transaction.execute(
             "update reconciliations set finished_at = clock_timestamp() where reconciliation_id = %s", (walk.walk_id,)
         )
     return totals
@@ -244,9 +233,10 @@ def _finish(walk: _Walk, tell: Callable[[Totals], object]) -> Totals:
 
 def _not_met(walk: _Walk, after: tuple[str, str]) -> list[tuple[str, str]]:
     """Versions that the ledger had before the walk began, and that the walk has not listed, by key."""
-    with walk.postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(_NOT_MET, (walk.walk_id, walk.uploads.bucket, *after, CANDIDATES))
-        return [(key, version_id) for key, version_id in cursor.fetchall()]
+    return [
+        (key, version_id)
+        for key, version_id in walk.postgres.rows(_NOT_MET, (walk.walk_id, walk.uploads.bucket, *after, CANDIDATES))
+    ]
 
 
 _NOT_MET = """
@@ -254,10 +244,10 @@ select o.key, o.version_id from objects o
 join reconciliations w on w.reconciliation_id = %s
 left join reconciled r on (r.reconciliation_id, r.key, r.version_id) = (w.reconciliation_id, o.key, o.version_id)
 where o.bucket = %s and o.seen_at < w.started_at and (o.key, o.version_id) > (%s, %s) and r.key is null
-and 'gone' is distinct from (
+and 'gone' <> coalesce((
     select f.fate from object_fates f
     where (f.bucket, f.key, f.version_id) = (o.bucket, o.key, o.version_id) order by f.fate_id desc limit 1
-)
+), 'current')
 order by o.key, o.version_id limit %s
 """
 

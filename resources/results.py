@@ -1,4 +1,4 @@
-"""Expensive results by content, computed once: chunks of rows in the object store, an index of them in PostgreSQL.
+"""Expensive results by content, computed once: chunks of rows in the object store, an index of them in the database.
 
 A chunk is written before its rows are indexed, so that a kill between the two loses nothing but the chunk's work; two
 writers of one key leave one row. `kind` names what was computed, by which code and model.
@@ -10,28 +10,29 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from resources.database import Database, Twin
 from resources.errors import CorruptObject, NotFound
 from resources.object_store import ObjectStore, content_key
-from resources.postgres import Postgres
 
 KEY = "result_key"
 """The column of a chunk that names its rows."""
+_INDEX = Twin(
+    postgres="select r.key, r.chunk, r.position from results r "
+    "join (select json_array_elements_text($1::json) as key) k on k.key = r.key where r.kind = $2",
+    sqlite="select r.key, r.chunk, r.position from json_each($1) k join results r on r.key = k.value where r.kind = $2",
+)
 
 
 class Results:
     """Rows by (kind, key). Reading costs a look-up; writing is at most one chunk behind the work."""
 
-    def __init__(self, postgres: Postgres, store: ObjectStore) -> None:
+    def __init__(self, postgres: Database, store: ObjectStore) -> None:
         self.postgres = postgres
         self.store = store
 
     def index(self, kind: str, keys: Sequence[str]) -> pl.DataFrame:
         """Where the known ones of `keys` lie: key, chunk (sha256), position."""
-        return self.postgres.read(
-            "select r.key, r.chunk, r.position from results r "
-            "join (select json_array_elements_text($1::json) as key) k on k.key = r.key where r.kind = $2",
-            (json.dumps(list(dict.fromkeys(keys))), kind),
-        )
+        return self.postgres.read(_INDEX, (json.dumps(list(dict.fromkeys(keys))), kind))
 
     def missing(self, kind: str, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that have no result yet, in order, each once."""

@@ -11,7 +11,6 @@ from resources.assembly import resolve
 from resources.dagster_home import write_dagster_home
 from resources.embedded import Services
 from resources.errors import ServiceFailed
-from resources.postgres import Postgres
 from resources.settings import Settings, export
 
 EVENT_BATCH = 1000
@@ -25,18 +24,21 @@ def start(settings: Settings, *, detach: bool) -> Settings:
     (mode 0600). detach: the servers outlive this process. A second call attaches to what runs.
     """
     if settings.wants_embedded:
-        endpoints = Services(settings.home).start(detach=detach)
+        endpoints = Services(settings.home, settings.embedded_servers).start(detach=detach)
         addresses = {
             "embedded": "true",
-            "postgres_url": endpoints.postgres_url,
-            "dagster_postgres_url": endpoints.dagster_postgres_url,
             "s3_endpoint": endpoints.s3_endpoint,
             "s3_access_key": endpoints.access_key,
             "s3_secret_key": endpoints.secret_key,
         }
+        if endpoints.postgres_url:
+            addresses |= {
+                "postgres_url": endpoints.postgres_url,
+                "dagster_postgres_url": endpoints.dagster_postgres_url,
+            }
         _write_env(settings.env_file, {f"DARKROOM_{name.upper()}": value for name, value in addresses.items()})
         settings = Settings.model_validate({**settings.model_dump(), **addresses})
-    if settings.dagster_postgres_url is None:
+    if settings.dagster_postgres_url is None and not settings.uses_sqlite:
         raise ServiceFailed(
             "DARKROOM_POSTGRES_URL is set, but DARKROOM_DAGSTER_POSTGRES_URL is not: name a database for Dagster's own "
             "tables too. It may be on the same server."
@@ -45,12 +47,11 @@ def start(settings: Settings, *, detach: bool) -> Settings:
     os.environ["DAGSTER_HOME"] = str(write_dagster_home(settings))
     # Dagster stores a run's materializations one by one, each on connections of its own, unless it is told a batch size.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENT_BATCH))
-    postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else ""
-    Postgres(url=postgres_url).migrate()
-    administration = s3.client_of(resolve(settings)["s3"])
+    resources = resolve(settings)
+    resources["postgres"].migrate()
     for url in (settings.uploads_url, settings.lake_url):
         if url.startswith("s3://"):
-            s3.ensure_bucket(administration, url.removeprefix("s3://").split("/")[0])
+            s3.ensure_bucket(s3.client_of(resources["s3"]), url.removeprefix("s3://").split("/")[0])
     return settings
 
 
@@ -72,7 +73,7 @@ def delete_home(settings: Settings) -> None:
 @contextmanager
 def running(settings: Settings) -> Iterator[Settings]:
     """The services for the length of a block; those that ran before it go on after it."""
-    ran_before = settings.wants_embedded and Services(settings.home).status().running
+    ran_before = settings.wants_embedded and Services(settings.home, settings.embedded_servers).status().running
     started = start(settings, detach=False)
     try:
         yield started

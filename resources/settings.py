@@ -7,6 +7,7 @@ to `.darkroom/env` (mode 0600), which is read first; the environment wins. Secre
 import os
 import shlex
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,8 +19,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", env_ignore_empty=True, extra="ignore")
 
     home: Path = Field(Path(".darkroom"), description="state of the embedded servers, caches, Dagster's home")
-    postgres_url: SecretStr | None = Field(None, description="application tables and ledger; empty: embedded server")
-    dagster_postgres_url: SecretStr | None = Field(None, description="Dagster's own storage; empty: embedded server")
+    postgres_url: SecretStr | None = Field(
+        None, description="application tables and ledger, also sqlite:///file; empty: embedded server"
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        None, description="Dagster's own storage; empty: embedded server, or files beside SQLite"
+    )
     uploads_url: str = Field("s3://uploads", description="where users' uploads arrive: uploads/{day}/{user}/{name}")
     uploads_queue_url: str | None = Field(None, description="SQS queue that tells of uploads; empty: the bucket is listed")
     lake_url: str = Field("s3://lake", description="tables/, events/ and content-addressed objects/ live here")
@@ -45,10 +50,40 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else path
 
+    @field_validator("postgres_url")
+    @classmethod
+    def _absolute_file(cls, url: SecretStr | None) -> SecretStr | None:
+        """The code server and the daemon have another working folder."""
+        name = plain(url).removeprefix("sqlite:///")
+        is_file = name != plain(url) and name not in ("", ":memory:")
+        return SecretStr(f"sqlite:///{quote(str(Path(unquote(name)).expanduser().absolute()))}") if is_file else url
+
+    @property
+    def uses_sqlite(self) -> bool:
+        """Whether the application tables and ledgers are in an SQLite file."""
+        return plain(self.postgres_url).startswith("sqlite:")
+
+    @property
+    def embedded_servers(self) -> tuple[str, ...]:
+        """Which of the servers that come along serve this process.
+
+        Both, unless a PostgreSQL of your own is set; beside SQLite S3 alone, if it is used and none of your own is set.
+        """
+        if not self.uses_sqlite:
+            return ("s3", "postgres") if self.embedded or self.postgres_url is None else ()
+        is_needed = any(url.startswith("s3://") for url in (self.uploads_url, self.lake_url))
+        is_yours = not self.embedded and bool(self.s3_endpoint or self.s3_access_key)
+        return ("s3",) if is_needed and not is_yours else ()
+
     @property
     def wants_embedded(self) -> bool:
-        """Whether the servers that come along serve this process: no PostgreSQL of your own is set."""
-        return self.embedded or self.postgres_url is None
+        """Whether any server that comes along serves this process."""
+        return bool(self.embedded_servers)
+
+    @property
+    def is_dagster_local(self) -> bool:
+        """Whether Dagster's own storage serves this machine alone."""
+        return "postgres" in self.embedded_servers or self.dagster_postgres_url is None
 
     @property
     def ui_host_names(self) -> list[str]:
@@ -79,7 +114,10 @@ def load_settings() -> Settings:
     """
     found = Settings()
     if found.wants_embedded and found.env_file.is_file():
-        found = Settings(_env_file=found.env_file)
+        from_file = Settings(_env_file=found.env_file)
+        # The file may be of a start that had PostgreSQL, with an address for Dagster.
+        kept = {"dagster_postgres_url": found.dagster_postgres_url} if from_file.uses_sqlite else {}
+        found = from_file.model_copy(update=kept)
     export(found)
     return found
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,13 +37,13 @@ class _Servers:
 
     name = "PostgreSQL or S3"
 
-    def __init__(self, home: Path) -> None:
-        self._services = Services(home)
+    def __init__(self, home: Path, servers: Sequence[str]) -> None:
+        self._services = Services(home, servers)
         self._endpoints = self._services.start()
         self._has_failed = False
 
     def alive(self) -> bool:
-        """Whether both run. Raises _Stopped after `darkroom down`."""
+        """Whether they run. Raises _Stopped after `darkroom down`."""
         condition = self._services.condition()
         if condition == "stopped" and not self._has_failed:
             raise _Stopped
@@ -75,7 +75,7 @@ def serve_ui(settings: Settings, root: Path, tell: Callable[[str], None]) -> Non
             instance.event_log_storage.set_concurrency_slots(pool, limit)
     with _socket_folder() as folder:
         programs = _programs(settings, root, folder / "code.sock")
-        parts: list[Part] = [_Servers(settings.home)] if settings.wants_embedded else []
+        parts: list[Part] = [_Servers(settings.home, settings.embedded_servers)] if settings.wants_embedded else []
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             supervise([*parts, *programs], tell)

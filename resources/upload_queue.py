@@ -10,9 +10,9 @@ import botocore.config
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from resources.database import Database
 from resources.errors import InsecureEndpoint, ResourceError, StoreUnavailable
 from resources.object_backends import EXPECTED, LOOPBACK
-from resources.postgres import Postgres
 
 BATCH = 10
 """The most messages that one request of SQS carries."""
@@ -87,7 +87,7 @@ class UploadQueue(dg.ConfigurableResource):  # type: ignore[type-arg]
             ) from None
 
 
-def keep_rejects(postgres: Postgres, queue: str, rejects: Sequence[Reject]) -> None:
+def keep_rejects(postgres: Database, queue: str, rejects: Sequence[Reject]) -> None:
     """Keep messages that were not understood. One that comes again is kept once."""
     if rejects:
         rows = [(queue, r.message_id, r.reason[:1_000], _storable(r.body)) for r in rejects]

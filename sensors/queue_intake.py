@@ -11,10 +11,10 @@ from datetime import date
 
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from resources import ledger
+from resources.database import Database
 from resources.errors import ResourceError
 from resources.object_store import ObjectInfo
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.upload_queue import Message, Reject, UploadQueue, keep_rejects
 from sensors.queue_messages import CreatedObject, read_message
 
@@ -32,7 +32,7 @@ class QueueIntake:
 
 
 def take_messages(
-    queue: UploadQueue, uploads: Objects, postgres: Postgres, day_of: Callable[[ObjectInfo], date], until: float
+    queue: UploadQueue, uploads: Objects, postgres: Database, day_of: Callable[[ObjectInfo], date], until: float
 ) -> QueueIntake:
     """Take what the queue has, until it is empty or the clock (`time.monotonic`) passes `until`."""
     messages = entered = rejected = 0

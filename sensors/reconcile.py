@@ -6,8 +6,8 @@ from dataclasses import asdict
 import dagster as dg
 
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
+from resources.database import Database
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.reconciliation import Totals, reconcile
 from sensors.uploads import upload_day
 
@@ -15,7 +15,7 @@ TELL_EVERY_S = 10.0
 
 
 @dg.op(retry_policy=dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL))
-def walk_bucket(context: dg.OpExecutionContext, postgres: Postgres, uploads: Objects) -> None:
+def walk_bucket(context: dg.OpExecutionContext, postgres: Database, uploads: Objects) -> None:
     """List every version of the bucket beside the ledger: enter misses, record overwrites and deletions.
 
     A retry goes on where the walk stopped.

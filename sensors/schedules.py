@@ -17,22 +17,32 @@ MODEL = ("training_pin", "staged_training_set", "popularity_model")
 LABEL_DAYS = 8
 """Yesterday's log can change the labels of photos up to this many days old."""
 
+CURRENT = dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(name), "current") for name in (*TABLES, *MODEL)))
+"""The checks that look at all days: apart from what makes a few of them."""
+
 ingest_uploads = dg.define_asset_job(
     "ingest_uploads",
-    selection=["raw_uploads", "photo_metadata"],
+    selection=dg.AssetSelection.assets("raw_uploads", "photo_metadata") - CURRENT,
     description="What the upload sensor asks for: the days that have new objects. The rest follows by automation.",
 )
 
 nightly_tables = dg.define_asset_job(
     "nightly_tables",
-    selection=list(TABLES),
+    selection=dg.AssetSelection.assets(*TABLES) - CURRENT,
     description="All tables of the days that last night's log can change; unchanged days cost a look-up.",
 )
 
 nightly_model = dg.define_asset_job(
     "nightly_model",
-    selection=list(MODEL),
+    selection=dg.AssetSelection.assets(*MODEL) - CURRENT,
     description="The night's pinned and staged training set, and the popularity model trained on it.",
+)
+
+
+check_current = dg.define_asset_job(
+    "check_current",
+    selection=CURRENT,
+    description="Says of every asset how many of its days are not current, and why. Runs each night by automation.",
 )
 
 

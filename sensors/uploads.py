@@ -13,10 +13,10 @@ import dagster as dg
 
 from pipeline_assets.partitions import daily
 from resources import ledger
+from resources.database import Database
 from resources.errors import ResourceError
 from resources.object_store import ObjectInfo
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.upload_queue import UploadQueue
 from sensors.queue_intake import take_messages
 from sensors.run_requests import Decision, PastRun, Patience, PendingDay, decide_requests
@@ -85,7 +85,7 @@ class ListingIntake:
 
 
 def list_uploads(
-    uploads: Objects, postgres: Postgres, cursor: Cursor, today: date, limits: Limits, until: float
+    uploads: Objects, postgres: Database, cursor: Cursor, today: date, limits: Limits, until: float
 ) -> ListingIntake:
     """One round, and more as long as what they list is new and the clock (`time.monotonic`) has not passed `until`.
 
@@ -154,7 +154,7 @@ def _told(decision: Decision) -> str:
     "names; enters them into the ledger, and asks for one run per day.",
 )
 def new_uploads(
-    context: dg.SensorEvaluationContext, uploads: Objects, postgres: Postgres, upload_queue: UploadQueue
+    context: dg.SensorEvaluationContext, uploads: Objects, postgres: Database, upload_queue: UploadQueue
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """The ledger is committed before the cursor moves and before a message is deleted: a crash between loses nothing."""
     until = time.monotonic() + TICK_S

@@ -13,10 +13,13 @@ import pytest
 from psycopg2 import sql
 
 from resources import s3
+from resources.database import Database
 from resources.embedded import Endpoints, Services
 from resources.object_backends import boto3_client
 from resources.object_store import ObjectStore
+from resources.postgres import Postgres
 from resources.processes import free_ports
+from resources.sqlite import Sqlite
 
 SHARED_BUCKET = "darkroom-tests"
 
@@ -87,6 +90,22 @@ def postgres_url(services: Endpoints) -> Iterator[str]:
     _on_server(services.postgres_url, sql.SQL("create database {}").format(sql.Identifier(name)))
     yield urlunsplit(urlsplit(services.postgres_url)._replace(path=f"/{name}"))
     _on_server(services.postgres_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database of each kind, without a table. The servers start only for PostgreSQL."""
+    if request.param == "postgres":
+        return Postgres(url=request.getfixturevalue("postgres_url"))
+    (tmp_path / "database").mkdir()
+    return Sqlite(url=f"sqlite:///{tmp_path / 'database' / 'darkroom.db'}")
+
+
+@pytest.fixture
+def database(empty_database: Database) -> Database:
+    """A database of each kind, migrated."""
+    empty_database.migrate()
+    return empty_database
 
 
 def _on_server(url: str, statement: sql.Composed) -> None:

@@ -1,5 +1,6 @@
 """The whole of it, through the command: import a folder (killed twice on the way), run, look, stop. Real servers."""
 
+import gzip
 import json
 import os
 import re
@@ -114,6 +115,9 @@ class House:
 
     def listed(self, bucket: str, prefix: str) -> list[ObjectInfo]:
         return list(ObjectStore.open(f"s3://{bucket}", **self._s3).list(prefix))
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        ObjectStore.open(f"s3://{bucket}", **self._s3).put(key, data)
 
     def connect(self) -> Any:
         """As psql would, by the exported address."""
@@ -286,6 +290,9 @@ def test_what_was_kept_aside_is_shown_with_its_reason(house: House, invoke: Invo
         (["show", "raw_uploads", "--day", "yesterday"], 2, "is not a day: write it as 2026-01-31"),
         (["import", "/no/such/folder"], 1, "/no/such/folder is not a folder"),
         (["show", "../../etc"], 1, "does not exist"),
+        (["status", "--asset", "photos"], 2, "no asset photos: there are raw_uploads, photo_metadata"),
+        (["refresh", "--days", "2026-01-31..2026-01-01"], 2, "ends before it begins"),
+        (["refresh", "--days", "2026-01-31..soon"], 2, "is not a day: write it as 2026-01-31"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(house: House, invoke: Invoke, words: list[str], code: int, why: str) -> None:
@@ -300,7 +307,26 @@ def test_the_status_says_what_each_asset_holds(house: House, invoke: Invoke) -> 
     assert shown.exit_code == 0, shown.output
     for asset in ASSETS:
         assert asset in shown.output
-    assert "computes what is not current" not in shown.output
+    assert "Every day is current" in shown.output
+
+
+def test_the_status_as_json_has_each_asset_with_its_days(house: House, invoke: Invoke) -> None:
+    shown = invoke("status", "--json", "--asset", "photo_classes", "--asset", "event_log")
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.stdout)
+    assert told["is_current"] is True
+    assert {name: one["not_current"] for name, one in told["assets"].items()} == {"photo_classes": [], "event_log": []}
+    assert told["assets"]["photo_classes"]["rows"] == PHOTOS
+    first = house.ask("select min(day)::text from photos")
+    narrow = json.loads(invoke("status", "--json", "--days", first).stdout)["assets"]
+    assert narrow["raw_uploads"]["days"] == 1
+    assert narrow["raw_uploads"]["newest"] == first
+
+
+def test_a_refresh_where_nothing_is_stale_says_so(house: House, invoke: Invoke) -> None:
+    shown = invoke("refresh")
+    assert shown.exit_code == 0, shown.output
+    assert "Nothing is stale: no run is needed." in shown.output
 
 
 def test_a_dry_walk_through_the_bucket_counts_versions_and_changes_nothing(house: House, invoke: Invoke) -> None:
@@ -323,6 +349,35 @@ def test_the_exported_lines_work_with_other_tools(house: House) -> None:
     assert len(house.listed("uploads", "")) == len(house.files)
     assert house.environment["DAGSTER_HOME"] == str(house.home / "dagster")
     assert (house.home / "env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_refresh_computes_exactly_the_stale_days_after_saying_what_that_costs(house: House, invoke: Invoke) -> None:
+    """A log file of an old day is new: that day of the log, and what reads it, down to the model. Nothing else runs."""
+    day = house.ask("select max(day)::text from photos")
+    house.put("lake", f"events/{day}/late.jsonl.gz", gzip.compress(b"no event"))
+    stale = {name: one["not_current"] for name, one in json.loads(invoke("status", "--json").stdout)["assets"].items()}
+    assert stale["event_log"] == [{"day": day, "reason": "data", "detail": "what it reads outside changed"}]
+    assert {found["detail"] for found in stale["user_features"]} == {f"event_log {day} not current"}
+    assert not any(stale[name] for name in ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles"))
+    planned = invoke("refresh", "--dry-run")
+    assert "Nothing was run: this was a dry run." in planned.output
+    assert "photo_classes" not in planned.output
+    assert "not known" not in planned.output  # every asset was timed before
+    only = invoke("refresh", "--dry-run", "--asset", "event_log", "--days", day)
+    assert "One run." in only.output
+    assert f"  event_log  {day} to {day}" in only.output
+    before = house.ask("select count(*) from materializations")
+    unanswered = invoke("refresh")
+    assert "Run it? [y/N]" in unanswered.output
+    assert unanswered.exit_code == 1
+    assert house.ask("select count(*) from materializations") == before
+    said = told_by(house.home, "refresh", "--yes")
+    assert "Done." in said
+    assert "Every day is current" in invoke("status").output
+    # The line is no event: the log's rows, and with them all that reads them, are as they were.
+    assert house.ask("select count(*) from materializations") == before + 1
+    aside = invoke("show", "event_log_rejected", "--day", day, "--format", "json").stdout
+    assert "late.jsonl.gz" in aside
 
 
 def test_a_home_is_made_stopped_and_deleted(tmp_path: Path) -> None:

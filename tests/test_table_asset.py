@@ -168,11 +168,11 @@ def test_the_plan_says_why_a_day_is_not_current(bench: Bench) -> None:
     notes, totals, copies = toy_assets.build("1")[1]
     world = {"world": bench.world}
     days = [day(1), day(2), day(3)]
-    assert plan_days(notes, bench.postgres, days, world).reasons(notes) == {day(2): "data", day(3): "new"}
-    assert plan_days(copies, bench.postgres, days, {}).reasons(copies) == {day(3): "waiting"}
-    assert plan_days(totals, bench.postgres, days, {}).reasons(totals) == {day(3): "new"}
+    assert plan_days(notes, bench.postgres, days, world).reasons == {day(2): "data", day(3): "new"}
+    assert plan_days(copies, bench.postgres, days, {}).reasons == {day(3): "waiting"}
+    assert plan_days(totals, bench.postgres, days, {}).reasons == {day(3): "new"}
     changed = toy_assets.build("2")[1][0]
-    assert set(plan_days(changed, bench.postgres, days, world).reasons(changed).values()) == {"code", "new"}
+    assert set(plan_days(changed, bench.postgres, days, world).reasons.values()) == {"code", "new"}
 
 
 def test_rows_that_break_the_schema_are_kept_aside_with_their_reason(bench: Bench) -> None:
@@ -385,3 +385,19 @@ def test_what_a_killed_run_wrote_is_not_taken_for_what_was_there_before(bench: B
     assert computed(result)["notes"] == {2}
     assert bench.rows("notes") == [(1, "a", 1), (2, "a", 2), (2, "b", 20), (3, "a", 3), (4, "a", 4)]
     assert bench.rows("copies") == [(1, 1), (2, 23), (3, 25), (4, 7)]
+
+
+def test_an_entry_keeps_what_it_was_made_of_how_long_it_took_and_since_when_its_rows_are_there(bench: Bench) -> None:
+    bench.tell({1: NOTES[1], 2: NOTES[2]})
+    bench.run(1, 2, "notes", "totals")
+    first = ledger.latest(bench.postgres, ["notes", "totals"], day(1), day(2)).sort("asset", "day")
+    assert first["seconds"].min() > 0
+    assert first["since_id"].to_list() == first["id"].to_list()
+    assert set(json.loads(first["parts"][0])["code"]) == {"function notes", "schema", "text 2"}
+    assert json.loads(first["parts"][2])["config"] == {"days of notes": "-1..0"}
+    bench.code = "2"
+    bench.tell({2: [["a", 5]]})
+    bench.run(1, 2, "notes")
+    again = ledger.latest(bench.postgres, ["notes"], day(1), day(2)).sort("day")
+    assert again["since_id"].to_list() == [first["id"][0], again["id"][1]]
+    assert again["parts"][0] != first["parts"][0]

@@ -18,16 +18,17 @@ from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
+from pipeline_assets.versioning.code import Part
 from resources import ledger
 from resources.classifier import ClassifierChoice
+from resources.database import Database
 from resources.errors import NotFound
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.results import KEY, Results
 from resources.settings import load_settings
 
-MODEL_ID = registry.model_id(load_settings().model)
-STYLES_ID = styles.STYLES_ID
+MODEL_ID = Part("model", "classifier", registry.model_id(load_settings().model))
+STYLES_ID = Part("code", "measures", styles.STYLES_ID)
 CHUNK_ROWS = 512
 """Results are kept this many photos at a time: what a kill can cost."""
 READ_AHEAD = 128
@@ -56,7 +57,7 @@ DAYS_PER_RUN = 7
 def photo_classes(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
-    postgres: Postgres,
+    postgres: Database,
     uploads: Objects,
     objects: Objects,
     classifier: ClassifierChoice,
@@ -84,7 +85,7 @@ def photo_classes(
 def photo_styles(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
-    postgres: Postgres,
+    postgres: Database,
     uploads: Objects,
     objects: Objects,
     classifier: ClassifierChoice,

@@ -1,12 +1,13 @@
 """Make the built-in network cheaper on CPU without changing what it computes: fewer passes over memory.
 
-Batch norms fold into the convolutions before them, padding and ReLU6 into oneDNN's convolution, and all of it runs in one
-precision, so that nothing is converted between layers: bfloat16 where the CPU computes in it, with the mean over positions
-and the last layer in float32. `docs/performance.md` has what each step gains; AOTInductor (`compiled.py`) is slower than
-this on every CPU tried, and in bfloat16 less exact. Networks of the user's own are left as they are.
+Batch norms fold into the convolutions before them, padding and ReLU6 into oneDNN's convolution, whose weights lie as it
+wants them for one size of batch. All of it runs in one precision, so that nothing is converted between layers: bfloat16
+where the CPU computes in it, with the mean over positions and the last layer in float32. Plain calls, not modules: the
+modules' own Python is 5 % of a pass over four photos, and other threads wait for it. `docs/performance.md` has what each
+step gains; AOTInductor (`compiled.py`) is slower than this on every CPU tried, and in bfloat16 less exact. Networks of
+the user's own are left as they are.
 """
 
-import copy
 from functools import lru_cache
 from typing import Any
 
@@ -15,26 +16,21 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline_assets.classify.models import EfficientNetLite0
+from pipeline_assets.classify.runners import CPU_ROWS, Forward
 
-_PAIRS = (
-    ("_conv_stem", "_bn0", True),
-    ("_expand_conv", "_bn0", True),
-    ("_depthwise_conv", "_bn1", True),
-    ("_project_conv", "_bn2", False),
-    ("_conv_head", "_bn1", True),
-)
+SIDE_PX = 224
+"""Of the photos that the built-in network was trained on."""
 
 
-class FusedConvolution(nn.Module):
+class FusedConvolution:
     """ReLU6(convolution(pad(x)) + bias) in one pass where oneDNN does it, else step by step; computed in `dtype`.
 
     The operator is the one that torch's own compiler emits for this pattern.
     """
 
     def __init__(self, convolution: Any, has_relu6: bool, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(convolution.weight.detach().to(dtype), requires_grad=False)
-        self.bias = nn.Parameter(convolution.bias.detach().to(dtype), requires_grad=False)
+        self.weight = convolution.weight.detach().to(dtype)
+        self.bias = convolution.bias.detach().to(dtype)
         self.stride = list(convolution.stride)
         self.groups = int(convolution.groups)
         self.has_relu6 = has_relu6
@@ -42,51 +38,81 @@ class FusedConvolution(nn.Module):
         # TensorFlow's "same" padding is uneven where the stride is 2: only even padding is the convolution's own.
         is_even = left == right and top == bottom
         self.padding = [top, left] if is_even else [0, 0]
-        self.pad = None if is_even else (left, right, top, bottom)
+        self.pad = None if is_even else [left, right, top, bottom]
         self.is_fusable = hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        self._after = ("hardtanh", [0.0, 6.0], "") if has_relu6 else ("none", [], "")
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C_in, H, W) -> (B, C_out, H', W') of the weights' dtype."""
-        x = x.to(self.weight.dtype)
+    def pack(self, rows: int, side: int) -> int:
+        """Lay the weights out as is fastest for inputs (rows, C_in, side, side), and return the output's side.
+
+        Inputs of other sizes give the same, more slowly.
+        """
+        padded = side + (self.pad[0] + self.pad[1] if self.pad else 0)
+        kernel = int(self.weight.shape[-1])
+        if self.is_fusable and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight"):
+            shape = [rows, self.weight.shape[1] * self.groups, padded, padded]
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, self.stride, [1, 1], self.groups, shape
+            )
+        return (padded + 2 * self.padding[0] - kernel) // int(self.stride[0]) + 1
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C_in, H, W) -> (B, C_out, H', W'), both of the weights' dtype."""
         if self.pad is not None:
-            x = nn.functional.pad(x, self.pad)
-        if self.is_fusable and x.device.type == "cpu":
-            after = ("hardtanh", [0.0, 6.0], "") if self.has_relu6 else ("none", [], "")
-            return torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, self.padding, self.stride, [1, 1], self.groups, *after
+            x = torch.constant_pad_nd(x, self.pad)
+        if self.is_fusable:
+            return torch.ops.mkldnn._convolution_pointwise.default(
+                x, self.weight, self.bias, self.padding, self.stride, [1, 1], self.groups, *self._after
             )
         x = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
         return nn.functional.relu6(x, inplace=True) if self.has_relu6 else x
 
 
-class FusedLite0(nn.Module):
+class FusedLite0:
     """The built-in network with fused convolutions; see `models.EfficientNetLite0`, whose outputs it has."""
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        for part in list(net.modules()):
-            found = [pair for pair in _PAIRS if hasattr(part, pair[0])]
-            for convolution, norm, has_relu6 in found:
-                folded = fuse_conv_bn_eval(getattr(part, convolution), getattr(part, norm))
-                setattr(part, convolution, FusedConvolution(folded, has_relu6, dtype))
-                setattr(part, norm, nn.Identity())
-            if found:
-                part._swish = nn.Identity()
-        self.net = net
+    def __init__(self, net: Any, dtype: torch.dtype, rows: int, side: int) -> None:
+        def fused(convolution: Any, norm: Any, *, has_relu6: bool = True) -> FusedConvolution:
+            nonlocal side
+            made = FusedConvolution(fuse_conv_bn_eval(convolution, norm), has_relu6, dtype)
+            side = made.pack(rows, side)
+            return made
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self._dtype = dtype
+        self._stem = fused(net._conv_stem, net._bn0)
+        self._blocks: list[tuple[list[FusedConvolution], bool]] = []
+        for block in net._blocks:
+            told = block._block_args
+            steps = [fused(block._expand_conv, block._bn0)] if told.expand_ratio != 1 else []
+            steps.append(fused(block._depthwise_conv, block._bn1))
+            steps.append(fused(block._project_conv, block._bn2, has_relu6=False))
+            self._blocks.append((steps, block.id_skip and told.stride == 1 and told.input_filters == told.output_filters))
+        self._head = fused(net._conv_head, net._bn1)
+        self._last = net._fc
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 3, 224, 224) float32 -> logits (B, 1000), embedding (B, 1280), both float32."""
-        embedding = self.net.extract_features(x).mean((2, 3), dtype=torch.float32)  # type: ignore[operator]
-        return self.net._fc(embedding), embedding  # type: ignore[operator]
+        x = self._stem(x.to(self._dtype))
+        for steps, has_skip in self._blocks:
+            made = x
+            for step in steps:
+                made = step(made)
+            x = made.add_(x) if has_skip else made
+        embedding = self._head(x).mean((2, 3), dtype=torch.float32)
+        return self._last(embedding), embedding
 
 
 @lru_cache(maxsize=2)
-def fuse(module: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module | None:
-    """A fused copy of the built-in network that computes in `dtype`, made once; None for any other network.
+def fuse(module: nn.Module, dtype: torch.dtype = torch.float32, rows: int = CPU_ROWS, side: int = SIDE_PX) -> Forward | None:
+    """A fused form of the built-in network that computes in `dtype` on CPU, made once; None for any other network.
 
-    In float32 its logits are within 1e-4 of the original's.
+    It is fastest for batches (rows, 3, side, side). In float32 its logits are within 1e-4 of the original's.
     """
     if not isinstance(module, EfficientNetLite0):
         return None
-    fused: nn.Module = FusedLite0(copy.deepcopy(module.net), dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return fused
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so many small steps: handing each to several threads takes eight times the CPU
+    try:
+        return FusedLite0(module.net, dtype, rows, side)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,19 +1,15 @@
 """Photos in, frames out: fetch, decode and classification overlap, in memory that the input's length does not change.
 
-Threads: one draws from the input, some decode and measure, and the runner's classify. Each hands on through a
-bounded queue, so that the slowest sets the pace. Nothing here knows where photos come from or where frames go.
+Threads: one draws from the input; a few (`workers.py`) decode and measure, and on CPU classify what they have just decoded,
+where on an accelerator this thread does. All wait in bounded queues for the slowest. Nothing here knows where photos come
+from or where frames go.
 """
 
 import copy
-import queue
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +27,16 @@ from pipeline_assets.classify.runners import (
     CpuRunner,
     Crop,
     DeviceRunner,
-    Runner,
     Scores,
     choose_device,
     choose_dtype,
     core_count,
     in_precision,
+    joined,
+    single_threaded_pool,
 )
 from pipeline_assets.classify.styles import STYLES_ID, Styles, measure_styles
+from pipeline_assets.classify.workers import Work, Workers
 from pipeline_assets.errors import BadImage
 
 _POLL_S = 0.05
@@ -80,11 +78,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Shot:
-    """One photo on its way: a crop and measures where asked for, or why there are none."""
+    """One photo on its way: a crop, its scores instead once it is classified, and measures where asked for; or a failure."""
 
     sha256: str
     crop: Crop | None = None
     styles: Styles | None = None
+    scores: Scores | None = None
     failure: Failure | None = None
 
 
@@ -95,16 +94,16 @@ def classify_photos(
     styles: bool,
     device: str = "auto",
     batch_size: int = 64,
-    decode_threads: int | None = None,
+    threads: int | None = None,
     cache: str | Path | None = None,
 ) -> Iterator[Batch]:
     """Classify and measure photos, yielding every batch_size of them. What is asked for is decoded once.
 
     photos: (sha256, bytes) in any order, drawn on a thread of its own as fast as the rest keeps up; an error that
     it raises is raised here, after the batches before it. cache: a folder of this user's own for compiled
-    networks (see `compiled.py`); without it the network runs eagerly. About 2 x decode_threads encoded photos and
-    4 x batch_size crops are held at a time. Close the iterator to stop early: it waits only for what is being
-    fetched or computed at that moment.
+    networks (see `compiled.py`); without it the network runs eagerly. threads: one a core unless said. About 2 x threads
+    encoded photos are held at a time, and the results of 4 x batch_size or, on an accelerator, their crops. Close the
+    iterator to stop early: it waits only for what is being fetched or computed at that moment.
 
     A row's values do not depend on the other photos. Raises ValueError for a bad batch_size or absent device.
     """
@@ -112,48 +111,74 @@ def classify_photos(
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     where = choose_device(device)
     keep_freed_memory()
-    threads = decode_threads or core_count()
+    workers = threads or core_count()
     open_runner = partial(choose_runner, where=where, batch_size=batch_size, cache=Path(cache) if cache else None)
-    return _classify(photos, classifier, styles, open_runner, batch_size, threads)
+    return _classify(photos, classifier, styles, open_runner, batch_size, workers)
 
 
 def _classify(
     photos: Iterable[tuple[str, bytes]],
     classifier: Classifier | None,
     styles: bool,
-    open_runner: Callable[[Classifier], Runner],
+    open_runner: Callable[[Classifier], CpuRunner | DeviceRunner],
     batch_size: int,
     threads: int,
 ) -> Iterator[Batch]:
     runner = open_runner(classifier) if classifier else None
-    preprocessing = classifier.preprocessing if classifier else Preprocessing()
-
-    def work(sha256: str, data: bytes) -> _Shot:
-        return _shoot(sha256, data, preprocessing, has_crop=classifier is not None, has_styles=styles)
-
-    shots = _on_threads(photos, work, threads, ahead=2 * batch_size)
+    device = runner if isinstance(runner, DeviceRunner) else None
+    work = _work(classifier, runner if isinstance(runner, CpuRunner) else None, has_styles=styles)
     in_flight: deque[tuple[list[_Shot], Callable[[], Scores] | None]] = deque()
-    try:
-        while True:
-            chunk, error = _next_chunk(shots, batch_size)
-            if chunk:
-                crops = [shot.crop for shot in chunk if shot.crop is not None]
-                in_flight.append((chunk, runner.submit(crops) if runner and crops else None))
-            is_last = error is not None or len(chunk) < batch_size
-            while in_flight and (is_last or len(in_flight) > (runner.depth if runner else 0)):
-                done, take = in_flight.popleft()
-                yield _batch(done, take() if take else None, classifier)
+    with single_threaded_pool(threads) as pool:
+        chunks = Workers(work, pool, threads).results(photos, batch_size)
+        try:
+            error: BaseException | None = None
+            chunk: list[_Shot] | None = []
+            while chunk is not None:
+                chunk, error = _next(chunks)
+                if chunk:
+                    crops = [shot.crop for shot in chunk if shot.crop is not None]
+                    in_flight.append((chunk, device.submit(crops) if device and crops else None))
+                while in_flight and (chunk is None or len(in_flight) > (device.depth if device else 0)):
+                    done, take = in_flight.popleft()
+                    yield _batch(done, take() if take else _scores_of(done), classifier)
             if error is not None:
                 raise error
-            if is_last:
-                return
-    finally:
-        shots.close()
-        if runner:
-            runner.close()
+        finally:
+            chunks.close()
+            if device:
+                device.close()
 
 
-def choose_runner(classifier: Classifier, where: torch.device, batch_size: int, cache: Path | None) -> Runner:
+def _work(
+    classifier: Classifier | None, runner: CpuRunner | None, *, has_styles: bool
+) -> Work[tuple[str, bytes], _Shot, _Shot]:
+    """Decode and measure; on CPU, classify too."""
+    preprocessing = classifier.preprocessing if classifier else Preprocessing()
+
+    def prepare(photo: tuple[str, bytes]) -> _Shot:
+        return _shoot(*photo, preprocessing, has_crop=classifier is not None, has_styles=has_styles)
+
+    def finish(shots: list[_Shot]) -> list[_Shot]:
+        crops = [shot.crop for shot in shots if shot.crop is not None]
+        if runner is None or not crops:
+            return shots
+        rows = iter(runner.score(crops).rows())
+        return [replace(shot, crop=None, scores=next(rows)) if shot.crop is not None else shot for shot in shots]
+
+    return Work(prepare, finish, runner.rows if runner else 1)
+
+
+def _next(chunks: Iterator[list[_Shot]]) -> tuple[list[_Shot] | None, BaseException | None]:
+    """The next chunk; None at the end, with the error that ended the input, so that what is in flight is not lost."""
+    try:
+        return next(chunks, None), None
+    except Exception as error:
+        return None, error
+
+
+def choose_runner(
+    classifier: Classifier, where: torch.device, batch_size: int, cache: Path | None
+) -> CpuRunner | DeviceRunner:
     """What runs the classifier on this device, in the precision and form that measure best there."""
     dtype = choose_dtype(where)
     if where.type != "cpu":
@@ -166,81 +191,6 @@ def choose_runner(classifier: Classifier, where: torch.device, batch_size: int, 
     if cache is not None:
         forward = compiled_or_eager(classifier, forward, cache, rows=CPU_ROWS, dtype=dtype, runners=core_count())
     return CpuRunner(classifier, forward)
-
-
-def _on_threads(
-    photos: Iterable[tuple[str, bytes]], work: Callable[[str, bytes], _Shot], threads: int, ahead: int
-) -> Generator[_Shot, None, None]:
-    """Do the work on each photo, results in input order, at most `ahead` of them waiting. Raises what photos raises."""
-    ready: queue.Queue[Future[_Shot] | BaseException | None] = queue.Queue(ahead)
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="classify-decode")
-
-    def submit(sha256: str, data: bytes) -> Future[_Shot]:
-        return pool.submit(work, sha256, data)
-
-    feeder = threading.Thread(
-        target=_feed, args=(photos, submit, ready, 2 * threads, stop), name="classify-feed", daemon=True
-    )
-    feeder.start()
-    try:
-        while isinstance(item := ready.get(), Future):
-            yield item.result()
-        if item is not None:
-            raise item
-    finally:
-        stop.set()
-        feeder.join()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _feed(
-    photos: Iterable[tuple[str, bytes]],
-    submit: Callable[[str, bytes], Future[_Shot]],
-    ready: queue.Queue[Future[_Shot] | BaseException | None],
-    limit: int,
-    stop: threading.Event,
-) -> None:
-    """Submit each photo, at most `limit` of them undecoded, then hand on None, or the error that ended the input."""
-    encoded = threading.Semaphore(limit)
-    ending: BaseException | None = None
-    try:
-        for sha256, data in photos:
-            while not stop.is_set() and not encoded.acquire(timeout=_POLL_S):
-                pass
-            if stop.is_set():
-                break
-            future = submit(sha256, data)
-            future.add_done_callback(lambda _: encoded.release())
-            _put(ready, future, stop)
-        if isinstance(photos, Generator):
-            # An abandoned source is closed on the thread that ran it.
-            photos.close()
-    except BaseException as error:
-        ending = error
-    _put(ready, ending, stop)
-
-
-def _put(
-    ready: queue.Queue[Future[_Shot] | BaseException | None],
-    item: Future[_Shot] | BaseException | None,
-    stop: threading.Event,
-) -> None:
-    """Wait for room, but not longer than anyone reads."""
-    while not stop.is_set():
-        with suppress(queue.Full):
-            ready.put(item, timeout=_POLL_S)
-            return
-
-
-def _next_chunk(shots: Iterator[_Shot], size: int) -> tuple[list[_Shot], BaseException | None]:
-    """Up to size shots, and the error that cut them short, so that what came before it is not lost."""
-    chunk: list[_Shot] = []
-    try:
-        chunk.extend(islice(shots, size))
-    except Exception as error:
-        return chunk, error
-    return chunk, None
 
 
 def _shoot(sha256: str, data: bytes, preprocessing: Preprocessing, *, has_crop: bool, has_styles: bool) -> _Shot:
@@ -256,8 +206,13 @@ def _shoot(sha256: str, data: bytes, preprocessing: Preprocessing, *, has_crop: 
     )
 
 
+def _scores_of(chunk: list[_Shot]) -> Scores | None:
+    found = [shot.scores for shot in chunk if shot.scores is not None]
+    return joined(found) if found else None
+
+
 def _batch(chunk: list[_Shot], scores: Scores | None, classifier: Classifier | None) -> Batch:
-    cropped = [shot.sha256 for shot in chunk if shot.crop is not None]
+    cropped = [shot.sha256 for shot in chunk if shot.failure is None]
     measured = [(shot.sha256, shot.styles) for shot in chunk if shot.styles is not None]
     classes = pl.DataFrame(schema=_CLASSES_SCHEMA)
     if scores is not None and classifier is not None:

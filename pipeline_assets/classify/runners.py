@@ -7,10 +7,9 @@ photo's result does not depend on how many others came with it.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,19 +33,11 @@ class Scores:
     probability: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
 
-
-class Runner(Protocol):
-    """depth: how many submissions should be in flight to keep the device busy."""
-
-    depth: int
-
-    def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
-        """Start on (3, S, S) uint8 crops; the returned call waits for their scores. Take them in order."""
-        ...
-
-    def close(self) -> None:
-        """Drop what has not started, and wait for what has."""
-        ...
+    def rows(self) -> Iterator["Scores"]:
+        """Each photo's alone."""
+        for row in range(len(self.index)):
+            one = slice(row, row + 1)
+            yield Scores(self.index[one], self.probability[one], self.embedding[one])
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -105,35 +96,21 @@ class Network:
 
 
 class CpuRunner:
-    """One forward pass a core at a time, each on a thread of its own.
+    """One forward pass a core at a time, on the thread that asks for it.
 
     Two passes side by side beat one pass on two threads: no layer waits for the slower thread, which costs most
     where decoding keeps the cores busy.
     """
 
-    def __init__(self, classifier: Classifier, forward: Forward, threads: int | None = None) -> None:
+    rows = CPU_ROWS
+
+    def __init__(self, classifier: Classifier, forward: Forward) -> None:
         self._network = Network(classifier, forward, torch.device("cpu"))
-        workers = threads or core_count()
-        self._pool = _single_threaded_pool(workers)
-        self._workers = workers
-        self.depth = 2
-
-    def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
-        """See Runner."""
-        parts: list[Future[Scores]] = [
-            self._pool.submit(self._score, crops[start : start + CPU_ROWS]) for start in range(0, len(crops), CPU_ROWS)
-        ]
-        # Several small chunks must be in flight to give every worker one, and another to take next.
-        self.depth = max(2, -(-2 * self._workers // max(1, len(parts))))
-        return lambda: _joined([part.result() for part in parts])
-
-    def close(self) -> None:
-        """See Runner."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
     @torch.inference_mode()
-    def _score(self, crops: Sequence[Crop]) -> Scores:
-        batch = channels_last(CPU_ROWS, self._network.side)
+    def score(self, crops: Sequence[Crop]) -> Scores:
+        """The scores of up to `rows` (3, S, S) uint8 crops. Safe on many threads; see `single_threaded_pool`."""
+        batch = channels_last(self.rows, self._network.side)
         _fill(batch, crops)
         return _scores([t.numpy() for t in self._network(batch)], len(crops))
 
@@ -155,7 +132,10 @@ class DeviceRunner:
 
     @torch.inference_mode()
     def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
-        """See Runner; at most depth + 1 submissions may wait to be taken."""
+        """Start on (3, S, S) uint8 crops; the returned call waits for their scores.
+
+        Take them in order; at most depth + 1 submissions may wait to be taken.
+        """
         slot = self._free.popleft()
         _fill(slot, crops)
         results = self._network(slot.to(self._device, non_blocking=True))
@@ -175,7 +155,7 @@ class DeviceRunner:
         return take
 
     def close(self) -> None:
-        """See Runner."""
+        """Wait for what has started."""
         if self._is_cuda:
             torch.cuda.synchronize(self._device)
 
@@ -203,7 +183,8 @@ def _scores(arrays: list[npt.NDArray[np.generic]], count: int) -> Scores:
     return Scores(index.astype(np.int32), probability.astype(np.float32), embedding.astype(np.float32))
 
 
-def _joined(parts: list[Scores]) -> Scores:
+def joined(parts: Sequence[Scores]) -> Scores:
+    """Scores of several, in one."""
     return Scores(
         np.concatenate([p.index for p in parts]),
         np.concatenate([p.probability for p in parts]),
@@ -211,7 +192,7 @@ def _joined(parts: list[Scores]) -> Scores:
     )
 
 
-def _single_threaded_pool(workers: int) -> ThreadPoolExecutor:
+def single_threaded_pool(workers: int) -> ThreadPoolExecutor:
     """Threads on which torch uses one core each, while the rest of the process keeps its setting.
 
     torch.set_num_threads sets the calling thread, and the default of threads that torch has not seen yet: all
@@ -225,7 +206,7 @@ def _single_threaded_pool(workers: int) -> ThreadPoolExecutor:
         torch.get_num_threads()  # a thread takes the default when it first asks: now, while that is 1
         all_here.wait()
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="classify-model")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="classify-work")
     for started in [pool.submit(start) for _ in range(workers)]:
         started.result()
     torch.set_num_threads(before)

@@ -12,11 +12,12 @@ from pipeline_assets.features import user_features as features
 from pipeline_assets.features.schemas import UserFeatures
 from pipeline_assets.partitions import Days
 from pipeline_assets.table_asset import RunOfDays, table_asset
-from resources.postgres import Postgres
+from resources.database import Database, Twin
 
 LOOKBACK = Days(-features.LOOKBACK_DAYS, 0)
 
-USERS_BY_DAY_SQL = """
+USERS_BY_DAY_SQL = Twin(
+    postgres="""
 with joined as (
     select
         (joined_at at time zone 'UTC')::date as day,
@@ -24,10 +25,16 @@ with joined as (
     from users group by 1
 )
 select day, (sum(digest) over (order by day))::text from joined order by day
-"""
+""",
+    sqlite="""
+with joined as (select substr(joined_at, 1, 10) as day, user_id, joined_at from users)
+select distinct day as "day [date]", hash_sum(user_id || ' ' || joined_at) over (order by day) as "digest [text]"
+from joined order by day
+""",
+)
 
 
-def _users_joined(days: Sequence[date], postgres: Postgres) -> Mapping[date, str]:
+def _users_joined(days: Sequence[date], postgres: Database) -> Mapping[date, str]:
     """For each day a digest of the users who had joined by its end: a later one changes no earlier day."""
     changes = postgres.read(USERS_BY_DAY_SQL).rows()
     joined = [day for day, _ in changes]
@@ -51,7 +58,7 @@ def _users_joined(days: Sequence[date], postgres: Postgres) -> Mapping[date, str
         },
     },
 )
-def user_features(run: RunOfDays, event_log: pl.LazyFrame, photo_metadata: pl.LazyFrame, postgres: Postgres) -> pl.LazyFrame:
+def user_features(run: RunOfDays, event_log: pl.LazyFrame, photo_metadata: pl.LazyFrame, postgres: Database) -> pl.LazyFrame:
     """Every user as known at the end of the day: logins, posts, likes, and how popular their earlier photos were.
 
     All windows are bounded (30 days), so a day's work does not grow with history. An event counts from the moment that it

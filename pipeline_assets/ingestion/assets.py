@@ -24,16 +24,26 @@ from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from resources import ledger
+from resources.database import Database, Twin
 from resources.errors import NotFound, ObjectError
 from resources.objects import Objects
-from resources.postgres import Postgres
 
-PHOTO_METADATA_SQL = (Path(__file__).parent / "photo_metadata.sql").read_text()
+PHOTO_METADATA_SQL = Twin(
+    postgres=(Path(__file__).parent / "photo_metadata.sql").read_text(),
+    sqlite=(Path(__file__).parent / "photo_metadata.sqlite.sql").read_text(),
+)
+PHOTOS_BY_DAY_SQL = Twin(
+    postgres="select p.day, count(*)::text || ' ' || sum(hashtextextended(p::text || u::text, 0)::numeric)::text as digest "
+    "from photos p join users u using (user_id) where p.day between $1 and $2 group by p.day",
+    sqlite="select p.day, count(*) || ' ' || hash_sum(json_array(p.photo_id, p.user_id, p.key, p.day, p.posted_at, p.title, "
+    "p.location, p.details, u.joined_at, u.name, u.followers)) as digest "
+    "from photos p join users u using (user_id) where p.day between $1 and $2 group by p.day",
+)
 READ_AHEAD = 32
 """Objects fetched at once while earlier ones are inspected."""
 
 
-def _seen_uploads(days: Sequence[date], postgres: Postgres, uploads: Objects) -> Mapping[date, str]:
+def _seen_uploads(days: Sequence[date], postgres: Database, uploads: Objects) -> Mapping[date, str]:
     return dict(ledger.object_days(postgres, uploads.bucket).select("day", "digest").iter_rows())
 
 
@@ -49,7 +59,7 @@ def _seen_uploads(days: Sequence[date], postgres: Postgres, uploads: Objects) ->
     freshness=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30)),
     day_metadata=checks.count_verdicts,
 )
-def raw_uploads(run: RunOfDays, postgres: Postgres, uploads: Objects) -> pl.DataFrame:
+def raw_uploads(run: RunOfDays, postgres: Database, uploads: Objects) -> pl.DataFrame:
     """Every object that users uploaded, each version once: what its bytes are, and whether they can be used.
 
     Each new object is read once: SHA-256, media type sniffed from the bytes, size, EXIF time and orientation, perceptual
@@ -78,12 +88,8 @@ def _gone_or_raise(fetched: tuple[Any, bytes | ObjectError]) -> tuple[Any, bytes
     return fetched
 
 
-def _photos_changed(days: Sequence[date], postgres: Postgres) -> Mapping[date, str]:
-    found = postgres.read(
-        "select p.day, count(*)::text || ' ' || sum(hashtextextended(p::text || u::text, 0)::numeric)::text as digest "
-        "from photos p join users u using (user_id) where p.day between $1 and $2 group by p.day",
-        (days[0], days[-1]),
-    )
+def _photos_changed(days: Sequence[date], postgres: Database) -> Mapping[date, str]:
+    found = postgres.read(PHOTOS_BY_DAY_SQL, (days[0], days[-1]))
     return dict(found.iter_rows())
 
 
@@ -91,12 +97,12 @@ def _photos_changed(days: Sequence[date], postgres: Postgres) -> Mapping[date, s
     schema=PhotoMetadata,
     group="ingestion",
     sources=_photos_changed,
-    code=[PHOTO_METADATA_SQL],
+    code=[PHOTO_METADATA_SQL.postgres, PHOTO_METADATA_SQL.sqlite],
     quarantines=True,
     kinds={"postgres", "polars"},
     pool="postgres",
 )
-def photo_metadata(run: RunOfDays, postgres: Postgres) -> pl.DataFrame:
+def photo_metadata(run: RunOfDays, postgres: Database) -> pl.DataFrame:
     """What the application's database knows of each photo: owner, time, title, location, details.
 
     Read through Arrow, by the photo's upload day. A row that breaks the schema is kept aside in `photo_metadata_rejected`.

@@ -22,10 +22,10 @@ from pipeline_assets.training.schemas import PopularityModel, StagedTrainingSet,
 from pipeline_assets.versioning import manifest, pins, reference, table_pins
 from pipeline_assets.versioning.reference import code_of
 from resources.classifier import ClassifierChoice
+from resources.database import Database
 from resources.filesystem import Filesystem
 from resources.lake import Lake
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.settings import load_settings
 from resources.staging import StagingPolicy
 
@@ -117,7 +117,7 @@ def training_table(
     },
 )
 def training_pin(
-    run: RunOfDays, training_table: pl.LazyFrame, lake: Lake, postgres: Postgres, uploads: Objects, objects: Objects
+    run: RunOfDays, training_table: pl.LazyFrame, lake: Lake, postgres: Database, uploads: Objects, objects: Objects
 ) -> pl.DataFrame:
     """The night's training set by name: every table version, photo and commit that its rows follow from.
 
@@ -197,7 +197,7 @@ def popularity_model(
     lake: Lake,
     local_disk: Filesystem,
     objects: Objects,
-    postgres: Postgres,
+    postgres: Database,
     classifier: ClassifierChoice,
 ) -> Table:
     """The night's popularity model, its scores on held-out users beside named baselines, and all that it was trained on.
@@ -227,7 +227,7 @@ def popularity_model(
     return Table(pl.DataFrame(rows, schema=PopularityModel.create_empty().schema), pictures=pictures)
 
 
-def _truth(postgres: Postgres) -> pl.DataFrame:
+def _truth(postgres: Database) -> pl.DataFrame:
     truth = postgres.read("select photo_id, expected_views_7d from simulated_truth")
     return truth.select("photo_id", expected_popularity=(pl.col("expected_views_7d") / 7 + 1).log(2))
 

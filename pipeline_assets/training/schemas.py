@@ -6,6 +6,9 @@ SPLITS = ("train", "validation", "test")
 VOLATILE = {"volatile": True}
 """Column metadata: true of a column that differs between identical runs, and so stays out of a row's digest."""
 
+LABEL = {"label": True}
+"""Column metadata: true of what a model learns to predict."""
+
 
 class TrainingTable(dy.Schema):
     """One photo with what was known when it was posted and, once mature, its label."""
@@ -39,8 +42,8 @@ class TrainingTable(dy.Schema):
     sharpness = dy.Float32()
     aspect = dy.Float32()
     split = dy.String(check=lambda c: c.is_in(list(SPLITS)), description="by hash of user: stable under new data")
-    views_7d = dy.Int64(nullable=True, min=0, description="null until seven days after posting")
-    popularity = dy.Float32(nullable=True, min=0, description="log2(views_7d / 7 + 1); null until mature")
+    views_7d = dy.Int64(nullable=True, min=0, metadata=LABEL, description="null until seven days after posting")
+    popularity = dy.Float32(nullable=True, min=0, metadata=LABEL, description="log2(views_7d / 7 + 1); null until mature")
 
 
 class TrainingPin(dy.Schema):

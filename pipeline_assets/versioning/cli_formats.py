@@ -48,7 +48,7 @@ def export(
     darkroom export scans ./scans.coco --format coco
     darkroom export scans ./for-dvc --format dvc --remote s3://bucket/dvc
 
-    Each file is written whole or not at all, and darkroom.json, which lists them with the types of columns, is the last:
+    Each file is written whole or not at all, and _darkroom.json, which lists them with the types of columns, is the last:
     where it is, the export is complete. Memory does not grow with the data. What a format can't hold is said, and listed
     in docs/interop.md. For the files alone, as they are, take `darkroom checkout`. For git-lfs and dvc TARGET may also be a
     git work tree; nothing is committed there.

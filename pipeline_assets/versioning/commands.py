@@ -3,17 +3,24 @@
 import hashlib
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console
 
-from pipeline_assets.errors import PinRefused
+from pipeline_assets.errors import NotComparable, PinRefused
+from pipeline_assets.versioning.comparison import Comparison
 from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.history import History, history
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
+from pipeline_assets.versioning.reproduce import Reproduced, reproduce
 from resources.object_store import objects_url, open_store
 from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline_assets.versioning.lineage import TableOrigin
 
 
 def opened(settings: Settings, reference: Reference) -> Pinned:
@@ -99,6 +106,43 @@ def pin_folder(
     made = reference(label, stored.files, objects, {"objects": url})
     repository.write(made)
     return made
+
+
+def compared(settings: Settings, a: str, b: str, asset: str | None, examples: int) -> Comparison:
+    """What differs between the data sets A and B, each NAME or REVISION:NAME. Raises ReferenceUnreadable, NotComparable."""
+    from pipeline_assets import definitions  # noqa: F401  it declares the assets
+    from pipeline_assets.table_asset import DECLARATIONS, Declaration
+    from pipeline_assets.versioning import diff
+
+    def declared(name: str) -> Declaration:
+        if name not in DECLARATIONS:
+            raise NotComparable(f"{name} is no asset of this code, which so can't tell its rows' key: check out older code.")
+        return DECLARATIONS[name]
+
+    repository = Repository.around(Path.cwd())
+    sides = [(told, opened(settings, repository.read(told))) for told in (a, b)]
+    return diff.compare(sides[0], sides[1], repository, declared, asset, examples)
+
+
+def logged(settings: Settings, name: str) -> tuple[History, list["TableOrigin"]]:
+    """A data set's history, and the lineage of its newest version that can be read. Raises ReferenceUnreadable."""
+    from pipeline_assets import definitions  # noqa: F401  it declares the assets
+    from pipeline_assets.table_asset import DECLARATIONS
+    from pipeline_assets.versioning.lineage import lineage
+    from resources.assembly import resolve
+
+    found = history(Repository.around(Path.cwd()), name)
+    newest = next((version.reference for version in found.versions if version.reference), None)
+    return found, lineage(newest, resolve(settings)["postgres"], DECLARATIONS) if newest else []
+
+
+def reproduced(settings: Settings, name: str, *, keep: bool, console: Console) -> Reproduced:
+    """A pinned table built again and compared. Raises ReferenceUnreadable and NotReproducible."""
+    repository = Repository.around(Path.cwd())
+    reference = repository.read(name)
+    commit = reference.code.commit or ""
+    console.print(f"Building {reference.asset or 'a folder'} of {name} again with the code of {commit[:12]} ...")
+    return reproduce(repository, reference, settings.home, keep=keep)
 
 
 def labelled(repository: Repository, name: str, message: str, *, is_dirty_allowed: bool) -> Label:

@@ -1,22 +1,26 @@
 """What a reference names, got back: its manifest, its rows, its files' bytes, each verified against its digest."""
 
 import hashlib
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning import manifest as manifests
-from pipeline_assets.versioning.reference import Reference
+from pipeline_assets.versioning.reference import Reference, TableVersion
 from resources.errors import CorruptObject, NotFound, ObjectError, TableMissing
 from resources.object_store import ObjectStore, content_key
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from resources.lake import Lake  # with Dagster, which takes a second to load: a folder's files are had without it
 
 SPAN_BYTES = 8 * 1024**2
@@ -40,37 +44,67 @@ class Span:
 
 @dataclass(frozen=True)
 class Pinned:
-    """A data set opened. lake: where its tables are; None will do for a folder. stores: `uploads` and `objects` by name."""
+    """A data set opened. tables: the lake, None for a folder, which has none. stores: `uploads` and `objects` by name."""
 
     reference: Reference
-    lake: "Lake | None"
+    tables: "Lake | None"
     stores: Mapping[str, ObjectStore]
+
+    @property
+    def lake(self) -> "Lake":
+        """Where its tables are. Raises TableMissing for a folder."""
+        if self.tables is None:
+            raise TableMissing(f"{self.reference.name} is a folder: it pins no table.")
+        return self.tables
 
     @cached_property
     def files(self) -> pl.DataFrame:
         """The manifest's rows (`manifest.SCHEMA`). Raises ManifestBroken unless they are those that were pinned."""
-        named = self.reference.manifest
-        source = f"the manifest {named.sha256[:12]} of {self.reference.name}"
-        try:
-            data = self.stores["objects"].get_content(named.sha256)
-        except NotFound:
-            raise ManifestBroken(f"{source} is not in {self.stores['objects'].url}: restore it from a backup.") from None
-        except CorruptObject:
-            raise ManifestBroken(f"{source} is damaged: restore the object {content_key(named.sha256)}.") from None
+        named, source = self.reference.manifest, self._source
+        data = self.encoded()
         found = manifests.decode(data, source, named.files)
         if manifests.digest(found) != named.digest or found["size_bytes"].sum() != named.bytes:
             raise ManifestBroken(f"{source} is not the one that was pinned: digest or size differ from the reference.")
         return found
 
+    @property
+    def _source(self) -> str:
+        return f"the manifest {self.reference.manifest.sha256[:12]} of {self.reference.name}"
+
+    def encoded(self) -> bytes:
+        """The manifest as it lies in the store, its bytes verified. Raises ManifestBroken if they are gone or others."""
+        sha256, store = self.reference.manifest.sha256, self.stores["objects"]
+        try:
+            return store.get_content(sha256)
+        except NotFound:
+            raise ManifestBroken(f"{self._source} is not in {store.url}: restore it from a backup.") from None
+        except CorruptObject:
+            raise ManifestBroken(f"{self._source} is damaged: restore the object {content_key(sha256)}.") from None
+
+    def contents(self) -> Iterator[pl.DataFrame]:
+        """The files' paths, sha256 and sizes, some at a time, by path: millions are not held. Raises ManifestBroken."""
+        with tempfile.TemporaryDirectory(prefix="darkroom-manifest-") as folder:
+            path = Path(folder) / "manifest.parquet"
+            path.write_bytes(self.encoded())
+            yield from manifests.contents(path, self._source, self.reference.manifest.files)
+
     def rows(self, asset: str | None = None) -> pl.LazyFrame:
         """A pinned table's rows, lazily; the pinned asset's own unless another is named. Raises TableMissing."""
-        name = asset or self.reference.asset
-        if self.lake is None or name is None or name not in self.reference.tables:
-            there = ", ".join(self.reference.tables) or "none, since it is a folder"
-            raise TableMissing(f"{self.reference.name} pins no table {name}. It pins: {there}.")
-        table = self.reference.tables[name]
+        name, table = self._named(asset)
         inside = pl.col("day").is_between(table.first_day, table.last_day)
         return self.lake.scan(name, version=table.version).filter(inside)
+
+    def delta(self, asset: str | None = None) -> "DeltaTable":
+        """The same table as Delta has it, at its pinned version. Raises TableMissing."""
+        name, table = self._named(asset)
+        return self.lake.table(name, table.version)
+
+    def _named(self, asset: str | None) -> tuple[str, TableVersion]:
+        name = asset or self.reference.asset
+        if name is None or name not in self.reference.tables:
+            there = ", ".join(self.reference.tables) or "none, since it is a folder"
+            raise TableMissing(f"{self.reference.name} pins no table {name}. It pins: {there}.")
+        return name, self.reference.tables[name]
 
     def read(self, files: pl.DataFrame) -> Iterator[tuple[dict[str, Any], bytes | ObjectError]]:
         """Each row of the manifest with its bytes, verified, in the order in which they lie in the stores.

@@ -11,8 +11,8 @@ from pipeline_assets.validation import PART_ROWS
 from pipeline_assets.versioning.digest import condense, rows_digest
 from pipeline_assets.versioning.reference import TableVersion
 from resources import ledger
+from resources.database import Database
 from resources.lake import Lake
-from resources.postgres import Postgres
 
 COLUMNS = pl.Schema({"day": pl.Date, "rows": pl.Int64, "digest": pl.String})
 
@@ -35,10 +35,15 @@ class Days:
     @property
     def digest(self) -> str:
         """One digest over all days."""
-        return ledger.digest_of(f"{day} {digest}" for day, digest in self.days.select("day", "digest").iter_rows())
+        return digest_of_days(self.days.select("day", "digest").iter_rows())
 
 
-def newest(lake: Lake, postgres: Postgres, asset: str, first: date, last: date) -> Days:
+def digest_of_days(days: Iterable[tuple[date, str]]) -> str:
+    """One digest over days, ascending, each with the digest of its rows."""
+    return ledger.digest_of(f"{day} {digest}" for day, digest in days)
+
+
+def newest(lake: Lake, postgres: Database, asset: str, first: date, last: date) -> Days:
     """The days of the newest version.
 
     A run may be writing: the version is read first and never changes, and where the ledger's newest entry of a day is

@@ -16,7 +16,7 @@ def export(settings: Settings, name: str, folder: Path, kind: str, asked: Asked,
     """Write NAME, or REVISION:NAME, into an empty folder, and say what was written and what was lost.
 
     Raises ExportRefused, ReferenceUnreadable, ManifestBroken and ObjectError: what is in the folder then is not the whole
-    set, and has no `darkroom.json`.
+    set, and has no `_darkroom.json`.
     """
     pinned = commands.opened(settings, Repository.around(Path.cwd()).read(name))
     done: Exported = FORMATS[kind].load().export(pinned, Target(folder), asked, console.print)

@@ -2,10 +2,15 @@
 
 import io
 import re
-from pathlib import PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from polars.exceptions import PolarsError
+from pyarrow import ArrowException
 
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning.digest import rows_digest
@@ -29,6 +34,7 @@ MAX_PATH_BYTES = 1_024
 MAX_PART_BYTES = 255
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _ROW_GROUP = 131_072
+_PART_ROWS = 65_536
 
 
 def path_fault(path: str) -> str | None:
@@ -66,24 +72,50 @@ def decode(data: bytes, source: str, files: int | None = None) -> pl.DataFrame:
 
     Raises ManifestBroken for bytes that are none, for more rows than are counted (before they are read), and as `check`.
     """
-    import pyarrow.parquet as pq  # it takes as long to load as a small folder to pin
-    from pyarrow import ArrowException
-
     try:
-        facts = pq.ParquetFile(io.BytesIO(data)).metadata
-        if files is not None and facts.num_rows != files:
-            raise ManifestBroken(f"{source} lists {facts.num_rows:,} files where its reference counts {files:,}.")
-        # A column's pages say how large they are, so that a bomb is seen before it is unpacked.
-        unpacked = sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
-        if unpacked > 4_096 * max(facts.num_rows, 64):
-            raise ManifestBroken(f"{source} would unpack to {unpacked:,} bytes for {facts.num_rows:,} files.")
-        found = pl.read_parquet(io.BytesIO(data))
+        file = _open(io.BytesIO(data), source, files)
+        # By pyarrow, with all values checked: the reader of polars panics at some damaged files.
+        table = file.read()
+        table.validate(full=True)
+        names = table.column_names
+        # Anew, without what a file may say of its columns beside names and types.
+        found = pl.DataFrame(pl.from_arrow(pa.Table.from_arrays(table.columns, names=names)))
     except (PolarsError, ArrowException, OSError, ValueError) as error:
         raise ManifestBroken(f"{source} can't be read: {str(error)[:200]}") from None
     if found.schema != SCHEMA:
         raise ManifestBroken(f"{source} has the columns {dict(found.schema)}, not those of a manifest.")
     check(found, source)
     return found
+
+
+def contents(path: Path, source: str, files: int) -> Iterator[pl.DataFrame]:
+    """The rows of an encoded manifest in a file, some at a time, by path: path, sha256, size_bytes. For looking only.
+
+    Raises ManifestBroken for bytes that are none, for another number of rows, and for paths that do not ascend.
+    """
+    last = ""
+    try:
+        opened = _open(path, source, files)
+        for batch in opened.iter_batches(_PART_ROWS, columns=["path", "sha256", "size_bytes"]):
+            part = pl.DataFrame(batch).cast({name: SCHEMA[name] for name in ("path", "sha256", "size_bytes")})
+            if part.height and not (part["path"].is_sorted() and last <= part["path"][0]):
+                raise ManifestBroken(f"{source} has paths that are not sorted.")
+            last = part["path"][-1] if part.height else last
+            yield part
+    except (PolarsError, ArrowException, OSError, ValueError) as error:
+        raise ManifestBroken(f"{source} can't be read: {str(error)[:200]}") from None
+
+
+def _open(data: BinaryIO | Path, source: str, files: int | None) -> pq.ParquetFile:
+    opened = pq.ParquetFile(data, memory_map=isinstance(data, Path))
+    facts = opened.metadata
+    if files is not None and facts.num_rows != files:
+        raise ManifestBroken(f"{source} lists {facts.num_rows:,} files where its reference counts {files:,}.")
+    # A column's pages say how large they are, so that a bomb is seen before it is unpacked.
+    unpacked = sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
+    if unpacked > 4_096 * max(facts.num_rows, 64):
+        raise ManifestBroken(f"{source} would unpack to {unpacked:,} bytes for {facts.num_rows:,} files.")
+    return opened
 
 
 def check(files: pl.DataFrame, source: str) -> None:
@@ -123,8 +155,7 @@ def digest(files: pl.DataFrame) -> str:
 def _suspicious(paths: pl.Series) -> pl.Series:
     """Paths that plain rules can't clear: these are quick for millions, and what they leave goes through `path_fault`."""
     return (
-        paths.str.contains(r"[^ -~]|\\\\|//|^/|/$|^$|(^|/)\.{1,2}(/|$)|^[A-Za-z]:")
-        | (paths.str.len_bytes() > MAX_PART_BYTES)
+        paths.str.contains(r"[^ -~]|\\|//|^/|/$|^$|(^|/)\.{1,2}(/|$)|^[A-Za-z]:") | (paths.str.len_bytes() > MAX_PART_BYTES)
     ).alias("suspicious")
 
 

@@ -14,10 +14,10 @@ from pipeline_assets.versioning.day_digests import newest
 from pipeline_assets.versioning.manifest import SCHEMA
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
+from resources.database import Database
 from resources.lake import Lake
 from resources.object_store import content_key
 from resources.objects import Objects
-from resources.postgres import Postgres
 
 UPLOADED, KEPT = "sha256", "weights_sha256"
 """Columns whose values are contents: of uploads, and of what Darkroom has put into its own store."""
@@ -28,7 +28,7 @@ class Pinnable:
     """What pinning asks of, by the names of `resources.assembly`."""
 
     lake: Lake
-    postgres: Postgres
+    postgres: Database
     uploads: Objects
     objects: Objects
 
@@ -56,7 +56,7 @@ def pin_table(
     rows = of.lake.scan(asset, days, tables[asset].version)
     return reference(
         label,
-        _files(rows, tables, of),
+        _files(asset, rows, tables, of),
         of.objects.store,
         {"lake": of.lake.url, "uploads": of.uploads.url, "objects": of.objects.url},
         asset,
@@ -93,7 +93,7 @@ def _refuse_stale(asset: str, days: Sequence[date], of: Pinnable) -> None:
     if declaration.sources and len(needs) < len(declaration.resources):
         return  # what comes from outside is not named by a reference, so it can't have changed since
     plan = plan_days(declaration, of.postgres, days, needs)
-    stale = plan.reasons(declaration)
+    stale = plan.reasons
     if stale:
         day, reason = min(stale.items())
         raise PinRefused(
@@ -119,10 +119,11 @@ def _reached(asset: str, days: Sequence[date]) -> dict[str, tuple[date, date]]:
     return spans
 
 
-def _files(rows: pl.LazyFrame, tables: Mapping[str, TableVersion], of: Pinnable) -> pl.DataFrame:
+def _files(asset: str, rows: pl.LazyFrame, tables: Mapping[str, TableVersion], of: Pinnable) -> pl.DataFrame:
     names = rows.collect_schema().names()
     found = [NO_FILES]
-    if UPLOADED in names and "raw_uploads" in tables:
+    of_uploads = "raw_uploads" in (asset, *DECLARATIONS[asset].inputs)  # elsewhere it is of other contents: staged shards
+    if UPLOADED in names and of_uploads and "raw_uploads" in tables:
         found.append(_uploaded(rows, tables["raw_uploads"], of))
     if KEPT in names:
         found.append(_kept(rows))

@@ -67,9 +67,12 @@ def test_a_fused_convolution_is_padding_convolution_and_relu6_in_either_precisio
     expected = torch.nn.functional.relu6(plain(plain.static_padding(x)))
     with torch.inference_mode():
         torch.testing.assert_close(FusedConvolution(plain, has_relu6=True)(x), expected, rtol=0, atol=1e-5)
-        half = FusedConvolution(plain, has_relu6=True, dtype=torch.bfloat16)(x)
+        half = FusedConvolution(plain, has_relu6=True, dtype=torch.bfloat16)(x.to(torch.bfloat16))
         assert half.dtype == torch.bfloat16
         torch.testing.assert_close(half.float(), expected, rtol=0, atol=0.1)
+        packed = FusedConvolution(plain, has_relu6=True)
+        assert packed.pack(rows=4, side=9) == expected.shape[-1]
+        torch.testing.assert_close(packed(x), expected, rtol=0, atol=1e-5)
 
 
 def test_the_fused_network_in_bfloat16_keeps_the_probabilities_of_a_photo(built_in):

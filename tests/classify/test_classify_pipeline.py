@@ -2,6 +2,7 @@ import gc
 import hashlib
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,14 @@ from tiny_network import SHARED_PHOTOS, encoded, named, noise
 from pipeline_assets.classify.decode import decode
 from pipeline_assets.classify.pipeline import Failure, classify_photos
 from pipeline_assets.classify.registry import IMAGENET_CLASSES, Preprocessing
-from pipeline_assets.classify.runners import CpuRunner, DeviceRunner, choose_device, choose_dtype, core_count
+from pipeline_assets.classify.runners import (
+    CpuRunner,
+    DeviceRunner,
+    choose_device,
+    choose_dtype,
+    joined,
+    single_threaded_pool,
+)
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
 from pipeline_assets.classify.styles import STYLES_ID, measure_styles
 
@@ -97,6 +105,16 @@ def test_results_do_not_depend_on_batch_composition(built_in):
     assert_frame_equal(first, second, abs_tol=1e-4)
 
 
+def test_an_error_of_the_network_is_raised_and_leaves_no_thread(tiny):
+    def forward(x):
+        raise RuntimeError("out of memory")
+
+    broken = replace(tiny, module=forward)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(classify_photos([named(noise(seed)) for seed in range(9)], classifier=broken, styles=True, device="cpu"))
+    assert threads() == set()
+
+
 def test_an_error_of_the_input_comes_out_after_what_was_done_before(tiny):
     def photos():
         for seed in range(5):
@@ -158,14 +176,14 @@ def test_a_slow_consumer_holds_the_source_back(tiny):
             drawn += 1
             yield data
 
-    batches = classify_photos(photos(), classifier=tiny, styles=False, device="cpu", batch_size=4, decode_threads=2)
+    batches = classify_photos(photos(), classifier=tiny, styles=False, device="cpu", batch_size=4, threads=2)
     next(batches)
     before = -1
     while before != drawn:  # until nothing moves any more
         before = drawn
         time.sleep(0.3)
-    # Taken: at most depth + 2 batches; waiting: 8 decoded, 4 encoded, one in hand.
-    assert drawn <= 4 * (max(2, 2 * core_count()) + 2) + 8 + 4 + 1
+    # One batch taken; 16 finished or in work, of which 4 are encoded; one in hand.
+    assert drawn <= 4 + 16 + 1
     batches.close()
 
 
@@ -188,23 +206,23 @@ def test_each_forward_pass_on_cpu_keeps_to_one_core(tiny):
         seen.append(torch.get_num_threads())
         return tiny.module(x)
 
-    runner = CpuRunner(tiny, forward, threads=2)
+    runner = CpuRunner(tiny, forward)
     crops = [decode(noise(seed), tiny.preprocessing).crop for seed in range(32)]
-    runner.submit(crops)()
-    runner.close()
+    with single_threaded_pool(2) as pool:
+        list(pool.map(lambda crop: runner.score([crop]), crops))
     torch.set_num_threads(1)
     assert set(seen) == {1}
 
 
 def test_both_runners_agree(tiny):
     crops = [decode(noise(seed), tiny.preprocessing).crop for seed in range(5)]
-    cpu = CpuRunner(tiny, tiny.module, threads=2)
     device = DeviceRunner(tiny, tiny.module, torch.device("cpu"), rows=8)
-    first, second = cpu.submit(crops)(), device.submit(crops)()
+    cpu = CpuRunner(tiny, tiny.module)
+    first = joined([cpu.score(crops[: cpu.rows]), cpu.score(crops[cpu.rows :])])
+    second = device.submit(crops)()
     # A slot that held five photos must not show them to the next.
     takes = [device.submit(crops[:count]) for count in (1, 2, 3)]
     later = [take() for take in takes][1]
-    cpu.close()
     device.close()
     for name in ("index", "probability", "embedding"):
         np.testing.assert_allclose(getattr(second, name), getattr(first, name), atol=1e-6)

@@ -24,7 +24,7 @@ from fault_proxy import Fault, FaultProxy
 from PIL import Image
 from psycopg2 import sql
 
-from pipeline_assets import definitions, job, nightly
+from pipeline_assets import definitions, nightly
 from pipeline_assets.importing import MATURITY_DAYS, files_of, import_files
 from pipeline_assets.ingestion.events import day_of_log
 from pipeline_assets.nightly import ASSETS
@@ -158,7 +158,7 @@ class World:
         failed: dict[str, str] = {}
         with self.instance() as instance:
             defs = definitions.build_defs(load_settings())
-            days, log_days = nightly.upload_days(self.postgres, self.uploads.bucket), job.log_days(self.lake_objects)
+            days, log_days = nightly.upload_days(self.postgres, self.uploads.bucket), nightly.log_days(self.lake_objects)
             for launch in nightly.launches(days, log_days, datetime.now(UTC).date()):
                 if wanted := tuple(name for name in launch.assets if name in assets):
                     failed |= nightly.failures(nightly.execute(defs, instance, replace(launch, assets=wanted)))

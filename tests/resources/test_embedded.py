@@ -121,6 +121,20 @@ def test_a_start_beside_a_live_one_attaches_to_it_and_leaves_it_running(used_hom
         assert services.status().pids == pids
 
 
+def test_one_server_starts_alone_and_the_other_joins_it_when_it_is_wanted(used_home: Path) -> None:
+    with Services(used_home, ["s3"]) as alone:
+        assert alone.s3_endpoint
+        assert (alone.postgres_url, alone.dagster_postgres_url) == ("", "")
+        assert Services(used_home, ["s3"]).status().running
+        assert Services(used_home, ["s3"]).condition() == "running"
+        assert Services(used_home).status().pids["postgres"] is None
+        with Services(used_home) as both:
+            assert both.s3_endpoint == alone.s3_endpoint
+            assert both.postgres_url
+            assert Services(used_home).status().running
+    assert not any(Services(used_home).status().pids.values())
+
+
 def test_starts_at_the_same_time_start_one_set_of_servers(used_home: Path) -> None:
     barrier = threading.Barrier(4)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from resources import ledger, reconciliation
+from resources.database import Database
 from resources.errors import AlreadyRunning, StoreUnavailable
 from resources.objects import Objects
-from resources.postgres import Postgres
 from resources.reconciliation import Totals
 
 DAY = date(2026, 2, 1)
@@ -18,7 +18,7 @@ DAY = date(2026, 2, 1)
 class Bucket:
     """A bucket and its ledger."""
 
-    def __init__(self, uploads: Objects, postgres: Postgres) -> None:
+    def __init__(self, uploads: Objects, postgres: Database) -> None:
         self.uploads = uploads
         self.postgres = postgres
         postgres.migrate()
@@ -41,25 +41,21 @@ class Bucket:
 
     def fates(self) -> dict[str, str]:
         """The newest fate by version id."""
-        return dict(
-            self.postgres.read(
-                "select distinct on (key, version_id) version_id, fate from object_fates order by key, version_id, fate_id desc"
-            ).iter_rows()
-        )
+        return dict(self.postgres.read("select version_id, fate from object_fates order by fate_id").iter_rows())
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Postgres:
-    return Postgres(url=postgres_url)
+def postgres(empty_database: Database) -> Database:
+    return empty_database
 
 
 @pytest.fixture
-def house(bucket: str, s3_options: dict[str, str], postgres: Postgres) -> Bucket:
+def house(bucket: str, s3_options: dict[str, str], postgres: Database) -> Bucket:
     return Bucket(Objects(url=f"s3://{bucket}", **s3_options), postgres)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, postgres: Postgres) -> Bucket:
+def folder(tmp_path: Path, postgres: Database) -> Bucket:
     return Bucket(Objects(url=(tmp_path / "bucket").as_uri()), postgres)
 
 
@@ -171,7 +167,7 @@ def test_a_walk_whose_list_was_lost_starts_anew_and_takes_nothing_for_gone(house
 
     with pytest.raises(Killed):
         house.reconcile(step_versions=3, tell=kill)
-    house.postgres.execute("truncate reconciled")  # as PostgreSQL does after a crash of its own
+    house.postgres.execute("delete from reconciled")  # as PostgreSQL does after a crash of its own
     assert house.reconcile(step_versions=3) == Totals(listed=6)
     assert house.fates() == {}
 
@@ -212,7 +208,7 @@ def test_a_store_that_does_not_answer_leaves_the_walk_where_it_is(house: Bucket,
 
 
 def test_an_uploads_url_with_a_prefix_is_walked_below_it_alone(
-    bucket: str, s3_options: dict[str, str], postgres: Postgres, s3_client: Any
+    bucket: str, s3_options: dict[str, str], postgres: Database, s3_client: Any
 ) -> None:
     inside = Bucket(Objects(url=f"s3://{bucket}/team", **s3_options), postgres)
     inside.put("2026-02-01/1/a.jpg")

@@ -1,6 +1,7 @@
 """Expensive results by content: computed once, kept chunk by chunk, whatever is killed when."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -8,25 +9,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import psycopg2
 import pytest
 from polars.testing import assert_frame_equal
 
+from resources.database import Database
 from resources.errors import CorruptObject
 from resources.object_store import ObjectStore
-from resources.postgres import Postgres
 from resources.results import KEY, Results
+from resources.sqlite import Sqlite
 
 KIND = "classes of model 1"
 
 
 @pytest.fixture(params=["folder", "s3"])
-def results(request: pytest.FixtureRequest, postgres_url: str, object_store: Callable[[str], ObjectStore]) -> Results:
-    postgres = Postgres(url=postgres_url)
-    postgres.migrate()
-    return Results(postgres, object_store(request.param))
+def results(request: pytest.FixtureRequest, database: Database, object_store: Callable[[str], ObjectStore]) -> Results:
+    return Results(database, object_store(request.param))
 
 
 def rows(*keys: str, value: float = 0.5) -> pl.DataFrame:
@@ -108,22 +109,32 @@ import polars as pl
 from resources.object_store import ObjectStore
 from resources.postgres import Postgres
 from resources.results import Results
-url, folder, rows = sys.argv[1:]
-Results(Postgres(url=url), ObjectStore.open(folder)).put("classes of model 1", pl.read_ipc(rows))
+from resources.sqlite import Sqlite
+kind, url, folder, rows = sys.argv[1:]
+Results({"Postgres": Postgres, "Sqlite": Sqlite}[kind](url=url), ObjectStore.open(folder)).put("classes of model 1", pl.read_ipc(rows))
 """
 
 
-def test_a_kill_between_chunk_and_index_costs_that_chunk_and_nothing_else(postgres_url: str, tmp_path: Path) -> None:
+def lock_of_results(database: Database) -> Any:
+    """A connection that lets others read the index, and not write it, until it is closed."""
+    if isinstance(database, Sqlite):
+        writer = sqlite3.connect(database.path, isolation_level=None)
+        writer.execute("begin immediate")
+        return writer
+    lock = psycopg2.connect(database.url)
+    lock.cursor().execute("lock table results in exclusive mode")
+    return lock
+
+
+def test_a_kill_between_chunk_and_index_costs_that_chunk_and_nothing_else(database: Database, tmp_path: Path) -> None:
     """The index is locked, so that a real writer gets as far as its chunk; then it is killed."""
-    postgres, folder = Postgres(url=postgres_url), (tmp_path / "objects").as_uri()
-    postgres.migrate()
-    results = Results(postgres, ObjectStore.open(folder))
+    folder = (tmp_path / "objects").as_uri()
+    results = Results(database, ObjectStore.open(folder))
     results.put(KIND, rows("a"))
     rows("b", "c").write_ipc(tmp_path / "rows.arrow")
-    lock = psycopg2.connect(postgres_url)
+    lock = lock_of_results(database)
     try:
-        lock.cursor().execute("lock table results in exclusive mode")
-        command = [sys.executable, "-c", WRITER, postgres_url, folder, str(tmp_path / "rows.arrow")]
+        command = [sys.executable, "-c", WRITER, type(database).__name__, database.url, folder, str(tmp_path / "rows.arrow")]
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
         while len(list(results.store.list())) < 2:
             assert process.poll() is None, "the writer ended before it could be killed"

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from resources.settings import Settings, load_settings, plain, shell_lines
+from resources.sqlite import path_of
 
 SECRETS = {
     "postgres_url": "postgresql://darkroom:s3cr3t-pg@127.0.0.1:5432/darkroom",
@@ -83,6 +84,58 @@ def test_an_empty_variable_is_no_setting(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_database_of_ones_own_means_no_embedded_servers(tmp_path: Path) -> None:
     assert not Settings(home=tmp_path, postgres_url=SECRETS["postgres_url"]).wants_embedded
     assert Settings(home=tmp_path, postgres_url=SECRETS["postgres_url"], embedded=True).wants_embedded
+
+
+@pytest.mark.parametrize(
+    ("more", "servers"),
+    [
+        ({}, ("s3",)),
+        ({"uploads_url": "file:///u", "lake_url": "file:///l"}, ()),
+        ({"uploads_url": "file:///u"}, ("s3",)),
+        ({"s3_endpoint": "https://s3.example.com"}, ()),
+        ({"s3_access_key": "k", "s3_secret_key": "s"}, ()),
+        ({"s3_endpoint": "http://127.0.0.1:9", "s3_access_key": "k", "embedded": True}, ("s3",)),
+        ({"uploads_url": "file:///u", "lake_url": "file:///l", "embedded": True}, ()),
+    ],
+)
+def test_beside_sqlite_no_postgres_is_embedded_and_s3_only_where_it_is_used_and_not_yours(
+    tmp_path: Path, more: dict[str, object], servers: tuple[str, ...]
+) -> None:
+    found = Settings(home=tmp_path, postgres_url="sqlite:////data/darkroom.db", **more)
+    assert found.embedded_servers == servers
+    assert found.wants_embedded == bool(servers)
+    assert found.is_dagster_local
+    assert not found.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://x")}).is_dagster_local
+
+
+def test_the_path_of_an_sqlite_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plain(Settings(postgres_url="sqlite:///data/a.db").postgres_url) == f"sqlite:///{tmp_path}/data/a.db"
+    assert plain(Settings(postgres_url="sqlite:////data/a.db").postgres_url) == "sqlite:////data/a.db"
+    odd = tmp_path / "a %20 b"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    for name in ("a.db", "100%25.db", "ü.db"):
+        url = plain(Settings(postgres_url=f"sqlite:///{name}").postgres_url)
+        assert path_of(url) == odd / name.replace("%25", "%")
+        assert plain(Settings(postgres_url=url).postgres_url) == url
+    for url in ("sqlite:///", "sqlite:///:memory:", SECRETS["postgres_url"]):
+        assert plain(Settings(postgres_url=url).postgres_url) == url
+
+
+def test_beside_sqlite_the_address_that_an_earlier_start_had_for_dagster_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_HOME", str(tmp_path))
+    monkeypatch.setenv("DARKROOM_POSTGRES_URL", "sqlite:////data/a.db")
+    (tmp_path / "env").write_text(
+        "DARKROOM_EMBEDDED=true\nDARKROOM_POSTGRES_URL=postgresql://old\nDARKROOM_DAGSTER_POSTGRES_URL=postgresql://old\n"
+        "DARKROOM_S3_ENDPOINT=http://127.0.0.1:9\n"
+    )
+    found = load_settings()
+    assert (found.uses_sqlite, found.dagster_postgres_url, found.s3_endpoint) == (True, None, "http://127.0.0.1:9")
+    monkeypatch.setenv("DARKROOM_DAGSTER_POSTGRES_URL", "postgresql://mine")
+    assert plain(load_settings().dagster_postgres_url) == "postgresql://mine"
 
 
 def test_connection_settings_reach_the_environment_where_dagster_looks(

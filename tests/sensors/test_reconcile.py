@@ -5,24 +5,22 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from resources.database import Database
 from resources.objects import Objects
-from resources.postgres import Postgres
 from sensors.reconcile import reconcile_nightly, reconcile_uploads
 
 TODAY = datetime.now(UTC).date()
 
 
 @pytest.fixture
-def resources(bucket: str, s3_options: dict[str, str], postgres_url: str) -> dict[str, object]:
-    postgres = Postgres(url=postgres_url)
-    postgres.migrate()
-    return {"uploads": Objects(url=f"s3://{bucket}", **s3_options), "postgres": postgres}
+def resources(bucket: str, s3_options: dict[str, str], database: Database) -> dict[str, object]:
+    return {"uploads": Objects(url=f"s3://{bucket}", **s3_options), "postgres": database}
 
 
 def test_the_job_enters_what_was_missed_and_says_what_it_found(resources: dict[str, object]) -> None:
     uploads, postgres = resources["uploads"], resources["postgres"]
     assert isinstance(uploads, Objects)
-    assert isinstance(postgres, Postgres)
+    assert isinstance(postgres, Database)
     for data in (b"A", b"B"):
         uploads.store.put(f"uploads/{TODAY}/1/a.jpg", data)
     uploads.store.put("uploads/no-day/x.jpg", b"x")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -14,11 +15,13 @@ from moto.server import ThreadedMotoServer
 from pipeline_assets.definitions import build_defs
 from resources import ledger, reconciliation, upload_queue
 from resources.assembly import build_resources
+from resources.database import Database
 from resources.errors import InsecureEndpoint, StoreUnavailable
 from resources.ledger import Materialization
 from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.settings import Settings
+from resources.sqlite import Sqlite
 from resources.upload_queue import Message, UploadQueue
 from sensors import queue_intake
 from sensors import uploads as sensor
@@ -64,7 +67,7 @@ class House:
     """A bucket that tells a queue of what is uploaded, and the sensor that reads it."""
 
     def __init__(
-        self, sqs: Any, bucket: str, s3_options: dict[str, str], postgres: Postgres, repository: dg.RepositoryDefinition
+        self, sqs: Any, bucket: str, s3_options: dict[str, str], postgres: Database, repository: dg.RepositoryDefinition
     ) -> None:
         self.sqs = sqs
         self.repository = repository
@@ -148,6 +151,20 @@ def test_each_event_becomes_a_row_that_can_be_read_and_its_message_is_deleted(ho
     assert house.known() == house.there()
     assert house.left() == 0
     assert all(house.uploads.store.get(key, version_id=version) == b"x" for key, version in house.known())
+
+
+def test_sqlite_keeps_the_same_rows_and_rejects(
+    sqs: Any, bucket: str, s3_options: dict[str, str], tmp_path: Path, repository: dg.RepositoryDefinition
+) -> None:
+    house = House(sqs, bucket, s3_options, Sqlite(url=f"sqlite:///{tmp_path / 'darkroom.db'}"), repository)
+    event = house.put("b c+d.jpg")
+    house.send(house.put("a.jpg"), event, event, house.put("old.jpg", date(2026, 2, 1)), "no\x85 json")
+    assert house.asked() == {str(TODAY): 2, "2026-02-01": 1}
+    assert house.known() == house.there()
+    assert [body for _, body in house.rejects()] == ["no\x85 json"]
+    assert house.left() == 0
+    house.send(event)
+    assert len(house.known()) == 3
 
 
 def test_duplicate_and_reordered_events_of_overwrites_are_one_row_a_version(house: House) -> None:

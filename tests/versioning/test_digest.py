@@ -1,12 +1,17 @@
 """Digests: what must not change them, and what must."""
 
+import io
 import json as a_module
+import os
 import random as another_module
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +93,49 @@ def test_a_round_trip_through_parquet_and_ipc_leaves_no_trace(tmp_path: Path) ->
     rows().write_ipc(tmp_path / "rows.arrow", compression="lz4")
     assert rows_digest(pl.read_parquet(tmp_path / "rows.parquet"), KEY) == rows_digest(rows(), KEY)
     assert rows_digest(pl.read_ipc(tmp_path / "rows.arrow"), KEY) == rows_digest(rows(), KEY)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    found=tables,
+    compression=st.sampled_from(["none", "snappy", "zstd"]),
+    group=st.integers(1, 5),
+    has_dictionary=st.booleans(),
+    version=st.sampled_from(["1.0", "2.6"]),
+    pages=st.sampled_from(["1.0", "2.0"]),
+)
+def test_however_parquet_encodes_the_rows_their_digest_is_the_same(
+    found: list[dict[str, Any]], compression: str, group: int, has_dictionary: bool, version: str, pages: str
+) -> None:
+    written = io.BytesIO()
+    pq.write_table(
+        frame(found).to_arrow(),
+        written,
+        compression=compression,
+        row_group_size=group,
+        use_dictionary=has_dictionary,
+        version=version,
+        data_page_version=pages,
+        coerce_timestamps="us",
+    )
+    written.seek(0)
+    back = pl.read_parquet(written).cast(SCHEMA)  # type: ignore[arg-type]  # Parquet 1.0 has no time zones of its own
+    assert rows_digest(back, KEY) == rows_digest(frame(found), KEY)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"PYTHONHASHSEED": "0", "TZ": "UTC"},
+        {"PYTHONHASHSEED": "7", "TZ": "Pacific/Kiritimati", "LC_ALL": "C", "POLARS_MAX_THREADS": "1"},
+    ],
+)
+def test_another_process_time_zone_locale_or_number_of_threads_finds_the_same_digest(host: dict[str, str]) -> None:
+    script = "import test_digest as t; print(t.rows_digest(t.rows(), t.KEY), t.code_digest([t.frame, t.another_module]))"
+    folder = Path(__file__)
+    environment = {**os.environ, **host, "PYTHONPATH": f"{folder.parents[2]}:{folder.parent}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [rows_digest(rows(), KEY), code_digest([frame, another_module])]
 
 
 def test_the_digest_of_known_rows_is_what_it_was_when_this_layout_was_fixed() -> None:

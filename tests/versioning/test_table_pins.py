@@ -78,7 +78,7 @@ class House:
             rows=rows.height,
             rejected=0,
             code_version=declaration.code_version,
-            inputs_digest=plan.inputs_digest(day) if plan else "",
+            inputs_digest=plan.inputs_digest[day] if plan else "",
             inputs=plan.inputs[day] if plan else {},
             delta_version=version,
             git_commit=None,

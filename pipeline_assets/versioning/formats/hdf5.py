@@ -17,7 +17,7 @@ import polars as pl
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats import hdf5_reading, incoming
 from pipeline_assets.versioning.formats.column_types import check_lists, check_types, to_plain, type_name
-from pipeline_assets.versioning.formats.hdf5_reading import MASKS, TYPE
+from pipeline_assets.versioning.formats.hdf5_reading import MASKS, ORDER, TYPE
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 from pipeline_assets.versioning.formats.records import Asked
 from pipeline_assets.versioning.formats.shards import Exported, Target, Tell, export_shards
@@ -26,14 +26,52 @@ KIND = "HDF5"
 CHUNK_ROWS = 1_024
 
 
+class _Sink:
+    """A file for libhdf5 that seems to take all writes and keeps the first error, since libhdf5 does not outlive one."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+        self.seek, self.tell, self.flush = self._file.seek, self._file.tell, self._file.flush
+        self.read, self.readinto, self.truncate = self._file.read, self._file.readinto, self._truncate
+
+    def write(self, data: memoryview) -> int:
+        """Write all of it, or remember why not."""
+        try:
+            rest = memoryview(data)
+            while rest and not self.error:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def _truncate(self, size: int) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
+
+    def check(self) -> None:
+        """Raise what a write met."""
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class Hdf5Shard:
     """An HDF5 file whose datasets grow with each batch."""
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         check_types(schema, KIND)
-        self._file = h5py.File(path, "w", libver=("v110", "v110"), track_order=True)
+        self._sink = _Sink(path)
+        self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
         self._schema = schema
         self._rows = 0
+        self._file.attrs[ORDER] = schema.names()
         self._file.attrs["darkroom_null_masks"] = f"/{MASKS}/COLUMN is true where COLUMN has no value"
         for name, dtype in schema.items():
             if not isinstance(dtype, pl.List) or dtype.inner == pl.String:
@@ -51,16 +89,21 @@ class Hdf5Shard:
                 self._lists(column)
             else:
                 self._append(column.name, _values(column))
+            self._sink.check()
         self._rows = end
 
     def close(self) -> None:
-        """Bring masks to full length, and write the file's end."""
-        for name, dtype in self._schema.items():
-            if isinstance(dtype, pl.List) and name not in self._file:
-                self._create(name, _storage(dtype), ())
-        for mask in self._file.get(MASKS, {}).values():
-            mask.resize(self._rows, axis=0)
-        self._file.close()
+        """Bring masks to full length, and write the file's end. Raises OSError for a write that failed."""
+        try:
+            for name, dtype in self._schema.items():
+                if isinstance(dtype, pl.List) and _escaped(name) not in self._file and not self._sink.error:
+                    self._create(name, _storage(dtype), ())
+            for mask in self._file.get(MASKS, {}).values():
+                mask.resize(self._rows, axis=0)
+            self._file.close()
+        finally:
+            self._sink.close()
+        self._sink.check()
 
     def _create(self, name: str, storage: Any, shape: tuple[int, ...]) -> None:
         packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if storage.kind != "O" else {}
@@ -72,7 +115,10 @@ class Hdf5Shard:
     def _append(self, name: str, values: npt.NDArray[Any]) -> None:
         data = self._file[_escaped(name)]
         data.resize(self._rows + len(values), axis=0)
-        if len(values):
+        if h5py.check_vlen_dtype(data.dtype) is not None:
+            for at, items in enumerate(values):  # several at once h5py takes for a matrix, where their lengths are alike
+                data[self._rows + at] = items
+        elif len(values):
             data[self._rows :] = values
 
     def _mask(self, name: str, nulls: npt.NDArray[np.bool_], end: int) -> None:
@@ -108,8 +154,8 @@ class Hdf5Shard:
         data = self._file[_escaped(name)]
         data.resize(self._rows, axis=0)
         for start in range(0, self._rows, CHUNK_ROWS):
-            rows = before[start : start + CHUNK_ROWS]
-            data[start : start + len(rows)] = _objects([*rows])
+            for at, row in enumerate(before[start : start + CHUNK_ROWS], start):
+                data[at] = row
         del self._file["loosened"]
         return data
 
@@ -148,7 +194,8 @@ def _values(column: pl.Series) -> npt.NDArray[Any]:
     if column.dtype == pl.Binary:
         return _objects([np.frombuffer(data or b"", np.uint8) for data in column])
     if isinstance(column.dtype, pl.List):
-        return _objects([_objects(list(items or [])) for items in column])
+        text = h5py.string_dtype()
+        return _objects([np.array([] if items is None else items.to_list(), text) for items in column])
     if column.dtype == pl.Boolean:
         return column.fill_null(value=False).to_numpy()
     return to_plain(column).fill_null(0).to_numpy()

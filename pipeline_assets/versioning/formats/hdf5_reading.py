@@ -13,7 +13,7 @@ from pipeline_assets.versioning.formats import incoming
 from pipeline_assets.versioning.formats.column_types import from_plain, type_of
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 
-MASKS, TYPE = "masks", "darkroom_type"
+MASKS, TYPE, ORDER = "masks", "darkroom_type", "darkroom_columns"
 MAX_COLUMNS = 10_000
 MAX_CHUNK_BYTES = 256 * 1024**2
 MAX_RATIO = 1_100
@@ -32,7 +32,7 @@ def batches(path: Path, asked: Reading) -> Iterator[Batch | Rejected]:
     """The rows of one file, or why it is rejected."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            columns = _columns(file)
+            columns = _in_order(_columns(file), file.attrs.get(ORDER))
             masks = _columns(file[MASKS]) if file.get(MASKS, getclass=True) is h5py.Group else {}
             rows = _length(columns, masks)
             step = max(1, min(incoming.BATCH_ROWS, incoming.BATCH_BYTES // max(_row_bytes(columns), 1)))
@@ -57,6 +57,12 @@ def _columns(group: Any) -> dict[str, Any]:
     if len(found) > MAX_COLUMNS:
         raise Unreadable("too_large", f"{len(found):,} columns")
     return found
+
+
+def _in_order(columns: dict[str, Any], told: Any) -> dict[str, Any]:
+    """Columns as an export had them, else by name: links have no order of their own."""
+    places = {name: n for n, name in enumerate(told)} if isinstance(told, np.ndarray) and told.dtype.kind == "O" else {}
+    return dict(sorted(columns.items(), key=lambda item: places.get(item[0], len(places))))
 
 
 def _checked(name: str, data: Any) -> Any:

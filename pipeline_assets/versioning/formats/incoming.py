@@ -16,7 +16,7 @@ BATCH_BYTES = 32 * 1024**2
 MAX_FILE_BYTES = 256 * 1024**2
 """A record or member above this is kept aside, and not read."""
 MAX_DESCRIPTION_BYTES = 64 * 1024**2
-DESCRIPTION = "darkroom.json"
+DESCRIPTION = "_darkroom.json"
 BYTES_COLUMNS = ("bytes", "image/encoded", "image", "image_raw", "jpg", "png")
 """Where other tools put a file's bytes: the first of these that holds bytes is taken."""
 

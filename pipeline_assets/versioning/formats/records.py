@@ -146,10 +146,10 @@ class Records:
             data[row["sha256"]] = content
         hashes = [None if at is None else self.pinned.files["sha256"][at] for at in found]
         paths = [None if at is None else self.pinned.files["path"][at] for at in found]
-        return batch.with_columns(
-            pl.Series(PATH, paths, pl.String),
-            pl.Series(BYTES, [None if sha256 is None else data[sha256] for sha256 in hashes], pl.Binary),
-        )
+        gained = [pl.Series(BYTES, [None if sha256 is None else data[sha256] for sha256 in hashes], pl.Binary)]
+        if self._table is not None:
+            gained.append(pl.Series(PATH, paths, pl.String))
+        return batch.with_columns(gained)
 
 
 def cost(frame: pl.DataFrame) -> int:

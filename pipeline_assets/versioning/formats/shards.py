@@ -19,7 +19,8 @@ from pipeline_assets.versioning.formats.column_types import type_name
 from pipeline_assets.versioning.formats.records import Asked, Records, cost
 from resources.errors import NoSpace, is_full
 
-DESCRIPTION = "darkroom.json"
+DESCRIPTION = "_darkroom.json"
+"""Readers of whole folders (pyarrow, Spark) pass over names that begin so."""
 Tell = Callable[[str], object]
 
 

@@ -2,7 +2,7 @@
 
 Numbers, truth, dates (days since 1970) and times (microseconds since 1970, UTC) are `int64_list` or `float_list`, text and
 bytes `bytes_list`. A null is a feature that is not there; an empty list is one without values. The types of columns are in
-`darkroom.json`. Source of the framing: tensorflow/core/lib/io/record_writer.h.
+`_darkroom.json`. Source of the framing: tensorflow/core/lib/io/record_writer.h.
 """
 
 import struct

@@ -1,0 +1,117 @@
+"""Two data sets compared: their rows, columns, drift, files, upstream tables, code and models."""
+
+import subprocess
+from collections.abc import Callable
+
+from pipeline_assets.errors import NotComparable
+from pipeline_assets.table_asset import Declaration
+from pipeline_assets.versioning import file_changes
+from pipeline_assets.versioning.comparison import CodeChange, Comparison, Files, Side, TableChange
+from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.reference import Reference
+from pipeline_assets.versioning.repository import FOLDER, Repository
+from pipeline_assets.versioning.table_diff import TableDiff, Version
+
+Declared = Callable[[str], Declaration]
+
+
+def compare(
+    a: tuple[str, Pinned],
+    b: tuple[str, Pinned],
+    repository: Repository,
+    declared: Declared,
+    asset: str | None = None,
+    examples: int = 5,
+) -> Comparison:
+    """Everything that differs between two opened data sets, each with the name that it was asked for by.
+
+    asset: a table that both pin, instead of the pinned asset itself. declared: the declaration of an asset, looked up only
+    for tables. Raises NotComparable for a folder and a table or for two assets, and as `TableDiff`.
+    """
+    old, new = a[1].reference, b[1].reference
+    name = _asset(a[0], old, b[0], new, asset)
+    table = TableDiff(declared(name), Version(a[1], name), Version(b[1], name), examples) if name else None
+    return Comparison(
+        a=_side(a[0], old, name),
+        b=_side(b[0], new, name),
+        rows=table.rows if table else None,
+        columns=table.columns() if table else None,
+        drift=table.drift() if table else None,
+        files=_files(a[1], b[1], examples),
+        tables=_tables(old, new),
+        code=_code(old, new, repository),
+        models={
+            kind: (old.models.get(kind), new.models.get(kind))
+            for kind in sorted({*old.models, *new.models})
+            if old.models.get(kind) != new.models.get(kind)
+        },
+    )
+
+
+def _files(a: Pinned, b: Pinned, examples: int) -> Files:
+    is_same = a.reference.manifest.digest == b.reference.manifest.digest
+    return (
+        file_changes.compare(iter(()), iter(()), 0)
+        if is_same
+        else file_changes.compare(a.contents(), b.contents(), examples)
+    )
+
+
+def _asset(told_a: str, a: Reference, told_b: str, b: Reference, asked: str | None) -> str | None:
+    if asked:
+        if lacks := [told for told, one in ((told_a, a), (told_b, b)) if asked not in one.tables]:
+            common = ", ".join(sorted(a.tables.keys() & b.tables.keys())) or "none"
+            raise NotComparable(f"{lacks[0]} pins no table {asked}. Tables that both pin: {common}.")
+        return asked
+    if a.asset != b.asset:
+        kinds = [f"{told} is {one.asset or 'a folder'}" for told, one in ((told_a, a), (told_b, b))]
+        raise NotComparable(
+            f"{kinds[0]} and {kinds[1]}: only two versions of the same asset, or two folders, can be compared. A table that "
+            "both pin is named by --asset."
+        )
+    return a.asset
+
+
+def _side(told: str, one: Reference, asset: str | None) -> Side:
+    table = one.tables[asset] if asset else None
+    return Side(
+        told=told,
+        identity=one.identity,
+        asset=asset,
+        commit=one.code.commit,
+        clean=one.code.clean,
+        rows=table.rows if table else None,
+        first_day=table.first_day if table else None,
+        last_day=table.last_day if table else None,
+        files=one.manifest.files,
+        bytes=one.manifest.bytes,
+    )
+
+
+def _tables(a: Reference, b: Reference) -> list[TableChange]:
+    names = dict.fromkeys([*a.tables, *b.tables])
+    pairs = [(name, a.tables.get(name), b.tables.get(name)) for name in names]
+    return [
+        TableChange(
+            table=name,
+            version_before=old.version if old else None,
+            version_after=new.version if new else None,
+            rows_before=old.rows if old else None,
+            rows_after=new.rows if new else None,
+            is_same=old is not None and new is not None and old.digest == new.digest,
+        )
+        for name, old, new in pairs
+    ]
+
+
+def _code(a: Reference, b: Reference, repository: Repository) -> CodeChange:
+    old, new = a.code.commit, b.code.commit
+    commits, changed = None, None
+    if old and new:
+        try:
+            commits = int(repository.git("rev-list", "--count", f"{old}...{new}", "--"))
+            listed = repository.git("diff", "--name-only", "-z", old, new, "--", ".", f":(exclude){FOLDER}")
+            changed = [path for path in listed.split("\0") if path]
+        except subprocess.CalledProcessError:
+            commits = changed = None  # one of them is not in this clone
+    return CodeChange(before=old, after=new, commits=commits, files=changed)

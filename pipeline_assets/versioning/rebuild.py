@@ -1,0 +1,179 @@
+"""Builds a pinned table again from its pinned inputs, with the code that this file lies in, and compares the rows.
+
+    python -P -m pipeline_assets.versioning.rebuild REFERENCE.json RESULT.json
+
+`darkroom reproduce` runs it in a work tree of the pinned commit. It writes no table and nothing into the ledger; what an
+asset keeps by content (weights, results) it may keep again.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline_assets import definitions  # noqa: F401  it declares the assets
+from pipeline_assets.errors import NotReproducible
+from pipeline_assets.table_asset import DECLARATIONS, Declaration, RunOfDays, Table
+from pipeline_assets.validation import PART_ROWS, validate
+from pipeline_assets.versioning.day_digests import digest_of_days
+from pipeline_assets.versioning.digest import condense, rows_digest
+from pipeline_assets.versioning.rebuilt import Day, Rebuilt
+from pipeline_assets.versioning.reference import Reference, TableVersion
+from pipeline_assets.versioning.row_changes import compare
+from resources import ledger
+from resources.assembly import resolve
+from resources.filesystem import Filesystem
+from resources.lake import Lake
+from resources.settings import load_settings
+
+DAYS_AT_ONCE = 30
+
+
+class PinnedLake(Lake):
+    """The lake as it was: a table that is pinned is read at its pinned version, unless another is asked for."""
+
+    versions: dict[str, int]
+
+    def version(self, name: str) -> int:
+        """The pinned version; the newest of a table that is not pinned."""
+        return self.versions[name] if name in self.versions else super().version(name)
+
+    def scan(self, name: str, days: Sequence[date] | None = None, version: int | None = None) -> pl.LazyFrame:
+        """As `Lake.scan`, at the pinned version by default."""
+        return super().scan(name, days, self.versions.get(name) if version is None else version)
+
+    def replace(self, *_: Any, **__: Any) -> int:
+        """Raises NotReproducible: a rebuild writes nothing."""
+        raise NotReproducible("This asset writes to the lake by itself while it is computed, so it can't be rebuilt.")
+
+
+class Rebuild:
+    """One pinned table and all that its asset is computed with. scratch: a folder for what it needs on the local disk."""
+
+    def __init__(self, reference: Reference, resources: Mapping[str, Any], scratch: Path) -> None:
+        self.reference = reference
+        self.asset = _declaration(reference)
+        self.table: TableVersion = reference.tables[self.asset.name]
+        self.postgres = resources["postgres"]
+        lake = resources["lake"]
+        versions = {name: table.version for name, table in reference.tables.items()}
+        plain = {name: getattr(lake, name) for name in type(lake).model_fields}
+        self.lake = PinnedLake(**plain, versions=versions)
+        self.resources = {**resources, "lake": self.lake, "local_disk": Filesystem(root=str(scratch))}
+        self.until = reference.created_at + timedelta(seconds=1)  # it is written in whole seconds
+
+    def run(self) -> Iterator[Day]:
+        """Each day built again and compared, ascending."""
+        days = self.days()
+        for start in range(0, len(days), DAYS_AT_ONCE):
+            yield from self._compared(tuple(days[start : start + DAYS_AT_ONCE]))
+
+    def days(self) -> list[date]:
+        """Those that had been materialized when the table was pinned, also without rows."""
+        first, last = self.table.first_day, self.table.last_day
+        entries = ledger.as_of(self.postgres, self.asset.name, self.table.version, self.until, first, last)
+        inside = pl.col("day").is_between(first, last)
+        there = self.lake.scan(self.asset.name).filter(inside).select(pl.col("day").unique()).collect()
+        return sorted({*entries["day"], *there["day"]})
+
+    def _compared(self, days: tuple[date, ...]) -> Iterator[Day]:
+        made = self._made(days)
+        pinned = self._pinned(days)
+        for day in days:
+            rows, before = (frame.filter(pl.col("day") == day) for frame in (made, pinned))
+            digests = [rows_digest(frame, self.asset.key, self.asset.volatile) for frame in (rows, before)]
+            facts: dict[str, Any] = {}
+            if digests[0] != digests[1]:
+                found = compare(before.drop(self.asset.volatile), rows.drop(self.asset.volatile), self.asset.key)
+                columns = {name: int(mask.sum()) for name, mask in found.masks.items()}
+                facts = {"added": found.added.height, "removed": found.removed.height, "columns": columns}
+            yield Day(
+                day=day,
+                rows=rows.height,
+                pinned_rows=before.height,
+                digest=digests[0],
+                pinned_digest=digests[1],
+                **facts,
+            )
+
+    def _made(self, days: tuple[date, ...]) -> pl.DataFrame:
+        """The days' rows as this code computes them, those that keep the schema, bulk columns condensed."""
+        asset = self.asset
+        frames = {name: self._input(name, days) for name in asset.inputs}
+        known = pl.concat([frame for name in asset.inputs if (frame := self._entries(name, days)) is not None])
+        log = logging.getLogger(f"darkroom.rebuild.{asset.name}")
+        run = RunOfDays(asset.name, days, asset.code_version, "rebuild", log, frames, known)
+        made = asset.compute(run, **frames, **{name: self.resources[name] for name in asset.resources})
+        return validate(asset, made.rows if isinstance(made, Table) else made).rows
+
+    def _input(self, name: str, days: Sequence[date]) -> pl.LazyFrame:
+        if name not in self.reference.tables:  # it had no rows
+            return DECLARATIONS[name].schema.create_empty().lazy()
+        return self.lake.scan(name, self._read_days(name, days))
+
+    def _read_days(self, name: str, days: Sequence[date]) -> list[date]:
+        return sorted(set(chain.from_iterable(self.asset.inputs[name].of(day) for day in days)))
+
+    def _entries(self, name: str, days: Sequence[date]) -> pl.DataFrame:
+        reach = self._read_days(name, days)
+        version = self.reference.tables[name].version if name in self.reference.tables else self.lake.version(name)
+        return ledger.as_of(self.postgres, name, version, self.until, reach[0], reach[-1])
+
+    def _pinned(self, days: Sequence[date]) -> pl.DataFrame:
+        schema, bulk = self.asset.schema, self.asset.bulk
+        rows = schema.cast(self.lake.scan(self.asset.name, days))
+        empty = schema.create_empty()
+        if not bulk:
+            return pl.concat([empty, rows.collect(engine="streaming")])
+        parts = rows.collect_batches(chunk_size=PART_ROWS, engine="streaming", lazy=True)
+        return pl.concat(condense(part, bulk) for part in chain([empty], parts))
+
+
+def _declaration(reference: Reference) -> Declaration:
+    """The pinned asset as this code declares it. Raises NotReproducible if it has none, or reads from outside."""
+    can = ", ".join(name for name, asset in DECLARATIONS.items() if not asset.sources)
+    if reference.asset is None:
+        raise NotReproducible(
+            f"{reference.name} is a folder's files, which nothing computed: `darkroom verify` says whether they are intact."
+        )
+    asset = DECLARATIONS.get(reference.asset)
+    if asset is None:
+        raise NotReproducible(f"The code at this commit has no asset {reference.asset}: it has {', '.join(DECLARATIONS)}.")
+    if asset.sources:
+        raise NotReproducible(
+            f"{asset.name} is computed from what lies outside (the bucket, the database, the logs), which a reference does "
+            f"not name, so it can't be rebuilt. These can, from the tables that they are pinned with: {can}."
+        )
+    return asset
+
+
+def rebuild(reference: Reference, resources: Mapping[str, Any], scratch: Path) -> Rebuilt:
+    """Build the pinned table again and compare it, day by day. Never raises NotReproducible: it is in the result."""
+    code = str(Path(__file__).resolve().parents[2])
+    try:
+        days = list(Rebuild(reference, resources, scratch).run())
+    except NotReproducible as error:
+        return Rebuilt(code=code, refused=str(error))
+    return Rebuilt(
+        code=code,
+        days=days,
+        digest=digest_of_days((day.day, day.digest) for day in days if day.rows),
+        pinned_digest=digest_of_days((day.day, day.pinned_digest) for day in days if day.pinned_rows),
+    )
+
+
+def main() -> None:
+    """Read the reference, build, write the result."""
+    reference_path, result_path = map(Path, sys.argv[1:3])
+    reference = Reference.loads(reference_path.read_bytes(), str(reference_path))
+    found = rebuild(reference, resolve(load_settings()), result_path.parent / "disk")
+    result_path.write_text(found.model_dump_json(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""The folder that a data set is checked out into: what Darkroom wrote there, and writing that can't leave it.
+
+    TARGET/.darkroom-checkout/
+        lock           held while a checkout is at work
+        state.parquet  what is ours: each file with sha256, size, time and inode; what a checkout is about to write
+        *.ndjson       the journal that the state names: what a checkout that is at work has written since
+        parts/         files that are being written; they take their names when they are whole
+
+Folders are opened one by one from TARGET on, no link followed, so that no path leads out of it. Data files are not synced to
+the disk one by one, which would take longer than writing them: after a reboot their times are not trusted, and they are
+hashed. The state itself is synced.
+"""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from pipeline_assets.errors import CheckoutRefused
+from resources.errors import AlreadyRunning, NoSpace, PathEscapes, is_full
+
+OWN = ".darkroom-checkout"
+LOCK, STATE_FILE, PARTS = "lock", "state.parquet", "parts"
+STATE = pl.Schema(
+    {
+        "path": pl.String,
+        "sha256": pl.Binary,
+        "size_bytes": pl.Int64,
+        "modified_ns": pl.Int64,
+        "inode": pl.Int64,
+        "made_from": pl.String,
+        "is_ours": pl.Boolean,
+    }
+)
+"""modified_ns, inode: null until the file is written. made_from: of rows, what they were selected by; null for a file of the
+manifest. is_ours: false for a file that was there before, with the same content."""
+THERE = pl.Schema(
+    {"path": pl.String, "kind": pl.String, "found_bytes": pl.Int64, "found_ns": pl.Int64, "found_inode": pl.Int64}
+)
+"""kind: `file`, `folder`, `link`, `other`, or `below` where a part of the path before the last is no folder."""
+_STAMPS = {"path": pl.String, "modified_ns": pl.Int64, "inode": pl.Int64}
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FORMAT = 1
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+Stamp = tuple[str, int, int]
+"""A file that was written: path, modified_ns, inode."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What Darkroom knows of a folder. name: the data set, None for a new folder. files: a path may be there twice.
+
+    is_trusted: whether times and inodes tell that a file is as it was written.
+    """
+
+    name: str | None
+    files: pl.DataFrame
+    is_trusted: bool
+
+
+class Target:
+    """A folder held for one checkout. Its writes never follow a link, and never replace what is not said to be ours."""
+
+    def __init__(self, folder: Path, root: int, own: int, parts: int) -> None:
+        self.folder = folder
+        self._root, self._own = root, own
+        self.parts = parts
+        """The folder of files that are being written, as a descriptor."""
+        self._numbers = itertools.count()
+        self._journal = ""
+
+    @classmethod
+    @contextmanager
+    def held(cls, folder: Path) -> Iterator["Target"]:
+        """Make the folder if it is missing, and hold it. Raises AlreadyRunning if another process does, and NoSpace."""
+        with _room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            root = os.open(folder.resolve(), _FOLDER)
+            opened = [root]
+            try:
+                try:
+                    opened.append(own := _made(root, OWN))
+                    opened.append(parts := _made(own, PARTS))
+                except NotADirectoryError:
+                    raise PathEscapes(f"{folder / OWN} is no folder of ours: remove it, or choose another.") from None
+                opened.append(lock := os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644, dir_fd=own))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise AlreadyRunning(f"{folder} is being checked out into already: wait until that is done.") from None
+                for name in os.listdir(parts):  # noqa: PTH208  a descriptor, which no path can be swapped under
+                    os.unlink(name, dir_fd=parts)
+                yield cls(folder, root, own, parts)
+            finally:
+                for descriptor in reversed(opened):
+                    os.close(descriptor)
+
+    @classmethod
+    @contextmanager
+    def seen(cls, folder: Path) -> Iterator["Target"]:
+        """A folder that is only looked at: nothing is made in it, and it is not held."""
+        root = os.open(folder.resolve(), _FOLDER)
+        try:
+            yield cls(folder, root, -1, -1)
+        finally:
+            os.close(root)
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether names that differ in case alone are one name here."""
+        try:
+            os.stat(OWN.upper(), dir_fd=self._root, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that may still be written here."""
+        found = os.fstatvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
+    def new_part(self) -> str:
+        """A name in `parts` that nothing has."""
+        return str(next(self._numbers))
+
+    def new_part_opened(self, mode: int) -> tuple[str, int]:
+        """A new file in `parts`: its name, and a descriptor to write it by."""
+        name = self.new_part()
+        return name, os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=self.parts)
+
+    @property
+    def parts_path(self) -> Path:
+        """The folder `parts`, for writers that take a path alone."""
+        return self.folder / OWN / PARTS
+
+    # What is there
+
+    def look(self, paths: pl.Series) -> pl.DataFrame:
+        """Those of these paths that exist (`THERE`)."""
+        found: list[tuple[str, str, int | None, int | None, int | None]] = []
+        for parent, names in by_parent(paths):
+            prefix = f"{parent}/" if parent else ""
+            try:
+                with self.inside(parent) as folder, os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.name in names:
+                            facts = entry.stat(follow_symlinks=False)
+                            stamp = facts.st_size, facts.st_mtime_ns, facts.st_ino
+                            found.append((prefix + entry.name, _kind(facts.st_mode), *stamp))
+            except FileNotFoundError:
+                continue
+            except PathEscapes:
+                found.extend((prefix + name, "below", None, None, None) for name in sorted(names))
+        return pl.DataFrame(found, schema=THERE, orient="row")
+
+    def sha256(self, path: str) -> bytes:
+        """Of a file that is there."""
+        parent, _, name = path.rpartition("/")
+        with self.inside(parent) as folder:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        with os.fdopen(descriptor, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    # Writing
+
+    @contextmanager
+    def inside(self, parent: str, *, make: bool = False) -> Iterator[int]:
+        """A folder below TARGET as a descriptor ('' is TARGET). Raises PathEscapes for a link or a file on the way."""
+        here = os.dup(self._root)
+        try:
+            for part in parent.split("/") if parent else ():
+                try:
+                    below = _made(here, part) if make else os.open(part, _FOLDER, dir_fd=here)
+                except NotADirectoryError:
+                    raise PathEscapes(
+                        f"{self.folder / parent} is not all folders: {part!r} on the way is a link or a file, which may "
+                        "lead elsewhere. Remove it, or choose another folder."
+                    ) from None
+                os.close(here)
+                here = below
+            yield here
+        finally:
+            os.close(here)
+
+    def place(self, part: str, folder: int, name: str, *, replace: bool) -> None:
+        """Give a file in `parts` its name. Raises CheckoutRefused if the name is taken and not to be replaced."""
+        if replace:
+            os.rename(part, name, src_dir_fd=self.parts, dst_dir_fd=folder)
+            return
+        try:
+            # A link and not a rename, which would overwrite what another process has put there meanwhile.
+            os.link(part, name, src_dir_fd=self.parts, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            raise taken(name) from None
+        except OSError as error:
+            if is_full(error):
+                raise
+            # Some filesystems know no links.
+            if os.access(name, os.F_OK, dir_fd=folder, follow_symlinks=False):
+                raise taken(name) from None
+            os.rename(part, name, src_dir_fd=self.parts, dst_dir_fd=folder)
+            return
+        os.unlink(part, dir_fd=self.parts)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files of ours, and folders that are empty then."""
+        emptied: set[str] = set()
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            with self.inside(parent) as folder:
+                os.unlink(name, dir_fd=folder)
+            while parent:
+                emptied.add(parent)
+                parent = parent.rpartition("/")[0]
+        for folder_path in sorted(emptied, reverse=True):
+            parent, _, name = folder_path.rpartition("/")
+            with self.inside(parent) as folder:
+                try:
+                    os.rmdir(name, dir_fd=folder)
+                except OSError:
+                    continue  # not empty
+
+    # What is known
+
+    def state(self) -> State:
+        """What earlier checkouts wrote here. Raises CheckoutRefused if their record can't be read."""
+        path = self.folder / OWN / STATE_FILE
+        if not path.exists():
+            return State(None, pl.DataFrame(schema=STATE), True)
+        try:
+            header = json.loads(pl.read_parquet_metadata(path)["darkroom"])
+            files = pl.read_parquet(path)
+            if header["format"] != _FORMAT or files.schema != STATE:
+                raise ValueError("it is of another version of Darkroom")
+            name, boot = str(header["name"]), header["boot"]
+            self._journal = str(header["journal"])
+        except (PolarsError, OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckoutRefused(
+                f"{path} can't be read: {str(error)[:200]}. Remove the folder {OWN} and check out again: files that have "
+                "the right content stay, and count as yours from then on."
+            ) from None
+        written = self.written()
+        known = files.join(written, on="path", how="left", suffix="_now", maintain_order="left").with_columns(
+            modified_ns=pl.coalesce("modified_ns", "modified_ns_now"), inode=pl.coalesce("inode", "inode_now")
+        )
+        return State(name, known.select(STATE.names()), boot == _boot())
+
+    def remember(self, name: str, files: pl.DataFrame) -> None:
+        """Write the state down, whole or not at all, and begin a new journal.
+
+        The state names its journal: one of an earlier state would tell of files that have been replaced since.
+        """
+        part, before = self.parts_path / self.new_part(), self._journal
+        self._journal = f"{secrets.token_hex(8)}.ndjson"
+        header = json.dumps({"format": _FORMAT, "name": name, "boot": _boot(), "journal": self._journal})
+        files.select(STATE.names()).write_parquet(part, compression="lz4", metadata={"darkroom": header})
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.rename(part.name, STATE_FILE, src_dir_fd=self.parts, dst_dir_fd=self._own)
+        os.fsync(self._own)
+        if before:
+            (self.folder / OWN / before).unlink(missing_ok=True)
+
+    @contextmanager
+    def journal(self) -> Iterator[Callable[[Iterable[Stamp]], None]]:
+        """A function that writes down which files have been written."""
+        with (self.folder / OWN / self._journal).open("a", encoding="utf-8") as file:
+
+            def note(stamps: Iterable[Stamp]) -> None:
+                file.writelines(json.dumps(dict(zip(_STAMPS, stamp, strict=True))) + "\n" for stamp in stamps)
+                file.flush()
+
+            yield note
+
+    def written(self) -> pl.DataFrame:
+        """The files that the journal tells of, with their stamps."""
+        try:
+            text = (self.folder / OWN / self._journal).read_bytes() if self._journal else b""
+        except FileNotFoundError:
+            text = b""
+        whole = text[: text.rfind(b"\n") + 1]  # a line that a kill cut short has no end
+        if not whole:
+            return pl.DataFrame(schema=_STAMPS)
+        return pl.read_ndjson(whole, schema=_STAMPS).unique("path", keep="last")
+
+
+def by_parent(paths: pl.Series) -> Iterator[tuple[str, set[str]]]:
+    """Paths by the folder that they lie in: each folder with the names in it."""
+    parts = pl.DataFrame({"path": paths}).select(
+        parent=pl.col("path").str.extract("^(.*)/").fill_null(""), name=pl.col("path").str.extract("([^/]*)$")
+    )
+    for (parent,), group in parts.group_by("parent", maintain_order=True):
+        yield str(parent), set(group["name"])
+
+
+def taken(name: str) -> CheckoutRefused:
+    """Another process has put a file where one of ours was to be."""
+    return CheckoutRefused(f"{name} has appeared while this checkout ran: move it away, and check out again.")
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise NoSpace(
+            f"{folder} is full ({os.strerror(error.errno or 0)}). Free some, or choose another disk, and check out again: "
+            "what is there is kept and not fetched again."
+        ) from error
+
+
+def _made(folder: int, name: str) -> int:
+    """A folder inside another, made if it is missing. Raises NotADirectoryError if the name is a link or a file."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # another thread was quicker
+            os.mkdir(name, 0o777, dir_fd=folder)
+        return os.open(name, _FOLDER, dir_fd=folder)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _boot() -> str | None:
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return None  # other systems than Linux have none: times are trusted there

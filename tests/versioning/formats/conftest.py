@@ -1,0 +1,19 @@
+"""The world of the tests of formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from formats_world import World
+
+from resources.lake import Lake
+from resources.object_store import ObjectStore
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, tmp_path: Path, object_store: Callable[[str], ObjectStore]) -> World:
+    """On a folder, or on S3 where a test is given that as its parameter."""
+    if getattr(request, "param", "folder") == "s3":
+        options = request.getfixturevalue("s3_options")
+        return World(Lake(url=request.getfixturevalue("s3_url") + "/lake", **options), object_store("s3"))
+    return World(Lake(url=str(tmp_path / "lake")), object_store("folder"))

@@ -1,0 +1,451 @@
+"""Damaged and hostile sources: each thing is kept aside with its reason, its neighbours come in, nothing is written outside."""
+
+import hashlib
+import io
+import json
+import os
+import struct
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from formats_world import jpeg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.errors import ImportRefused
+from pipeline_assets.versioning.bringing import REJECTED, ROWS, bring, spill
+from pipeline_assets.versioning.formats import FORMATS, incoming
+from pipeline_assets.versioning.formats.example import encode
+from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
+from pipeline_assets.versioning.formats.tfrecord import framed, masked_crc
+from resources.object_store import ObjectStore
+
+
+def read(kind: str, source: Path) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """Rows, paths of files (empty where a reader leaves them to the import) and reasons."""
+    rows, files, reasons = [], [], []
+    for found in FORMATS[kind].load().batches(source, Reading()):
+        if isinstance(found, Rejected):
+            reasons.append(found.reason)
+        else:
+            rows += found.rows.to_dicts()
+            files += [file.path or "" for file in found.files or ()]
+    return rows, files, reasons
+
+
+def example(n: int) -> bytes:
+    return encode({"n": (3, [n]), "bytes": (1, [jpeg(n)])})
+
+
+def tfrecords(path: Path, *records: bytes) -> Path:
+    path.write_bytes(b"".join(records))
+    return path
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("second", "numbers", "reasons"),
+    [
+        (flipped(framed(example(1)), 40), [0, 2], ["bad_crc"]),
+        (flipped(framed(example(1)), -2 % len(framed(example(1)))), [0, 2], ["bad_crc"]),
+        (flipped(framed(example(1)), 3), [0], ["bad_length_crc"]),
+        (framed(b"no example"), [0, 2], ["bad_example"]),
+        (framed(encode({"other": (3, [1])})), [0, None, 2], []),
+        (framed(encode({"n": (1, [b"text"])})), [0, 2], ["schema"]),
+    ],
+)
+def test_a_damaged_record_of_a_tfrecord_costs_no_other(
+    tmp_path: Path, second: bytes, numbers: list[int], reasons: list[str]
+) -> None:
+    path = tfrecords(tmp_path / "x.tfrecord", framed(example(0)), second, framed(example(2)))
+    rows, _, found = read("tfrecord", path)
+    assert [row["n"] for row in rows] == numbers
+    assert found == reasons
+
+
+@pytest.mark.parametrize("length", [1, 11, 13, 200])
+def test_a_tfrecord_that_ends_early_keeps_what_is_whole(tmp_path: Path, length: int) -> None:
+    path = tfrecords(tmp_path / "x.tfrecord", framed(example(0)), framed(example(1))[:length])
+    rows, _, reasons = read("tfrecord", path)
+    assert ([row["n"] for row in rows], reasons) == ([0], ["truncated"])
+
+
+def test_a_record_that_claims_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    head = framed(b"")[:12]
+    huge = struct.pack("<Q", 2**40)
+    path = tfrecords(tmp_path / "x.tfrecord", framed(example(0)), huge + struct.pack("<I", masked_crc(huge)) + head)
+    assert read("tfrecord", path)[2] == ["truncated"]
+
+
+def test_a_tfrecord_of_another_tool_gets_its_columns_from_its_records(tmp_path: Path) -> None:
+    features = {"image/encoded": (1, [jpeg(1)]), "label": (3, [7]), "boxes": (2, [0.5, 1.5]), "name": (1, ["Zoë".encode()])}
+    path = tfrecords(tmp_path / "x.tfrecord", framed(encode(features)))  # type: ignore[arg-type]
+    rows, files, reasons = read("tfrecord", path)
+    assert rows == [{"boxes": [0.5, 1.5], "label": 7, "name": "Zoë"}]
+    assert (len(files), reasons) == (1, [])
+
+
+def tar_of(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+GOOD = ("good.jpg", jpeg(1))
+LAST = ("last.jpg", jpeg(2))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (("../evil.jpg", b"x"), "unsafe_path"),
+        (("/etc/evil.jpg", b"x"), "unsafe_path"),
+        (("a/../../evil.jpg", b"x"), "unsafe_path"),
+        (("a\\evil.jpg", b"x"), "unsafe_path"),
+        (("C:evil.jpg", b"x"), "unsafe_path"),
+        (("a\nb.jpg", b"x"), "unsafe_path"),
+        (("x/" * 300 + "long.jpg", b"x"), None),
+        (("x/" * 600 + "long.jpg", b"x"), "unsafe_path"),
+        (special("link.jpg", tarfile.SYMTYPE, "/etc/passwd"), "not_a_file"),
+        (special("hard.jpg", tarfile.LNKTYPE, "../good.jpg"), "not_a_file"),
+        (special("device.jpg", tarfile.CHRTYPE), "not_a_file"),
+        (special("pipe.jpg", tarfile.FIFOTYPE), "not_a_file"),
+        (special("folder", tarfile.DIRTYPE), "not_a_file"),
+        (("nodot", b"x"), "no_key"),
+        ((".hidden", b"x"), "no_key"),
+    ],
+)
+def test_an_unsafe_member_of_a_tar_file_costs_no_other(
+    tmp_path: Path, bad: tuple[str, bytes] | tarfile.TarInfo, reason: str | None
+) -> None:
+    path = tar_of(tmp_path / "x.tar", GOOD, bad, LAST)
+    _, files, reasons = read("webdataset", path)
+    assert {"good.jpg", "last.jpg"} <= set(files)
+    assert reasons == ([reason] if reason else [])
+    assert {p.name for p in tmp_path.iterdir()} == {"x.tar"}
+
+
+def test_a_tar_file_that_ends_early_keeps_what_is_whole(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", GOOD, LAST)
+    whole = path.read_bytes()
+    for length, reason in ((512 + 100, "truncated"), (512 + 1024 + 20, "truncated"), (1024 + 512 + 300, "truncated")):
+        path.write_bytes(whole[:length])
+        files, reasons = read("webdataset", path)[1:]
+        assert reasons == [reason]
+        assert files in ([], ["good.jpg"])
+
+
+def test_a_tar_file_with_a_damaged_header_is_read_up_to_it(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", GOOD, LAST)
+    size = -(-len(GOOD[1]) // 512) * 512
+    path.write_bytes(flipped(path.read_bytes(), 512 + size + 10))
+    assert read("webdataset", path)[1:] == (["good.jpg"], ["bad_header"])
+
+
+def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x.jpg")
+    info.size = 2**40
+    path = tmp_path / "x.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    assert read("webdataset", path)[2] == ["too_large", "truncated"]
+
+
+def test_a_sample_of_another_tool_keeps_all_its_members(tmp_path: Path) -> None:
+    parts = [("d/a.json", b'{"x": 1}'), ("d/a.seg.png", b"2"), ("d/a.jpg", b"1"), ("d/a.cls", b"7"), ("b.txt", b"a cat")]
+    rows, files, reasons = read("webdataset", tar_of(tmp_path / "x.tar", *parts))
+    assert [(row["key"], row["json"], row["cls"], row["txt"]) for row in rows] == [
+        ("d/a", '{"x": 1}', "7", None),
+        ("b", None, None, "a cat"),
+    ]
+    assert files == ["d/a.seg.png", "d/a.jpg"]
+    assert reasons == []
+
+
+def hdf5(path: Path, **columns: Any) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, values in columns.items():
+            file[name] = values
+    return path
+
+
+def test_links_of_an_hdf5_file_are_not_followed(tmp_path: Path) -> None:
+    secret = hdf5(tmp_path / "secret.h5", n=[1, 2])
+    (tmp_path / "in").mkdir()
+    for name, link in (("external", h5py.ExternalLink(str(secret), "/n")), ("soft", h5py.SoftLink("/n"))):
+        hdf5(tmp_path / "in" / f"{name}.h5", n=[1, 2], x=link)
+    hdf5(tmp_path / "in" / "whole.h5", n=[7, 8])
+    rows, _, reasons = read("hdf5", tmp_path / "in")
+    assert ([row["n"] for row in rows], reasons) == ([7, 8], ["link", "link"])
+
+
+def test_bytes_that_lie_in_other_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret  ")
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("n", (1,), "i8", external=[(str(tmp_path / "secret"), 0, 8)])
+    hdf5(tmp_path / "other.h5", n=[1])
+    layout = h5py.VirtualLayout((1,), "i8")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "n", (1,))
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("n", layout)
+    for name in ("external.h5", "virtual.h5"):
+        assert read("hdf5", tmp_path / name) == ([], [], ["external"])
+
+
+def test_hdf5_bombs_are_not_unpacked(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "never.h5", "w") as file:
+        file.create_dataset("n", (10**12,), "i8", chunks=(1024,))
+    with h5py.File(tmp_path / "chunk.h5", "w") as file:
+        file.create_dataset("n", (2**27,), "u4", chunks=(2**27,), compression="gzip")
+    for name in ("never.h5", "chunk.h5"):
+        assert read("hdf5", tmp_path / name)[2] == ["too_large"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"a": [1], "b": [1, 2]}, "schema"),
+        ({"a": np.zeros((2, 2, 2))}, "unsupported"),
+        ({"a": np.array([(1, 2.0)], dtype="i4,f8")}, "unsupported"),
+        ({"a": 1}, "unsupported"),
+        ({}, "schema"),
+    ],
+)
+def test_an_hdf5_file_that_is_no_table_is_rejected(tmp_path: Path, columns: dict[str, Any], reason: str) -> None:
+    assert read("hdf5", hdf5(tmp_path / "x.h5", **columns)) == ([], [], [reason])
+
+
+def test_hdf5_of_another_tool_is_read_as_columns(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "x.h5", x=np.eye(2, dtype="f4"), y=[1, 0], name=["a", "é"], flags=[True, False])
+    assert read("hdf5", path)[0] == [
+        {"flags": True, "name": "a", "x": [1.0, 0.0], "y": 1},
+        {"flags": False, "name": "é", "x": [0.0, 1.0], "y": 0},
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("parquet", "a.parquet"), ("feather", "a.feather"), ("hdf5", "a.h5")])
+def test_a_shard_that_is_garbage_or_cut_short_costs_no_other(tmp_path: Path, kind: str, name: str) -> None:
+    good = pl.DataFrame({"n": list(range(500))})
+    write = {
+        "parquet": good.write_parquet,
+        "feather": lambda path: good.write_ipc(path, compat_level=pl.CompatLevel.oldest()),
+        "hdf5": lambda path: hdf5(path, n=good["n"].to_numpy()),
+    }[kind]
+    write(tmp_path / f"z{name}")
+    (tmp_path / name).write_bytes(b"garbage" * 100)
+    (tmp_path / f"b{name}").write_bytes((tmp_path / f"z{name}").read_bytes()[:-30])
+    rows, _, reasons = read(kind, tmp_path)
+    assert len(rows) == 500
+    assert reasons == ["unreadable", "unreadable"]
+
+
+def test_a_parquet_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    table = pa.table({"x": pa.array(["0" * 100_000] * 2_000)})
+    pq.write_table(table, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
+    assert read("parquet", tmp_path / "x.parquet")[2] == ["too_large"]
+
+
+def coco(folder: Path, images: list[Any], **parts: Any) -> Path:
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "annotations.json").write_text(json.dumps({"images": images, "annotations": [], **parts}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"id": 2, "file_name": "../secret.jpg"}, "unsafe_path"),
+        ({"id": 2, "file_name": "/etc/passwd"}, "unsafe_path"),
+        ({"id": 2, "file_name": "link.jpg"}, "unsafe_path"),
+        ({"id": 2, "file_name": "behind/secret.jpg"}, "unsafe_path"),
+        ({"id": 2, "file_name": "folder"}, "unsafe_path"),
+        ({"id": 2, "file_name": "absent.jpg"}, "missing"),
+        ({"id": 2}, "bad_image"),
+        ({"file_name": "good.jpg"}, "bad_image"),
+        ({"id": "two", "file_name": "good.jpg"}, "bad_image"),
+        ({"id": 3, "file_name": "good.jpg", "width": "wide"}, "bad_image"),
+        ({"id": [], "file_name": "good.jpg"}, "bad_image"),
+        (7, "bad_image"),
+    ],
+)
+def test_a_bad_image_of_coco_costs_no_other(tmp_path: Path, image: Any, reason: str) -> None:
+    folder = coco(tmp_path / "in", [{"id": 1, "file_name": "good.jpg"}, image])
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (folder / "images" / "good.jpg").write_bytes(jpeg(1))
+    (folder / "images" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (folder / "images" / "behind").symlink_to(tmp_path)
+    (folder / "images" / "folder").mkdir()
+    rows, files, reasons = read("coco", folder)
+    assert ([row["coco_id"] for row in rows], files, reasons) == ([1], ["good.jpg"], [reason])
+
+
+def test_coco_of_another_tool_keeps_labels_captions_and_all_of_its_annotations(tmp_path: Path) -> None:
+    box = {"id": 5, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "segmentation": [[1, 1, 2, 2, 3, 3]]}
+    parts = {"annotations": [box, {"id": 6, "image_id": 1, "caption": "a cat"}], "categories": [{"id": 3, "name": "cat"}]}
+    folder = coco(tmp_path, [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}], **parts)
+    (folder / "images" / "a.jpg").write_bytes(jpeg(1))
+    [row] = read("coco", folder)[0]
+    assert (row["coco_labels"], row["coco_captions"], row["coco_width_px"]) == (["cat"], ["a cat"], 40)
+    assert json.loads(row["coco_annotations_json"]) == parts["annotations"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"images": 1}', '{"annotations": []}', '"x"'])
+def test_json_that_is_no_coco_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "annotations.json").write_text(text)
+    with pytest.raises(ImportRefused):
+        read("coco", tmp_path)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_folder_without_such_files_is_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ImportRefused):
+        read(kind, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord", "webdataset", "hdf5", "feather"])
+def test_shards_that_are_links_are_left(tmp_path: Path, kind: str) -> None:
+    ending = {"hdf5": "h5", "webdataset": "tar"}.get(kind, kind)
+    (tmp_path / "in").mkdir()
+    (tmp_path / f"x.{ending}").write_bytes(b"")
+    (tmp_path / "in" / f"x.{ending}").symlink_to(tmp_path / f"x.{ending}")
+    with pytest.raises(ImportRefused):
+        read(kind, tmp_path / "in")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"columns": 1}', '{"columns": {"a": "Int7"}}', "[" * 100_000])
+def test_a_description_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "_darkroom.json").write_text(text)
+    with pytest.raises(ImportRefused, match="Move it away"):
+        incoming.described_types(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "hdf5", "tfrecord", "parquet", "feather"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.floats(0, 1), at=st.floats(0, 1), bit=st.integers(0, 7), is_cut=st.booleans())
+def test_a_flipped_bit_or_a_cut_is_never_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, cut: float, at: float, bit: int, is_cut: bool
+) -> None:
+    data = bytearray(WHOLE[kind]())
+    if is_cut:
+        data = data[: int(cut * len(data))]
+    elif data:
+        data[int(at * (len(data) - 1))] ^= 1 << bit
+    path = tmp_path_factory.getbasetemp() / f"fuzzed-{kind}-{os.getpid()}"
+    path.write_bytes(bytes(data))
+    for found in FORMATS[kind].load().batches(path, Reading()):
+        assert isinstance(found, Batch | Rejected)
+
+
+def _whole_hdf5() -> bytes:
+    sink = io.BytesIO()
+    with h5py.File(sink, "w") as file:
+        file.create_dataset("n", data=np.arange(300), compression="gzip")
+        file["name"] = ["a", "é"] * 150
+    return sink.getvalue()
+
+
+def _whole_tar() -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        for name, data in (("a.jpg", b"photo"), ("a.json", b"{}"), ("x" * 120 + ".jpg", b"long")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def _whole_arrow(write: Any) -> bytes:
+    sink = io.BytesIO()
+    write(pl.DataFrame({"n": [1, None, 3], "name": ["a", "é", None], "x": [[1.0], [], None]}), sink)
+    return sink.getvalue()
+
+
+WHOLE = {
+    "webdataset": _whole_tar,
+    "hdf5": _whole_hdf5,
+    "tfrecord": lambda: b"".join(framed(encode({"n": (3, [n]), "s": (1, [b"x"])})) for n in range(3)),
+    "parquet": lambda: _whole_arrow(pl.DataFrame.write_parquet),
+    "feather": lambda: _whole_arrow(lambda frame, sink: frame.write_ipc(sink, compat_level=pl.CompatLevel.oldest())),
+}
+
+
+def rows_of(*paths: str | None) -> Batch:
+    """A row for each path with some bytes, as a reader would hand them on."""
+    files = [incoming.File(f"bytes {n}".encode(), path, n) for n, path in enumerate(paths)]
+    return Batch("shard", pl.DataFrame({"n": range(len(paths))}, schema={"n": pl.Int64}), files)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("../out", "unsafe_path"),
+        ("/etc/passwd", "unsafe_path"),
+        (ROWS, "reserved_path"),
+        (REJECTED, "reserved_path"),
+        ("a", "duplicate_path"),
+        ("a/b", "duplicate_path"),
+        ("d", "duplicate_path"),
+    ],
+)
+def test_a_path_that_can_not_be_is_kept_aside_with_its_row(path: str, reason: str) -> None:
+    store = ObjectStore.open("memory://")
+    brought = bring([rows_of("a", "d/e", path, "z")], store)
+    assert brought.reasons == {reason: 1}
+    assert set(brought.files["path"]) == {"a", "d/e", "z", ROWS, REJECTED}
+    assert brought.rows == 3
+
+
+def test_a_row_whose_bytes_are_not_those_that_it_names_is_kept_aside() -> None:
+    rows = pl.DataFrame({"sha256": ["0" * 64, hashlib.sha256(b"good").hexdigest()]})
+    brought = bring(
+        [Batch("s", rows, [incoming.File(b"bad", None, 0), incoming.File(b"good", None, 1)])], ObjectStore.open("memory://")
+    )
+    assert brought.reasons == {"sha256_differs": 1}
+    assert brought.rows == 1
+
+
+def test_rows_of_other_columns_than_the_first_are_kept_aside() -> None:
+    batches = [
+        Batch("a", pl.DataFrame({"n": [1]})),
+        Batch("b", pl.DataFrame({"m": [1]})),
+        Batch("c", pl.DataFrame({"n": [2]})),
+    ]
+    brought = bring(batches, ObjectStore.open("memory://"))
+    assert (brought.rows, brought.reasons) == (2, {"schema": 1})
+
+
+def test_an_import_of_which_nothing_is_left_is_refused_with_the_reasons() -> None:
+    with pytest.raises(ImportRefused, match="1 bad_crc"):
+        bring([Rejected("x", "bad_crc", "")], ObjectStore.open("memory://"))
+    with pytest.raises(ImportRefused, match="no rows and no files"):
+        bring([], ObjectStore.open("memory://"))
+
+
+def test_files_for_uploads_never_leave_their_folder(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    names, reasons = spill([rows_of("../out", "a/b.jpg", "/x")], inside)
+    assert (names, reasons) == (["a/b.jpg"], {"unsafe_path": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
