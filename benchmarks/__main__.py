@@ -25,6 +25,8 @@ BENCHMARKS = (
     "orchestration",
     "status",
     "loader",
+    "versions",
+    "large_files",
     "big_day",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader")
