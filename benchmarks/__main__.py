@@ -25,6 +25,7 @@ BENCHMARKS = (
     "orchestration",
     "loader",
     "big_day",
+    "versions_rows",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader")
 """Those that take a folder of photos instead of the sample."""
