@@ -50,3 +50,7 @@ class PinRefused(DarkroomError):
 
 class NotARepository(DarkroomError):
     """A command that keeps its references in git was called outside a repository."""
+
+
+class CleanUpRefused(DarkroomError):
+    """What is reached can't be told for certain, so nothing may be deleted."""

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from pipeline_assets.versioning.cli_gc import gc
 from pipeline_assets.versioning.reference import Reference
 
 console = Console(highlight=False, soft_wrap=True)
@@ -83,5 +84,5 @@ def print_pinned(made: Reference) -> None:
     console.print(f"Wrote datasets/{made.name}.json. Version it: git add datasets && git commit")
 
 
-COMMANDS = (pin,)
+COMMANDS = (pin, gc)
 """What `darkroom` offers beside its own commands."""
