@@ -6,7 +6,8 @@ folder, can reach. Instead:
 
 Writer (`ObjectIO.put_if_absent`), for each content, new or not:
   1. ask whether it is there; put it if not; *renew* it (it is then as young as a new one) if it is older than RENEW_AFTER;
-  2. where the store told a version id, done. Else read the list of condemned keys; while it names this one, begin again;
+  2. where the store told a version id, done. Else read the list of condemned keys, and then ask once more whether the
+     content is there; while it is condemned, or not there, begin again;
   3. later, commit a reference: at most `grace - RENEW_AFTER` after step 1.
 
 Clean-up (`removal`), having noted the time S and read all references after it, for each batch:
@@ -19,10 +20,9 @@ Why nothing that is reached is lost. Take a content c that a writer relies on si
   c's age was below RENEW_AFTER at t. Removed means older than S - grace, so t < S - grace + RENEW_AFTER: the reference was
   committed before S, was read, and c is not removed.
 - Else the clean-up looked first and may remove c. With version ids it removes the version that it saw, which is not the
-  one that the writer found young or made: that one stays. Without, the condemned list was written before that look, hence
-  before the writer's step 1 ended, and is taken away only after the removal. The writer's step 2 comes after its
-  step 1, so it sees the list and waits, or the removal is over: then c is what step 1 left, or, if step 1 came before the
-  removal, the list was still there and the writer begins again.
+  one that the writer found young or made: that one stays. Without, its condemned list was written before that look. If the
+  list is still there at the writer's step 2, the writer begins again. If it is gone, the removal is over, and the
+  question after it says whether c is there: a removal that comes later has yet to look at c's age.
 It rests on stores that read what was written (folders, S3 since 2020, SeaweedFS) and on no speed of either side. A clean-up
 that is killed leaves its list; writers of just those contents are told so, and the next clean-up, which runs alone, takes
 it away. `tests/resources/test_removal_interleavings.py` walks through the interleavings of real calls.

@@ -87,7 +87,7 @@ class ObjectIO:
                 )
             is_old = datetime.now(UTC) - found.last_modified > condemned.RENEW_AFTER
             version = await self._renew(key, data, size) if is_old else found.version_id
-        return version not in (None, *UNVERSIONED) or not await self._is_condemned(key)
+        return version not in (None, *UNVERSIONED) or (not await self._is_condemned(key) and await self._is_there(key))
 
     async def _renew(self, key: str, data: bytes | Path, size: int) -> str | None:
         """Make a content as young as a new one, without sending it where the store can do that."""
@@ -102,6 +102,13 @@ class ObjectIO:
         except (NotFound, FileNotFoundError):
             pass  # it was removed since
         return await self.put(key, data)
+
+    async def _is_there(self, key: str) -> bool:
+        try:
+            await self.head(key, None)
+        except NotFound:
+            return False
+        return True
 
     async def _is_condemned(self, key: str) -> bool:
         """Whether a clean-up may be removing this content at this moment."""
