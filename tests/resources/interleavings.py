@@ -138,11 +138,7 @@ def _run(
                 turnstile.is_over = True
                 turnstile.lock.notify_all()
                 break
-            able = [name for name, what in alive.items() if enabled(name, what, run)] or list(alive)
-            if last in able:  # to go on is the first way; all others are switches
-                able = [last, *(name for name in able if name != last)]
-                if left == 0:
-                    able = [last]
+            able = _able(alive, last, left, lambda name, what: enabled(name, what, run))
             way = choices[len(run.ways)] if len(run.ways) < len(choices) else 0
             run.ways.append(len(able))
             chosen = able[way]
@@ -156,6 +152,14 @@ def _run(
     for thread in threads:
         thread.join(timeout=30)
     return run
+
+
+def _able(alive: dict[str, str], last: str | None, left: int | None, enabled: Callable[[str, str], bool]) -> list[str]:
+    """Who may make the next step. To go on is the first way; all others are switches."""
+    able = [name for name, what in alive.items() if enabled(name, what)] or list(alive)
+    if last not in able:
+        return able
+    return [last] if left == 0 else [last, *(name for name in able if name != last)]
 
 
 def _is_dead(actor: str, run: Run, killed_at: tuple[str, int] | None) -> bool:

@@ -109,7 +109,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outcomes(
-    root: Path, actors: dict[str, Actor], hours: float, *, switches: int | None = None, killed_at: tuple[str, int] | None = None
+    root: Path,
+    actors: dict[str, Actor],
+    hours: float,
+    *,
+    switches: int | None = None,
+    killed_at: tuple[str, int] | None = None,
 ) -> list[tuple[Run, list[str], World]]:
     found: list[tuple[Run, list[str], World]] = []
     worlds: list[World] = []
@@ -149,6 +154,7 @@ def test_the_explorer_finds_what_is_lost_where_a_clean_up_looks_at_the_age_but_c
     assert faults(found)
 
 
+@pytest.mark.slow
 def test_two_writers_and_a_clean_up_lose_nothing(tmp_path: Path) -> None:
     actors = {"cleaner": cleaner, "first": writer("a"), "second": writer("b")}
     found = outcomes(tmp_path, actors, hours=48, switches=2)
@@ -160,7 +166,9 @@ def test_two_writers_and_a_clean_up_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("steps", range(1, 9))
 def test_a_clean_up_that_is_killed_before_any_step_loses_nothing_and_the_next_completes(tmp_path: Path, steps: int) -> None:
     """The writer of a condemned content is told so, and does its work once the next clean-up has run."""
-    found = outcomes(tmp_path, {"cleaner": cleaner, "writer": writer("a")}, hours=48, switches=2, killed_at=("cleaner", steps))
+    found = outcomes(
+        tmp_path, {"cleaner": cleaner, "writer": writer("a")}, hours=48, switches=2, killed_at=("cleaner", steps)
+    )
     assert faults(found) == []
     for run, _, world in found:
         assert all(isinstance(error, StoreUnavailable) for error in run.errors.values())
@@ -177,7 +185,9 @@ def test_a_clean_up_that_is_killed_before_any_step_loses_nothing_and_the_next_co
 
 @pytest.mark.parametrize("steps", range(1, 6))
 def test_a_writer_that_is_killed_before_any_step_leaves_nothing_that_is_not_there(tmp_path: Path, steps: int) -> None:
-    found = outcomes(tmp_path, {"cleaner": cleaner, "writer": writer("a")}, hours=48, switches=2, killed_at=("writer", steps))
+    found = outcomes(
+        tmp_path, {"cleaner": cleaner, "writer": writer("a")}, hours=48, switches=2, killed_at=("writer", steps)
+    )
     assert faults(found) == []
     for _, _, world in found:
         world.close()
