@@ -105,7 +105,7 @@ def gc(
                 write_list(plan, listing)
             if not as_json:
                 print_plan(plan)
-            if place.grace <= condemned.RENEW_AFTER and not dry_run:
+            if place.grace <= condemned.RENEW_AFTER and plan.total.objects and not dry_run:
                 say.print(f"With a grace of {grace:g} hours this is safe only while no run and no pin is at work.")
             removed = None
             if not dry_run and (plan.total.objects or forget):

@@ -76,7 +76,7 @@ def find_roots(of: Sources, forgotten: Iterable[str] = (), tell: Callable[[str],
     for repository in of.repositories:
         for reference in all_references(repository):
             _follow(reference, roots, of, seen)
-    tell(f"{roots.references:,} different pins in {len(of.repositories)} repositories")
+    tell(f"Pins: {roots.references:,}, of repositories: {len(of.repositories)}")
     _from_ledger(roots, of)
     for table in of.tables.values():
         for version in table.since(of.moment):
