@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from urllib.parse import unquote
 
+import polars as pl
+
 from pipeline_assets.errors import CleanUpRefused
 from resources.lake import Lake
 from resources.objects import ObjectInfo, ObjectStore
@@ -80,7 +82,7 @@ def read_log(name: str, log: Iterable[Stored], store: ObjectStore, lake: Lake) -
     found = TableFiles(name, {version: commits[version].last_modified for version in sorted(commits) if version >= first})
     open_files: dict[str, DataFile] = {}
     if first > 0:
-        open_files = {file.path: file for file in _standing(name, first, lake)}
+        open_files = {file.path: file for file in _standing(found, first, lake)}
     wanted = [commits[version] for version in found.committed_at if version > first or first == 0]
     for version, text in _texts(wanted, store):
         _replay(found, version, text, open_files)
@@ -103,12 +105,13 @@ def _first_whole(name: str, versions: set[int]) -> int:
     return min(versions)
 
 
-def _standing(name: str, version: int, lake: Lake) -> Iterator[DataFile]:
-    """The files of a version from before which the log is gone."""
-    rows = lake.table(name, version).get_add_actions(flatten=True)
-    paths, days = rows.column("path").to_pylist(), rows.column("partition.day").to_pylist()
-    for path, day in zip(paths, days, strict=True):
-        yield DataFile(_inside(name, path), str(day or ""), version)
+def _standing(found: TableFiles, version: int, lake: Lake) -> Iterator[DataFile]:
+    """The files and columns of a version from before which the log is gone."""
+    table = lake.table(found.name, version)
+    found.columns |= {column.name for column in table.schema().fields}
+    rows = pl.DataFrame(table.get_add_actions(flatten=True))
+    for path, day in rows.select("path", "partition.day").iter_rows():
+        yield DataFile(_inside(found.name, path), str(day or ""), version)
 
 
 def _texts(commits: Sequence[Stored], store: ObjectStore) -> list[tuple[int, bytes]]:

@@ -138,6 +138,21 @@ def test_files_of_versions_that_nothing_names_go_and_every_kept_version_scans_wh
     assert world.clean()[0] == {}
 
 
+def test_a_table_whose_old_log_was_cut_off_behind_a_checkpoint_is_cleaned_up_from_there_on(world: World) -> None:
+    weights = [world.objects.put_if_absent(f"weights {n}".encode()).sha256 for n in range(2)]
+    for day, sha256 in zip((FIRST, SECOND), weights, strict=True):
+        at = world.commit("popularity_model", day, pl.DataFrame({"weights_sha256": [sha256]}))
+    world.lake.table("popularity_model").create_checkpoint()
+    for version in range(at):
+        world.place.files.delete(f"tables/popularity_model/_delta_log/{version:020}.json")
+    world.commit("numbers", FIRST, values(1))
+    assert world.clean()[0] == {}
+    assert all(world.objects.exists(content_key(sha256)) for sha256 in weights)
+    world.place.files.delete(f"tables/popularity_model/_delta_log/{at:020}.json")
+    with pytest.raises(CleanUpRefused, match="log of the table popularity_model"):
+        world.clean()
+
+
 def test_a_dry_plan_changes_nothing_and_what_is_young_stays(world: World) -> None:
     for value in (1, 2):
         world.commit("numbers", FIRST, values(value))
