@@ -78,3 +78,7 @@ class ExportRefused(DarkroomError):
 
 class ImportRefused(DarkroomError):
     """Another tool's data can't be brought in: broken files, unsafe paths, missing contents, or nothing at all."""
+
+
+class CleanUpRefused(DarkroomError):
+    """What is reached can't be told for certain, so nothing may be deleted."""

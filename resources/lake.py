@@ -22,7 +22,9 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from polars.exceptions import PolarsError
 
-from resources.errors import StoreUnavailable, TableMissing
+from resources.dropped import Dropped
+from resources.errors import NotFound, StoreUnavailable, TableMissing
+from resources.object_store import ObjectStore
 from resources.spool import Parts, to_arrow
 
 EMPTY_IF_MISSING = "darkroom/empty_if_missing"
@@ -73,6 +75,19 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if urlparse(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1"):
             options["aws_allow_http"] = "true"
         return options
+
+    @property
+    def store(self) -> ObjectStore:
+        """The lake's files by key, for what is no table."""
+        url = self.url if "://" in self.url else Path(self.url).resolve().as_uri()
+        return ObjectStore.open(
+            url,
+            endpoint=self.endpoint or None,
+            access_key=self.access_key or None,
+            secret_key=self.secret_key or None,
+            region=self.region,
+            timeout_s=self.timeout_s,
+        )
 
     @property
     def _retry_ms(self) -> int:
@@ -141,12 +156,25 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def scan(self, name: str, days: Sequence[date] | None = None, version: int | None = None) -> pl.LazyFrame:
         """A table's rows, lazily; with `days`, only the files of these days are opened.
 
-        Raises TableMissing if no run has written it yet.
+        Raises TableMissing if no run has written it yet, or if a clean-up has removed files of this version (of these days).
         """
+        if version is not None:
+            self._require_whole(name, version, days)
         frame = pl.scan_delta(self.table(name, version), storage_options=self._polars_options)
         if days is None:
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
+
+    def _require_whole(self, name: str, version: int, days: Sequence[date] | None) -> None:
+        try:
+            dropped = Dropped.loads(self.store.get(Dropped.key(name)))
+        except NotFound:
+            return
+        if dropped.lacks(version, days):
+            raise TableMissing(
+                f"Version {version} of the table {name} was cleaned up: no pin and none of the newest materializations "
+                "named it. Read a pinned version (`darkroom log`), or the newest."
+            )
 
     def replace(
         self, name: str, days: Sequence[date], rows: pl.DataFrame | Parts, *, note: dict[str, str] | None = None

@@ -2,22 +2,27 @@
 
 import asyncio
 import hashlib
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
+from resources import condemned
 from resources.bounded import ByteBudget
-from resources.errors import CorruptObject, InvalidKey, NotFound, TooLarge
+from resources.errors import CorruptObject, InvalidKey, NotFound, StoreUnavailable, TooLarge
 from resources.object_backends import EXPECTED, S3Access, check_key, survives_obstore, translate
 
 PART_BYTES = 8 * 1024**2
 SINGLE_PUT_BYTES = 64 * 1024**2
 """Up to here a content is put in one conditional request; above, in parts, which S3 can't make conditional."""
+COPY_BYTES = 5 * 1024**3
+"""S3 copies larger objects only in parts."""
 UNVERSIONED = ("", "null")
 """What S3 calls the one version of an object in a bucket without versioning."""
 
@@ -59,14 +64,62 @@ class ObjectIO:
         """Keep a content under its sha256. Raises CorruptObject if what lies there has another size."""
         digest, size = await asyncio.to_thread(_digest, data)
         key = content_key(digest)
+        until = time.monotonic() + condemned.PATIENCE_S
+        while not await self._keep(key, data, size):
+            if time.monotonic() > until:
+                raise StoreUnavailable(
+                    f"A clean-up is removing {key}, or was killed while it did: let `darkroom gc` run to its end, then run "
+                    "this again."
+                )
+            await asyncio.sleep(condemned.PAUSE_S)
+        return ObjectRef(digest, size)
+
+    async def _keep(self, key: str, data: bytes | Path, size: int) -> bool:
+        """Whether a content is there to stay; False while a clean-up may be removing it. See `condemned`."""
         try:
             found = await self.head(key, None)
         except NotFound:
-            await self.put(key, data, mode="create" if size <= SINGLE_PUT_BYTES else "overwrite")
-            return ObjectRef(digest, size)
-        if found.size != size:
-            raise CorruptObject(key, f"{key} has {found.size} bytes, not {size}: delete the damaged object and run again.")
-        return ObjectRef(digest, size)
+            version = await self.put(key, data, mode="create" if size <= SINGLE_PUT_BYTES else "overwrite")
+        else:
+            if found.size != size:
+                raise CorruptObject(
+                    key, f"{key} has {found.size} bytes, not {size}: delete the damaged object and run again."
+                )
+            is_old = datetime.now(UTC) - found.last_modified > condemned.RENEW_AFTER
+            version = await self._renew(key, data, size) if is_old else found.version_id
+        return version not in (None, *UNVERSIONED) or (not await self._is_condemned(key) and await self._is_there(key))
+
+    async def _renew(self, key: str, data: bytes | Path, size: int) -> str | None:
+        """Make a content as young as a new one, without sending it where the store can do that."""
+        try:
+            if self.s3 is not None and size <= COPY_BYTES:
+                source = {"Bucket": self.s3.bucket, "Key": self.full(key)}
+                copied = await self._boto(key, "copy_object", CopySource=source, MetadataDirective="REPLACE")
+                return copied.get("VersionId")
+            if isinstance(self.store, LocalStore) and self.store.prefix:
+                os.utime(Path(self.store.prefix) / key)
+                return None
+        except (NotFound, FileNotFoundError):
+            pass  # it was removed since
+        return await self.put(key, data)
+
+    async def _is_there(self, key: str) -> bool:
+        try:
+            await self.head(key, None)
+        except NotFound:
+            return False
+        return True
+
+    async def _is_condemned(self, key: str) -> bool:
+        """Whether a clean-up may be removing this content at this moment."""
+        lists = await asyncio.to_thread(lambda: list(self.list(condemned.PREFIX, None)))
+        for info in lists:
+            try:
+                if condemned.names(await self.get(info.key, None), key):
+                    return True
+            except NotFound:
+                continue  # that batch is done
+        return False
 
     async def put(self, key: str, data: bytes | Path, *, mode: str = "overwrite") -> str | None:
         """Write whole or not at all; mode `create` leaves what is there. Returns the version id, if the store has any."""

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from pipeline_assets.versioning import cli_checkout, cli_compare
+from pipeline_assets.versioning.cli_gc import gc
 from pipeline_assets.versioning.reference import Reference
 
 console = Console(highlight=False, soft_wrap=True)
@@ -88,5 +89,5 @@ def print_pinned(made: Reference) -> None:
     console.print(f"Wrote datasets/{made.name}.json. Version it: git add datasets && git commit")
 
 
-COMMANDS = (pin, *cli_checkout.COMMANDS, *cli_compare.COMMANDS)
+COMMANDS = (pin, *cli_checkout.COMMANDS, *cli_compare.COMMANDS, gc)
 """What `darkroom` offers beside its own commands."""

@@ -131,6 +131,12 @@ class Repository:
             beside.unlink(missing_ok=True)
         return path
 
+    def work_trees(self) -> list["Repository"]:
+        """The other work trees of this repository (`git worktree`) that are there."""
+        listed = self.git("worktree", "list", "--porcelain", "-z").split("\0")
+        roots = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
+        return [Repository(root) for root in roots if root.is_dir() and root != self.root]
+
     def all_references(self) -> Iterator[Reference]:
         """Every reference that any commit of any branch, tag, stash or remote holds, and those of the work tree.
 

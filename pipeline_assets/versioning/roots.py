@@ -1,0 +1,216 @@
+"""What must stay: everything that is named by a reference, by the newest materializations, or by a row of a kept table.
+
+This is the one list of roots; `collection` removes what it does not name. It follows what it finds until nothing new turns
+up: a pin names a version of `popularity_model`, whose rows name weights and further versions. A column says by its name
+what its values are, in every table:
+
+    *_sha256           a content in the store `objects` (model weights, manifests)
+    reference_json     a whole reference, as in git
+    *_versions_json    {table: Delta version}
+    table_version      a Delta version of training_table, as staged_training_set has it
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import polars as pl
+
+from pipeline_assets.errors import CleanUpRefused, ManifestBroken
+from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.reference import Reference
+from pipeline_assets.versioning.repository import Repository
+from pipeline_assets.versioning.table_files import TableFiles
+from resources.database import Database
+from resources.errors import NotFound, ObjectError
+from resources.lake import Lake
+from resources.object_store import ObjectStore, content_key
+
+STAGED_FROM = "training_table"
+
+
+@dataclass
+class Roots:
+    """What is kept. contents: sha256 as 32 bytes. versions: of tables, whole. days: of tables, {version: days}."""
+
+    contents: set[bytes] = field(default_factory=set)
+    versions: dict[str, set[int]] = field(default_factory=dict)
+    days: dict[str, dict[int, set[date]]] = field(default_factory=dict)
+    references: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add_version(self, table: str, version: int) -> None:
+        """Keep a version of a table whole."""
+        self.versions.setdefault(table, set()).add(version)
+
+    def needed(self, table: TableFiles) -> set[str]:
+        """The files of a table that its kept versions and days are made of."""
+        return table.needed(self.versions.get(table.name, ()), self.days.get(table.name, {}))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where roots are looked for. tables: every table of the lake. moment: what was the newest since then is kept."""
+
+    repositories: tuple[Repository, ...]
+    lake: Lake
+    lake_files: ObjectStore
+    objects: ObjectStore
+    objects_url: str
+    postgres: Database
+    tables: Mapping[str, TableFiles]
+    keep_last: int
+    moment: datetime
+
+
+def find_roots(of: Sources, forgotten: Iterable[str] = (), tell: Callable[[str], object] = lambda _: None) -> Roots:
+    """Everything that must stay. forgotten: kinds of results that are to go.
+
+    Raises ReferenceUnreadable, ManifestBroken or CleanUpRefused if any of it can't be read, and StoreUnavailable: nothing
+    may be deleted then.
+    """
+    roots = Roots()
+    seen: set[str] = set()
+    for repository in of.repositories:
+        for reference in all_references(repository):
+            _follow(reference, roots, of, seen)
+    tell(f"Pins: {roots.references:,}, of repositories: {len(of.repositories)}")
+    _from_ledger(roots, of)
+    for table in of.tables.values():
+        for version in table.since(of.moment):
+            roots.add_version(table.name, version)
+    _from_results(roots, of.postgres, list(forgotten))
+    _from_rows(roots, of, seen)
+    return roots
+
+
+def all_references(repository: Repository) -> Iterator[Reference]:
+    """Those of all history and of every work tree of a repository. Raises CleanUpRefused for a shallow clone."""
+    if repository.git("rev-parse", "--is-shallow-repository").strip() == "true":
+        raise CleanUpRefused(
+            f"{repository.root} is a shallow clone, so older commits may hold pins that are not here: run `git fetch "
+            "--unshallow` first. Nothing was deleted."
+        )
+    yield from repository.all_references()
+    for other in repository.work_trees():
+        yield from (other.read(name) for name in other.names())
+
+
+def _follow(reference: Reference, roots: Roots, of: Sources, seen: set[str]) -> None:
+    """Keep what a reference names, and what its manifest names."""
+    for name, table in reference.tables.items():
+        roots.add_version(name, table.version)
+    named = reference.manifest.sha256
+    if named in seen:
+        return
+    seen.add(named)
+    roots.references += 1
+    roots.contents.add(bytes.fromhex(named))
+    try:
+        files = Pinned(reference, of.lake, {"objects": of.objects}).files
+    except ManifestBroken as error:
+        elsewhere = reference.stores.get("objects") != of.objects_url
+        if elsewhere and not of.objects.exists(content_key(named)):
+            roots.notes.append(f"{reference.name} was pinned into {reference.stores.get('objects')}: it keeps nothing here.")
+            return
+        raise ManifestBroken(
+            f"{error} What {reference.name} of {reference.created_at:%Y-%m-%d} keeps can't be told, so nothing was deleted: "
+            "restore it, or take the reference out of every branch."
+        ) from None
+    keys = files.filter(pl.col("store") == "objects")["key"].unique()
+    roots.contents.update(digest for key in keys if (digest := digest_of(key)))
+
+
+def digest_of(key: str) -> bytes | None:
+    """The sha256 that a content's key names; None for another key."""
+    kind, _, rest = key.partition("/")
+    text = rest.replace("/", "", 1)
+    try:
+        return bytes.fromhex(text) if kind == "sha256" and len(text) == 64 else None
+    except ValueError:
+        return None
+
+
+def _from_ledger(roots: Roots, of: Sources) -> None:
+    """What the newest materializations of each asset and day committed."""
+    rows = of.postgres.rows(
+        "select asset, day, delta_version from (select asset, day, delta_version, row_number() over "
+        "(partition by asset, day order by id desc) as nth from materializations where digest <> '') m where nth <= %s",
+        (of.keep_last,),
+    )
+    if not rows and of.tables:
+        raise CleanUpRefused(
+            f"The lake {of.lake.url} has {len(of.tables)} tables, and this database knows no materialization: is it another "
+            "project's? Check DARKROOM_POSTGRES_URL and DARKROOM_LAKE_URL. Nothing was deleted."
+        )
+    for asset, day, version in rows:
+        roots.days.setdefault(asset, {}).setdefault(version, set()).add(day)
+
+
+def _from_results(roots: Roots, postgres: Database, forgotten: list[str]) -> None:
+    """Chunks of results that are indexed."""
+    chunks = postgres.read(
+        "select distinct chunk from results where kind not in (select json_array_elements_text($1::json))",
+        (json.dumps(forgotten),),
+    )["chunk"]
+    roots.contents.update(bytes.fromhex(chunk) for chunk in chunks)
+
+
+def _from_rows(roots: Roots, of: Sources, seen: set[str]) -> None:
+    """What rows of kept files name, until nothing new turns up."""
+    read: dict[str, set[str]] = {name: set() for name in of.tables}
+    while True:
+        fresh = {
+            table.name: unread
+            for table in of.tables.values()
+            if _telling(table.columns) and (unread := roots.needed(table) - read[table.name])
+        }
+        if not fresh:
+            return
+        for name, paths in fresh.items():
+            read[name] |= paths
+            keys = [f"tables/{name}/{path}" for path in sorted(paths)]
+            for key, data in of.lake_files.get_many(keys, key=lambda key: key):
+                if isinstance(data, NotFound):
+                    roots.notes.append(f"{key} is gone already, though a kept version needs it.")
+                elif isinstance(data, ObjectError):
+                    raise data
+                else:
+                    _from_file(data, key, roots, of, seen)
+
+
+def _telling(columns: Iterable[str]) -> list[str]:
+    """Those columns by whose name it is known what their values keep."""
+    return [
+        name
+        for name in columns
+        if name.endswith(("_sha256", "_versions_json")) or name == "reference_json" or name == "table_version"
+    ]
+
+
+def _from_file(data: bytes, source: str, roots: Roots, of: Sources, seen: set[str]) -> None:
+    columns = _telling(pl.read_parquet_schema(io.BytesIO(data)))
+    rows = pl.read_parquet(io.BytesIO(data), columns=columns) if columns else pl.DataFrame()
+    for name in columns:
+        for value in rows[name].drop_nulls().unique():
+            try:
+                _from_value(name, value, roots, of, seen)
+            except (ValueError, TypeError) as error:
+                raise CleanUpRefused(
+                    f"{source} has {str(value)[:100]!r} in the column {name}, which names nothing that could be kept "
+                    f"({error}): nothing was deleted."
+                ) from None
+
+
+def _from_value(column: str, value: str | int, roots: Roots, of: Sources, seen: set[str]) -> None:
+    if column == "table_version":
+        roots.add_version(STAGED_FROM, int(value))
+    elif column == "reference_json":
+        _follow(Reference.loads(str(value), "a row of a pinned set"), roots, of, seen)
+    elif column.endswith("_versions_json"):
+        for table, version in json.loads(str(value)).items():
+            roots.add_version(table, int(version))
+    else:
+        roots.contents.add(bytes.fromhex(str(value)))
