@@ -25,7 +25,10 @@ BENCHMARKS = (
     "orchestration",
     "status",
     "loader",
+    "versions",
+    "large_files",
     "big_day",
+    "versions_rows",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader")
 """Those that take a folder of photos instead of the sample."""

@@ -59,7 +59,7 @@ def outputs(data: bytes, source: str) -> list[Output]:
         listed = found["outs"]
         folder = PurePosixPath(source).parent / str(found.get("wdir", "."))
         return [_output(out, folder, source) for out in listed]
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         told = " ".join(str(error).split())[:200]
         raise ImportRefused(
             f"{source} is no file of DVC's ({type(error).__name__}: {told}): take it from git again."

@@ -1,5 +1,6 @@
 """DVC: byte for byte what the real one writes; and what it wrote, in its cache or its remote, is imported."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline_assets.errors import ExportRefused, ImportRefused
 from pipeline_assets.versioning.formats import dvc, dvc_contents, dvc_files, landing
@@ -218,6 +221,8 @@ def test_a_listing_that_is_broken_or_leads_out_is_refused(
         "outs: [{md5: 30681dcca80723d101d3e00772f428a1, path: a, cache: false}]",
         "outs: [{etag: x, path: a, cloud: {s3: {}}}]",
         "outs: !!python/object/apply:os.system ['true']",
+        "outs: [{md5: 2001-99-99, path: a}]",
+        "outs: &a [*a]",
     ],
 )
 def test_a_dvc_file_that_is_broken_or_leads_out_is_refused(tmp_path: Path, folder_store: ObjectStore, text: str) -> None:
@@ -283,3 +288,36 @@ def test_where_no_remote_is_known_or_git_has_the_files_nothing_is_written(tmp_pa
     with pytest.raises(ExportRefused, match="git rm -r --cached set"):
         dvc.export(pinned, tmp_path / "tree", str(tmp_path / "remote"))
     assert not (tmp_path / "remote").exists()
+
+
+PIECES = [
+    "outs",
+    ":",
+    " ",
+    "-",
+    "\n",
+    "md5",
+    "path",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "a",
+    "&x",
+    "*x",
+    "!!",
+    "2001-99-99",
+    "'",
+    "30681dcca80723d1",
+]
+anything = st.binary() | st.lists(st.sampled_from(PIECES)).map(lambda pieces: "".join(pieces).encode())
+
+
+@settings(deadline=None)
+@given(anything)
+def test_whatever_lies_in_dvcs_files_is_read_or_refused(data: bytes) -> None:
+    directory = dvc_files.Output("a", "b" * 32, None, is_directory=True, is_legacy=False, source="a.dvc")
+    for read_it in (lambda: dvc_files.outputs(data, "a.dvc"), lambda: dvc_files.entries(data, directory)):
+        with contextlib.suppress(ImportRefused):
+            assert isinstance(read_it(), list)
