@@ -91,7 +91,7 @@ def services(*, stores_only: bool = False) -> Iterator[Settings]:
 def _are_up(settings: Settings) -> bool:
     from resources.embedded import Services
 
-    return not settings.wants_embedded or Services(settings.home).status().running
+    return not settings.wants_embedded or Services(settings.home, settings.embedded_servers).status().running
 
 
 @main.command()

@@ -23,6 +23,7 @@ from pipeline_assets.ingestion import (
 from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
+from pipeline_assets.versioning.code import Part
 from resources import ledger
 from resources.database import Database, Twin
 from resources.errors import NotFound, ObjectError
@@ -97,7 +98,10 @@ def _photos_changed(days: Sequence[date], postgres: Database) -> Mapping[date, s
     schema=PhotoMetadata,
     group="ingestion",
     sources=_photos_changed,
-    code=[PHOTO_METADATA_SQL.postgres, PHOTO_METADATA_SQL.sqlite],
+    code=[
+        Part("code", "photo_metadata.sql", PHOTO_METADATA_SQL.postgres),
+        Part("code", "photo_metadata.sqlite.sql", PHOTO_METADATA_SQL.sqlite),
+    ],
     quarantines=True,
     kinds={"postgres", "polars"},
     pool="postgres",
