@@ -114,7 +114,7 @@ class Work:
         small, large = absent.filter(is_small), absent.filter(~is_small)
         yield from self._told(self._small(pool, small), small, "fetch")
         total = sum(map(ranges, large["size_bytes"]))
-        yield from track(self._large(large), total, "fetch large files", "ranges of 16 MB", self._tell)
+        yield from track(self._large(large), total, "fetch large files", "ranges of 8 MB", self._tell)
 
     def _told(self, steps: Iterable[T], contents: pl.DataFrame, what: str) -> Iterator[T]:
         return track(steps, contents.height, what, "contents", self._tell)
@@ -146,7 +146,8 @@ class Work:
         parts: dict[bytes, tuple[str, int]] = {}
 
         def begin(content: Content) -> None:
-            parts[content["sha256"]] = self._target.new_part_opened(self._placer.part_mode)
+            parts[content["sha256"]] = _, descriptor = self._target.new_part_opened(self._placer.part_mode)
+            os.ftruncate(descriptor, content["size_bytes"])
 
         def write(content: Content, at: int, data: bytes) -> None:
             write_at(parts[content["sha256"]][1], at, data)

@@ -14,9 +14,9 @@ R = TypeVar("R")
 Row = Mapping[str, Any]
 """A row of a manifest."""
 
-RANGE_BYTES = 16 * 1024**2
+RANGE_BYTES = 8 * 1024**2
 AT_ONCE = 6
-"""Ranges that are under way at once, of one file or of several: they and one more are held, 112 MB."""
+"""Ranges that are under way at once, of one file or of several: what is held of files that are read in ranges."""
 
 
 def ranges(size_bytes: int) -> int:
@@ -33,25 +33,27 @@ def read_large(
     """Read files of a manifest in ranges, in order. Each range's row: False while there are more, True at the end of a file
     that has the sha256 that it should, else the error.
 
-    begin: is called before a file's first range is asked for. write: is given each range and where in the file it begins, on
-    threads, in any order. Raises StoreUnavailable, and what `begin` and `write` do.
+    begin: is called before a file's first range is asked for. write: is given each range and where in the file it begins, in
+    order, on one thread, while the range is hashed on another: writers of one file would wait for each other. Raises
+    StoreUnavailable, and what `begin` and `write` do.
     """
 
-    def one(part: tuple[Row, int, int]) -> tuple[Row, int, bytes | ObjectError]:
+    def one(part: tuple[Row, int, int]) -> tuple[Row, int, int, bytes | ObjectError]:
         row, at, end = part
         start = row["offset"] or 0
         try:
             data = stores[row["store"]].get_range(row["key"], start + at, start + end, version_id=row["version_id"])
         except ObjectError as error:
-            return row, end, error
-        write(row, at, data)
-        return row, end, data
+            return row, at, end, error
+        return row, at, end, data
 
     state, failed = hashlib.sha256(), None
-    with ThreadPoolExecutor(AT_ONCE, "range") as pool:
-        for row, end, data in ahead(pool, one, _parts(rows, begin), AT_ONCE):
+    with ThreadPoolExecutor(AT_ONCE, "range") as pool, ThreadPoolExecutor(1, "write") as writer:
+        for row, at, end, data in ahead(pool, one, _parts(rows, begin), AT_ONCE):
             if isinstance(data, bytes):
+                written = writer.submit(write, row, at, data)
                 state.update(data)
+                written.result()
             else:
                 failed = failed or data
             if end < row["size_bytes"]:
@@ -82,7 +84,6 @@ def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], 
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # What is under way writes into files that are about to be closed.
         for future in waiting:
             if not future.cancel():
                 future.exception()

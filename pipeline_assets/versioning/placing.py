@@ -18,7 +18,8 @@ Link = Literal["hard", "reflink", "copy"]
 READ_ONLY, USUAL = 0o444, 0o666
 HELD_BELOW = 16 * 1024**2
 """Smaller contents are held in memory whole; larger ones go through a file in pieces."""
-PIECE = 8 * 1024**2
+PIECE = 1024**2
+WRITE_BYTES = 1024**2
 _FICLONE = 0x40049409
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
@@ -226,7 +227,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def write_at(descriptor: int, at: int, data: bytes) -> None:
-    """Write all of the bytes at a place of an open file."""
-    written = os.pwrite(descriptor, data, at)
+    """Write all of the bytes at a place of an open file, in pieces: at larger ones ext4 spends ten times the time."""
+    view, written = memoryview(data), 0
     while written < len(data):
-        written += os.pwrite(descriptor, memoryview(data)[written:], at + written)
+        written += os.pwrite(descriptor, view[written : written + WRITE_BYTES], at + written)

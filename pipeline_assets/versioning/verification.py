@@ -130,7 +130,7 @@ def _contents(pinned: Pinned, files: pl.DataFrame, found: Verdict, tell: Callabl
         yield
     total = sum(map(ranges, large["size_bytes"]))
     read = read_large(pinned.stores, large.iter_rows(named=True))
-    for one, outcome in track(read, total, "verify large files", "ranges of 16 MB", tell):
+    for one, outcome in track(read, total, "verify large files", "ranges of 8 MB", tell):
         if outcome is not False:
             _judge(one, outcome if isinstance(outcome, ObjectError) else None, found)
         yield
