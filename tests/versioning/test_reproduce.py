@@ -61,6 +61,13 @@ def test_a_pin_without_a_commit_or_with_changes_on_top_names_no_code(repo: Repos
         checked_commit(repo, pinned(Code(commit=head, clean=False)))
 
 
+def test_a_folder_was_not_computed(repo: Repository) -> None:
+    head = git(repo.root, "rev-parse", "HEAD")
+    folder = pinned(Code(commit=head, clean=True)).model_copy(update={"asset": None, "tables": {}})
+    with pytest.raises(NotReproducible, match="nothing computed"):
+        checked_commit(repo, folder)
+
+
 def test_a_commit_that_is_not_here_is_to_be_fetched(repo: Repository) -> None:
     with pytest.raises(NotReproducible, match="git fetch"):
         checked_commit(repo, pinned(Code(commit="0" * 40, clean=True)))
