@@ -205,8 +205,8 @@ def carry_out(plan: Plan, place: Place, tell: Tell) -> Tally:
     """Remove what was planned, but for what has become younger since. Returns what was removed. Within `alone`."""
     removed = Tally()
     forget_condemned(place.objects)
-    if place.forgotten:
-        place.postgres.execute("delete from results where kind = any(%s)", (list(place.forgotten),))
+    for kind in place.forgotten:
+        place.postgres.execute("delete from results where kind = %s", (kind,))
     for name, dropped in plan.dropped.items():
         _note(place.files, Dropped.key(name), dropped.dumps())
     lines = track(plan, plan.total.objects, "Cleaning up", "objects", tell)

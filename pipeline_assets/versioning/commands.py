@@ -15,7 +15,7 @@ from pipeline_assets.versioning.history import History, history
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
-from pipeline_assets.versioning.reproduce import Reproduced, reproduce
+from pipeline_assets.versioning.reproduce import Reproduced, checked_commit, reproduce
 from resources.object_store import objects_url, open_store
 from resources.settings import Settings
 
@@ -140,8 +140,8 @@ def reproduced(settings: Settings, name: str, *, keep: bool, console: Console) -
     """A pinned table built again and compared. Raises ReferenceUnreadable and NotReproducible."""
     repository = Repository.around(Path.cwd())
     reference = repository.read(name)
-    commit = reference.code.commit or ""
-    console.print(f"Building {reference.asset or 'a folder'} of {name} again with the code of {commit[:12]} ...")
+    commit = checked_commit(repository, reference)
+    console.print(f"Building {reference.asset} of {name} again with the code of {commit[:12]} ...")
     return reproduce(repository, reference, settings.home, keep=keep)
 
 

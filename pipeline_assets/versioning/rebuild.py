@@ -137,11 +137,7 @@ class Rebuild:
 def _declaration(reference: Reference) -> Declaration:
     """The pinned asset as this code declares it. Raises NotReproducible if it has none, or reads from outside."""
     can = ", ".join(name for name, asset in DECLARATIONS.items() if not asset.sources)
-    if reference.asset is None:
-        raise NotReproducible(
-            f"{reference.name} is a folder's files, which nothing computed: `darkroom verify` says whether they are intact."
-        )
-    asset = DECLARATIONS.get(reference.asset)
+    asset = DECLARATIONS.get(reference.asset or "")
     if asset is None:
         raise NotReproducible(f"The code at this commit has no asset {reference.asset}: it has {', '.join(DECLARATIONS)}.")
     if asset.sources:

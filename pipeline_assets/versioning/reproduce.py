@@ -73,8 +73,12 @@ def reproduce(repository: Repository, reference: Reference, home: Path, *, keep:
 
 
 def checked_commit(repository: Repository, reference: Reference) -> str:
-    """The commit whose code made a reference. Raises NotReproducible unless it alone is that code, and is here."""
+    """The commit whose code made a reference. Raises NotReproducible for a folder, or if it is not here or not all the code."""
     commit = reference.code.commit
+    if reference.asset is None:
+        raise NotReproducible(
+            f"{reference.name} is a folder's files, which nothing computed: `darkroom verify` says whether they are intact."
+        )
     if commit is None:
         raise NotReproducible(f"{reference.name} was pinned where no commit was, so its code is not named anywhere.")
     if not reference.code.clean:

@@ -151,11 +151,8 @@ def _from_ledger(roots: Roots, of: Sources) -> None:
 
 def _from_results(roots: Roots, postgres: Database, forgotten: list[str]) -> None:
     """Chunks of results that are indexed."""
-    chunks = postgres.read(
-        "select distinct chunk from results where kind not in (select json_array_elements_text($1::json))",
-        (json.dumps(forgotten),),
-    )["chunk"]
-    roots.contents.update(bytes.fromhex(chunk) for chunk in chunks)
+    chunks = postgres.read("select distinct kind, chunk from results").filter(~pl.col("kind").is_in(list(forgotten)))
+    roots.contents.update(bytes.fromhex(chunk) for chunk in chunks["chunk"])
 
 
 def _from_rows(roots: Roots, of: Sources, seen: set[str]) -> None:
