@@ -35,7 +35,7 @@ def batches(path: Path, asked: Reading) -> Iterator[Batch | Rejected]:
             columns = _in_order(_columns(file), file.attrs.get(ORDER))
             masks = _columns(file[MASKS]) if file.get(MASKS, getclass=True) is h5py.Group else {}
             rows = _length(columns, masks)
-            step = max(1, min(incoming.BATCH_ROWS, incoming.BATCH_BYTES // max(_row_bytes(columns), 1)))
+            step = incoming.rows_a_batch(max(_row_bytes(columns), path.stat().st_size // max(rows, 1)))
             for start in range(0, rows, step):
                 part = slice(start, min(start + step, rows))
                 frame = pl.DataFrame([_column(name, data, masks.get(name), part) for name, data in columns.items()])

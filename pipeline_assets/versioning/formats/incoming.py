@@ -59,6 +59,11 @@ class Rejected:
     detail: str
 
 
+def rows_a_batch(row_bytes: int) -> int:
+    """How many rows to read at once, where a row has about so many bytes."""
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
+
+
 def shards(source: Path, suffixes: Sequence[str]) -> list[Path]:
     """The file itself, or a folder's regular files with one of these endings, by name; links are left.
 

@@ -49,7 +49,9 @@ def batches(source: Path, asked: Reading) -> Iterator[Batch | Rejected]:
                 if fault:
                     yield Rejected(path.name, "too_large", fault)
                     continue
-                for batch in file.iter_batches(batch_size=incoming.BATCH_ROWS):
+                groups = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+                row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+                for batch in file.iter_batches(batch_size=incoming.rows_a_batch(row_bytes)):
                     yield from incoming.batches_of(path.name, frame(batch), asked)
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             yield Rejected(path.name, "unreadable", str(error))
