@@ -28,6 +28,7 @@ BENCHMARKS = (
     "versions",
     "large_files",
     "big_day",
+    "versions_rows",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader")
 """Those that take a folder of photos instead of the sample."""

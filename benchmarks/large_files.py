@@ -26,7 +26,7 @@ from benchmarks.versioners import BUCKET, CONTENTS, assert_same, darkroom, setti
 from resources import s3
 from resources.embedded import Endpoints, Services
 from resources.object_backends import S3Access, boto3_client
-from resources.objects import ObjectStore
+from resources.object_store import ObjectStore
 
 PIECE_BYTES = 8 * 1024**2
 AT_ONCE = 4

@@ -6,9 +6,12 @@ day that fails a blocking check keeps its old version, and the run fails after t
 commit and ledger costs a second, equal commit: the days that a commit replaces are marked in the ledger before it.
 """
 
+import importlib
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -57,6 +60,8 @@ def execute(
             plan.known,
             lambda: _previous(asset, plan, lake),
         )
+        if plan.changed:
+            _load_ahead(asset, {node.name for node in context.op_execution_context.job_def.nodes})
         with lake.reached():  # the frames are lazy: they are read in here
             table = _compute(asset, run, frames, resources) if plan.changed else None
             judged = _judge(asset, run, table) if table else Judged.nothing(asset)
@@ -88,6 +93,14 @@ def execute(
             description=f"{len(failed)} of {len(days)} days were not written and keep their old version: {reasons}",
             allow_retries=False,
         )
+
+
+def _load_ahead(asset: Declaration, run: Set[str]) -> None:
+    """Load what the run's assets that read this one will import, on a thread beside the work: it waits for the network."""
+    readers = (other for name, other in DECLARATIONS.items() if name in run and asset.name in other.inputs)
+    wanted = {module for reader in readers for module in reader.imports if module not in sys.modules}
+    if wanted:
+        threading.Thread(target=lambda: [importlib.import_module(module) for module in wanted], daemon=True).start()
 
 
 def _materializations(

@@ -91,7 +91,10 @@ class DayCheck:
 
 @dataclass(frozen=True)
 class Declaration:
-    """One table asset as declared: what documentation, the CLI and the seam read."""
+    """One table asset as declared: what documentation, the CLI and the seam read.
+
+    imports: modules that computing a day loads and that take seconds.
+    """
 
     name: str
     schema: type[dy.Schema]
@@ -105,6 +108,7 @@ class Declaration:
     """What the code version is made of, and the days that are read."""
     day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None
     resources: tuple[str, ...]
+    imports: tuple[str, ...] = ()
 
     @property
     def rule(self) -> Rule:
@@ -156,6 +160,7 @@ def table_asset(
     freshness: dg.FreshnessPolicy | None = None,
     lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None = None,
+    imports: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare an asset that is a table: one Delta commit a run, one materialization a day.
 
@@ -165,7 +170,8 @@ def table_asset(
     code: modules, functions, files and strings whose change invalidates every day; a `Part` says that a string is a model
     or a setting. quarantines: rows that fail the schema are
     kept aside in `{name}_rejected` instead of failing the run. automatic: a day follows its inputs without being asked.
-    days_per_run: chunk of a backfill; None is all in one.
+    days_per_run: chunk of a backfill; None is all in one. imports: modules that computing a day loads and that take seconds:
+    a run loads them while the assets before this one compute.
     """
 
     def declare(compute: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -184,6 +190,7 @@ def table_asset(
             parts=with_windows(parts_of(made_of), {name: (days.start, days.end) for name, days in reads.items()}),
             day_metadata=day_metadata,
             resources=tuple(name for name in parameters if name not in reads),
+            imports=tuple(imports),
         )
         DECLARATIONS[declaration.name] = declaration
         policy = dg.BackfillPolicy.multi_run(days_per_run) if days_per_run else dg.BackfillPolicy.single_run()

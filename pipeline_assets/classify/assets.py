@@ -53,6 +53,7 @@ DAYS_PER_RUN = 7
     automatic=True,
     lineage={name: [("raw_uploads", "sha256")] for name in ("top5_index", "top5_label", "top5_probability", "embedding")},
     day_metadata=checks.most_common_classes,
+    imports=["torch", "pipeline_assets.classify.pipeline", "pipeline_assets.classify.models"],
 )
 def photo_classes(
     run: RunOfDays,

@@ -1,7 +1,9 @@
 """What `darkroom import --format` does: a data set of another tool becomes a named version, or its files become uploads."""
 
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline_assets.errors import ImportRefused
+from pipeline_assets.progress import TELL_EVERY_S
 from pipeline_assets.versioning import commands
 from pipeline_assets.versioning.bringing import REJECTED, ROWS, bring, spill, told
 from pipeline_assets.versioning.formats import FORMATS
-from pipeline_assets.versioning.formats.incoming import Reading
+from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 from pipeline_assets.versioning.pins import reference
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
@@ -42,7 +45,7 @@ def import_version(
     )
     url = objects_url(settings)
     objects = open_store(settings, url)
-    brought = bring(FORMATS[kind].load().batches(path, reading), objects)
+    brought = bring(_telling(FORMATS[kind].load().batches(path, reading), console), objects)
     console.print(f"Read {brought.rows:,} rows (in {ROWS}).")
     _tell_aside(brought.reasons, console)
     if brought.reasons:
@@ -64,7 +67,7 @@ def import_uploads(
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="import-", dir=cache) as scratch:
         folder = Path(scratch)
-        names, reasons = spill(FORMATS[kind].load().batches(path, reading), folder)
+        names, reasons = spill(_telling(FORMATS[kind].load().batches(path, reading), console), folder)
         _tell_aside(reasons, console)
         files = [File(name, partial(Path.read_bytes, folder / name)) for name in names]
         import_source(settings, str(path), days, today, console, files)
@@ -75,6 +78,19 @@ def _local(source: str) -> Path:
     if "://" in source or not path.exists():
         raise ImportRefused(f"{source} is no file and no folder of this machine: copy it here first, or mount it.")
     return path.resolve()
+
+
+def _telling(batches: Iterable[Batch | Rejected], console: Console) -> Iterator[Batch | Rejected]:
+    """The batches, with a line every few seconds on how many rows are through."""
+    began = told_at = time.monotonic()
+    rows = 0
+    for batch in batches:
+        yield batch
+        rows += batch.rows.height if isinstance(batch, Batch) else 0
+        now = time.monotonic()
+        if now - told_at > TELL_EVERY_S:
+            told_at = now
+            console.print(f"  {rows:,} rows read, {rows / (now - began):,.0f}/s")
 
 
 def _tell_aside(reasons: Counter[str], console: Console) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline_assets.table_asset import Declaration
 from pipeline_assets.versioning.reference import Reference
 from resources import ledger
-from resources.postgres import Postgres
+from resources.database import Database
 
 
 class _Part(BaseModel):
@@ -40,7 +40,7 @@ class TableOrigin(_Part):
     runs: list[Run]
 
 
-def lineage(reference: Reference, postgres: Postgres, declared: Mapping[str, Declaration]) -> list[TableOrigin]:
+def lineage(reference: Reference, postgres: Database, declared: Mapping[str, Declaration]) -> list[TableOrigin]:
     """All tables of a pin, the pinned one first, each before its inputs. Empty for a folder."""
     found: dict[str, TableOrigin] = {}
     pending = [reference.asset] if reference.asset else []
@@ -72,7 +72,7 @@ def _outside(asset: Declaration, reference: Reference) -> list[str]:
     return [places.get(name, name) for name in asset.resources]
 
 
-def _runs(reference: Reference, name: str, postgres: Postgres) -> list[Run]:
+def _runs(reference: Reference, name: str, postgres: Database) -> list[Run]:
     table = reference.tables[name]
     until = reference.created_at + timedelta(seconds=1)  # it is written in whole seconds
     entries = ledger.as_of(postgres, name, table.version, until, table.first_day, table.last_day)

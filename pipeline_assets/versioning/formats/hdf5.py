@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline_assets.errors import ExportRefused
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats import hdf5_reading, incoming
 from pipeline_assets.versioning.formats.column_types import check_lists, check_types, to_plain, type_name
@@ -67,6 +68,10 @@ class Hdf5Shard:
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         check_types(schema, KIND)
+        if MASKS in schema:
+            raise ExportRefused(
+                f"{KIND} has no place for a column {MASKS}: it is where nulls are told. Leave it out (--columns)."
+            )
         self._sink = _Sink(path)
         self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
         self._schema = schema
@@ -149,14 +154,14 @@ class Hdf5Shard:
     def _loosen(self, name: str, inner: Any) -> Any:
         """Turn a matrix into lists, since one of another length has come."""
         before = self._file[_escaped(name)]
-        self._file.move(_escaped(name), "loosened")
+        self._file.move(_escaped(name), "%before")
         self._create(name, h5py.vlen_dtype(inner), ())
         data = self._file[_escaped(name)]
         data.resize(self._rows, axis=0)
         for start in range(0, self._rows, CHUNK_ROWS):
             for at, row in enumerate(before[start : start + CHUNK_ROWS], start):
                 data[at] = row
-        del self._file["loosened"]
+        del self._file["%before"]
         return data
 
 

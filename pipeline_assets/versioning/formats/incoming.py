@@ -13,10 +13,11 @@ from pipeline_assets.versioning.formats.column_types import type_of
 
 BATCH_ROWS = 1_024
 BATCH_BYTES = 32 * 1024**2
-MAX_FILE_BYTES = 256 * 1024**2
+MAX_FILE_BYTES = 320 * 1024**2
 """A record or member above this is kept aside, and not read."""
 MAX_DESCRIPTION_BYTES = 64 * 1024**2
 DESCRIPTION = "_darkroom.json"
+"""Readers of whole folders (pyarrow, Spark) pass over names that begin so."""
 BYTES_COLUMNS = ("bytes", "image/encoded", "image", "image_raw", "jpg", "png")
 """Where other tools put a file's bytes: the first of these that holds bytes is taken."""
 

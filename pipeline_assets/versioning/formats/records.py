@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-import numpy as np
 import polars as pl
 
 from pipeline_assets.errors import ExportRefused
@@ -20,7 +19,8 @@ from resources.errors import ObjectError
 BATCH_ROWS = 1_024
 BATCH_BYTES = 32 * 1024**2
 """Of files. One that is larger comes alone."""
-MAX_FILE_BYTES = 1024**3
+MAX_FILE_BYTES = 256 * 1024**2
+"""A larger file can't be a cell of a row."""
 PATH, BYTES = "path", "bytes"
 """Columns that a table's rows gain: the name and content of their file, null where a row has none."""
 CONTENTS = ("sha256", "weights_sha256")
@@ -134,7 +134,7 @@ class Records:
                 raise ExportRefused(
                     f"A file of {max(weights):,} bytes is too large for a row: take the files by `darkroom checkout`."
                 )
-            for start, end in _spans(weights):
+            for start, end in _spans(weights, min(BATCH_BYTES, self.asked.shard_bytes)):
                 yield self._with_bytes(batch[start:end], found[start:end])
 
     def _with_bytes(self, batch: pl.DataFrame, found: Sequence[int | None]) -> pl.DataFrame:
@@ -164,22 +164,18 @@ def _cost(column: pl.Series) -> int:
         return int(column.bin.size().sum() or 0)
     if isinstance(column.dtype, pl.List):
         return 8 * len(column) + _cost(column.explode(empty_as_null=False, keep_nulls=False))
-    return len(column) * (np.dtype(np.int64).itemsize if column.dtype.is_nested() else _width(column.dtype))
-
-
-def _width(dtype: pl.DataType) -> int:
-    return int(pl.Series([0], dtype=pl.Int8).cast(dtype).estimated_size()) if dtype.is_numeric() else 8
+    return len(column) * column.head(0).to_numpy().dtype.itemsize
 
 
 def _folder_rows(files: pl.DataFrame) -> pl.DataFrame:
     return files.select(PATH, pl.col("sha256").bin.encode("hex"), "size_bytes")
 
 
-def _spans(weights: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Stretches of a batch whose files weigh no more than BATCH_BYTES, but for one that does alone."""
+def _spans(weights: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Stretches of a batch whose files weigh no more than the limit, but for one that does alone."""
     start, held = 0, 0
     for at, weight in enumerate(weights):
-        if at > start and held + weight > BATCH_BYTES:
+        if at > start and held + weight > limit:
             yield start, at
             start, held = at, 0
         held += weight

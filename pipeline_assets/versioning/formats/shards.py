@@ -16,11 +16,10 @@ from pipeline_assets.errors import ExportRefused
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats.column_types import type_name
+from pipeline_assets.versioning.formats.incoming import DESCRIPTION
 from pipeline_assets.versioning.formats.records import Asked, Records, cost
 from resources.errors import NoSpace, is_full
 
-DESCRIPTION = "_darkroom.json"
-"""Readers of whole folders (pyarrow, Spark) pass over names that begin so."""
 Tell = Callable[[str], object]
 
 
@@ -124,7 +123,7 @@ def export_shards(
     records = Records(pinned, asked)
     schema = records.schema
     rows = 0
-    for number, batches in enumerate(_in_shards(counted(records, tell), asked, schema)):
+    for number, batches in enumerate(_in_shards(counted(records, tell), asked)):
         with target.file(f"{pinned.reference.name}-{name.format(number)}") as path:
             shard = open_shard(path, schema)
             try:
@@ -148,29 +147,27 @@ def counted(records: Records, tell: Tell) -> Iterator[pl.DataFrame]:
             pass
 
 
-def _in_shards(batches: Iterator[pl.DataFrame], asked: Asked, schema: pl.Schema) -> Iterator[Iterator[pl.DataFrame]]:
+def _in_shards(batches: Iterator[pl.DataFrame], asked: Asked) -> Iterator[Iterator[pl.DataFrame]]:
     """Iterators over the batches of each shard; each must be read to its end before the next is asked for."""
-    pending = pl.DataFrame(schema=schema)
-    is_more = True
+    filled = (batch for batch in batches if batch.height)
+    pending = next(filled, None)
 
     def shard() -> Iterator[pl.DataFrame]:
-        nonlocal pending, is_more
+        nonlocal pending
         rows = held = 0
-        while True:
-            room = None if asked.rows_per_shard is None else asked.rows_per_shard - rows
-            part, pending = (pending, pending.clear()) if room is None else (pending.head(room), pending.slice(room))
-            if part.height:
-                rows, held = rows + part.height, held + cost(part)
-                yield part
-            is_full_now = rows == asked.rows_per_shard if asked.rows_per_shard else held >= asked.shard_bytes
-            if pending.is_empty():
-                following = next(batches, None)
-                if following is None:
-                    is_more = False
-                    return
-                pending = following
-            if is_full_now:
+        while pending is not None:
+            if asked.rows_per_shard is not None:
+                part = pending.head(asked.rows_per_shard - rows)
+            else:
+                held += cost(pending)
+                part = pending.clear() if rows and held > asked.shard_bytes else pending
+            if part.is_empty():
                 return
+            yield part
+            rows += part.height
+            rest = pending.slice(part.height)
+            pending = rest if rest.height else next(filled, None)
 
-    while is_more:
+    yield shard()
+    while pending is not None:
         yield shard()

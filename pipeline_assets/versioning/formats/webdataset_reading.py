@@ -68,18 +68,33 @@ def _samples(path: Path) -> Iterator[Sample | Rejected]:
 
 
 def _batch(source: str, samples: Sequence[Sample], types: pl.Schema | None) -> Iterator[Batch | Rejected]:
-    rows: list[Mapping[str, Any]] = []
-    files: list[File] = []
+    read: list[tuple[Sample, Mapping[str, Any]]] = []
     for key, parts in samples:
         try:
-            row = _foreign_row(key, parts) if types is None else _own_row(parts, types)
+            read.append(((key, parts), _foreign_row(key, parts) if types is None else _own_row(parts, types)))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError, PolarsError) as error:
             yield Rejected(f"{source}: {key}", "bad_sample", str(error))
+    is_whole = _misfit([row for _, row in read], types) is None
+    rows: list[Mapping[str, Any]] = []
+    files: list[File] = []
+    for (key, parts), row in read:
+        fault = None if is_whole else _misfit([row], types)
+        if fault:
+            yield Rejected(f"{source}: {key}", "bad_sample", fault)
             continue
         data = [member for extension, member in _ordered(parts) if not _is_told(extension, types)]
         files += [File(member.data, row.get("path") or member.name, len(rows)) for member in data]
         rows.append(row)
     yield Batch(source, _frame(rows, types), files)
+
+
+def _misfit(rows: Sequence[Mapping[str, Any]], types: pl.Schema | None) -> str | None:
+    """Why these rows are not of the types that they should have, so that one costs no others."""
+    try:
+        _frame(rows, types)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, PolarsError) as error:
+        return str(error) or type(error).__name__
+    return None
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], types: pl.Schema | None) -> pl.DataFrame:
@@ -94,7 +109,7 @@ def _foreign_row(key: str, parts: Mapping[str, Member]) -> Mapping[str, Any]:
 
 
 def _own_row(parts: Mapping[str, Member], types: pl.Schema) -> Mapping[str, Any]:
-    """The row of a sample; each cell is tried, so that one that does not fit its type costs this sample alone."""
+    """The row of a sample, from its JSON and arrays."""
     found = json.loads(parts["json"].data)
     if not isinstance(found, dict):
         raise ValueError("its JSON is no object")
@@ -104,7 +119,6 @@ def _own_row(parts: Mapping[str, Member], types: pl.Schema) -> Mapping[str, Any]
             row[name] = _array(parts.get(f"{name}.npy".lower()), dtype)
         elif dtype != pl.Binary:
             row[name] = found[name]
-            from_json(name, [row[name]], dtype)
     return row
 
 

@@ -449,3 +449,12 @@ def test_files_for_uploads_never_leave_their_folder(tmp_path: Path) -> None:
     names, reasons = spill([rows_of("../out", "a/b.jpg", "/x")], inside)
     assert (names, reasons) == (["a/b.jpg"], {"unsafe_path": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_sample_that_does_not_fit_its_types_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "_darkroom.json").write_text(json.dumps({"columns": {"n": "Int8", "x": "List(Float32)"}}))
+    cells = [b'{"n": 1}', b'{"n": "one"}', b'{"n": 1000}', b"{}", b"[]", b"{", b'{"n": null}']
+    tar_of(tmp_path / "x.tar", *((f"{n}.json", text) for n, text in enumerate(cells)), ("9.x.npy", b"no array"))
+    rows, _, reasons = read("webdataset", tmp_path)
+    assert [row["n"] for row in rows] == [1, None]
+    assert reasons == ["bad_sample"] * 6

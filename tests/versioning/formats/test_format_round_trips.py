@@ -95,8 +95,10 @@ def test_shards_have_the_rows_that_were_asked_for_and_are_listed(world: World, t
 
 def test_shards_are_cut_by_size(world: World, tmp_path: Path) -> None:
     pinned = world.folder(tmp_path / "in", {f"{n}.bin": bytes(40_000) + bytes([n]) for n in range(6)})
-    exported(pinned, tmp_path / "out", "parquet", Asked(shard_bytes=100))
-    assert len(list((tmp_path / "out").glob("*.parquet"))) == 1, "a batch is not cut by size"
+    exported(pinned, tmp_path / "out", "parquet", Asked(shard_bytes=100_000))
+    assert [pl.read_parquet(path).height for path in sorted((tmp_path / "out").glob("*.parquet"))] == [2, 2, 2]
+    exported(pinned, tmp_path / "tiny", "parquet", Asked(shard_bytes=1))
+    assert len(list((tmp_path / "tiny").glob("*.parquet"))) == 6
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "coco"])
