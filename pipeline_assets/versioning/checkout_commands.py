@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,8 +13,10 @@ from pipeline_assets.versioning.content_cache import ContentCache
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.repository import Repository
 from pipeline_assets.versioning.selection import Selection, select
-from pipeline_assets.versioning.verification import Rules, Verdict, verify
 from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline_assets.versioning.verification import Rules, Verdict
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,10 @@ def rehearse(settings: Settings, wish: Wish, target: Path, *, force: bool, conso
     )
 
 
-def verified(settings: Settings, name: str, *, quick: bool, tell: Callable[[str], object]) -> Verdict:
+def verified(settings: Settings, name: str, *, quick: bool, tell: Callable[[str], object]) -> "Verdict":
     """Verify a data set. Raises as `verification.verify`."""
+    from pipeline_assets.versioning.verification import verify  # with the ledger, whose Dagster takes a second to load
+
     pinned = _opened(settings, name)
     return verify(pinned, _rules() if pinned.reference.tables else {}, quick=quick, tell=tell)
 
@@ -91,9 +96,10 @@ def _selected(settings: Settings, wish: Wish) -> tuple[Pinned, Selection]:
     return pinned, found
 
 
-def _rules() -> dict[str, Rules]:
+def _rules() -> "dict[str, Rules]":
     from pipeline_assets import definitions  # noqa: F401  it declares the assets
     from pipeline_assets.table_asset import DECLARATIONS
+    from pipeline_assets.versioning.verification import Rules
 
     return {
         name: Rules(tuple(asset.schema.columns()), tuple(asset.key), tuple(asset.volatile), tuple(asset.bulk))

@@ -68,7 +68,7 @@ def checkout(
     if no_files and no_rows:
         raise click.UsageError("--no-files with --no-rows leaves nothing to check out")
     wish = Wish(name, where, wanted, not no_files, not no_rows)
-    with services() as settings:
+    with services(stores_only=True) as settings:
         if dry_run:
             rehearse(settings, wish, target, force=force, console=console)
         else:
