@@ -73,7 +73,7 @@ def reproduce(repository: Repository, reference: Reference, home: Path, *, keep:
 
 
 def checked_commit(repository: Repository, reference: Reference) -> str:
-    """The commit whose code made a reference. Raises NotReproducible for a folder, or if it is not here or not all the code."""
+    """The commit whose code made a reference. Raises NotReproducible for a folder, or if that code is not to be had."""
     commit = reference.code.commit
     if reference.asset is None:
         raise NotReproducible(
