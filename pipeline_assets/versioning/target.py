@@ -11,6 +11,7 @@ the disk one by one, which would take longer than writing them: after a reboot t
 hashed. The state itself is synced.
 """
 
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -21,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from pipeline_assets.errors import CheckoutRefused
 from pipeline_assets.versioning.checkout_state import Record
@@ -213,15 +215,20 @@ def taken(name: str) -> CheckoutRefused:
     return CheckoutRefused(f"{name} has appeared while this checkout ran: move it away, and check out again.")
 
 
+def is_of_room(error: Exception) -> bool:
+    """Whether an error of polars, which has no number, tells of a full disk."""
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
 @contextmanager
 def _room(folder: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if not is_full(error):
+    except (OSError, PolarsError) as error:
+        if not (is_full(error) if isinstance(error, OSError) and error.errno else is_of_room(error)):
             raise
         raise NoSpace(
-            f"{folder} is full ({os.strerror(error.errno or 0)}). Free some, or choose another disk, and check out again: "
+            f"{folder} is full. Free some, or choose another disk, and check out again: "
             "what is there is kept and not fetched again."
         ) from error
 
