@@ -8,11 +8,12 @@ import polars as pl
 
 from pipeline_assets.errors import CheckoutRefused
 from pipeline_assets.versioning.checkout_plan import Plan, plan
+from pipeline_assets.versioning.checkout_state import STATE, State
 from pipeline_assets.versioning.checkout_work import Report, Work
 from pipeline_assets.versioning.content_cache import ContentCache
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.selection import Selection
-from pipeline_assets.versioning.target import STATE, State, Target
+from pipeline_assets.versioning.target import Target
 
 UNKNOWN = b""
 """Stands for the sha256 of rows that are still to be written."""
@@ -37,7 +38,7 @@ def checkout(
     could not be got, after all others are in place. Called again after any of these, it goes on.
     """
     with Target.held(folder) as target:
-        state = target.state()
+        state = target.record.state()
         mine, others = _scoped(state, pinned.reference.name, folder, selection)
         todo = plan(target, mine, _wanted(selection, mine), force=force)
         if todo.put.is_empty() and not todo.remove and others.is_empty() and _is_settled(state, todo):
@@ -48,16 +49,18 @@ def checkout(
             modified_ns=pl.lit(None, pl.Int64), inode=pl.lit(None, pl.Int64), is_ours=pl.lit(value=True)
         )
         before = state.files.join(todo.keep, on="path", how="anti")
-        target.remember(
+        target.record.remember(
             pinned.reference.name, pl.concat([todo.keep, planned.select(STATE.names()), before]).unique(maintain_order=True)
         )
-        with target.journal() as note:
+        with target.record.journal() as note:
             target.remove(todo.remove)
             for stamps in work.run(todo):
                 note(stamps)
-        done = planned.drop("modified_ns", "inode").join(target.written(), on="path", how="inner").select(STATE.names())
+        done = (
+            planned.drop("modified_ns", "inode").join(target.record.written(), on="path", how="inner").select(STATE.names())
+        )
         failed = mine.files.join(todo.put.join(done, on="path", how="anti"), on="path", how="semi")
-        target.remember(pinned.reference.name, pl.concat([todo.keep, done, failed, others]))
+        target.record.remember(pinned.reference.name, pl.concat([todo.keep, done, failed, others]))
         return work.report(todo, _rows_path(selection))
 
 
@@ -66,7 +69,7 @@ def rehearse(pinned: Pinned, folder: Path, selection: Selection, *, force: bool 
     if not folder.exists():
         return Plan(pl.DataFrame(schema=STATE), _wanted(selection, _NOTHING), (), ())
     with Target.seen(folder) as target:
-        mine, _ = _scoped(target.state(), pinned.reference.name, folder, selection)
+        mine, _ = _scoped(target.record.state(), pinned.reference.name, folder, selection)
         return plan(target, mine, _wanted(selection, mine), force=force)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipeline_assets.errors import CheckoutRefused
-from pipeline_assets.versioning.target import OWN, State, Target
+from pipeline_assets.versioning.checkout_state import State
+from pipeline_assets.versioning.target import OWN, Target
 
 HASHERS = 4
 NAMED = 5

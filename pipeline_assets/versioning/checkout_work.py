@@ -12,12 +12,13 @@ import polars as pl
 from pipeline_assets.errors import CheckoutIncomplete
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.checkout_plan import NAMED, Plan
+from pipeline_assets.versioning.checkout_state import Stamp
 from pipeline_assets.versioning.content_cache import ContentCache
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.fetching import ahead, ranges, read_large
 from pipeline_assets.versioning.placing import HELD_BELOW, Content, Placer, link_for, write_at
 from pipeline_assets.versioning.selection import Selection, fitting
-from pipeline_assets.versioning.target import Stamp, Target
+from pipeline_assets.versioning.target import Target
 from resources.errors import NoSpace, ObjectError
 
 T = TypeVar("T")

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from pipeline_assets.versioning.checkout_state import Stamp
 from pipeline_assets.versioning.content_cache import ContentCache
-from pipeline_assets.versioning.target import Stamp, Target, taken
+from pipeline_assets.versioning.target import Target, taken
 
 Link = Literal["hard", "reflink", "copy"]
 READ_ONLY, USUAL = 0o444, 0o666

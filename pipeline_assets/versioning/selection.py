@@ -15,6 +15,7 @@ from polars.exceptions import PolarsError
 
 from pipeline_assets.errors import BadSelection
 from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.target import is_of_room
 
 CONTENT_COLUMNS = ("sha256", "weights_sha256")
 """Columns of tables whose values name files of the manifest, as hex."""
@@ -81,7 +82,7 @@ def fitting(where: str | None) -> Iterator[None]:
     try:
         yield
     except PolarsError as error:
-        if where is None:
+        if where is None or is_of_room(error):
             raise
         raise BadSelection(f"The condition {where!r} fails on these rows: {_first_line(error)}") from None
 

@@ -11,62 +11,30 @@ the disk one by one, which would take longer than writing them: after a reboot t
 hashed. The state itself is synced.
 """
 
+import errno
 import fcntl
 import hashlib
 import itertools
-import json
 import os
-import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from pipeline_assets.errors import CheckoutRefused
+from pipeline_assets.versioning.checkout_state import Record
 from resources.errors import AlreadyRunning, NoSpace, PathEscapes, is_full
 
 OWN = ".darkroom-checkout"
-LOCK, STATE_FILE, PARTS = "lock", "state.parquet", "parts"
-STATE = pl.Schema(
-    {
-        "path": pl.String,
-        "sha256": pl.Binary,
-        "size_bytes": pl.Int64,
-        "modified_ns": pl.Int64,
-        "inode": pl.Int64,
-        "made_from": pl.String,
-        "is_ours": pl.Boolean,
-    }
-)
-"""modified_ns, inode: null until the file is written. made_from: of rows, what they were selected by; null for a file of the
-manifest. is_ours: false for a file that was there before, with the same content."""
+LOCK, PARTS = "lock", "parts"
 THERE = pl.Schema(
     {"path": pl.String, "kind": pl.String, "found_bytes": pl.Int64, "found_ns": pl.Int64, "found_inode": pl.Int64}
 )
 """kind: `file`, `folder`, `link`, `other`, or `below` where a part of the path before the last is no folder."""
-_STAMPS = {"path": pl.String, "modified_ns": pl.Int64, "inode": pl.Int64}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FORMAT = 1
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-Stamp = tuple[str, int, int]
-"""A file that was written: path, modified_ns, inode."""
-
-
-@dataclass(frozen=True)
-class State:
-    """What Darkroom knows of a folder. name: the data set, None for a new folder. files: a path may be there twice.
-
-    is_trusted: whether times and inodes tell that a file is as it was written.
-    """
-
-    name: str | None
-    files: pl.DataFrame
-    is_trusted: bool
 
 
 class Target:
@@ -78,7 +46,7 @@ class Target:
         self.parts = parts
         """The folder of files that are being written, as a descriptor."""
         self._numbers = itertools.count()
-        self._journal = ""
+        self.record = Record(folder / OWN, folder / OWN / PARTS)
 
     @classmethod
     @contextmanager
@@ -232,69 +200,6 @@ class Target:
                 except OSError:
                     continue  # not empty
 
-    # What is known
-
-    def state(self) -> State:
-        """What earlier checkouts wrote here. Raises CheckoutRefused if their record can't be read."""
-        path = self.folder / OWN / STATE_FILE
-        if not path.exists():
-            return State(None, pl.DataFrame(schema=STATE), True)
-        try:
-            header = json.loads(pl.read_parquet_metadata(path)["darkroom"])
-            files = pl.read_parquet(path)
-            if header["format"] != _FORMAT or files.schema != STATE:
-                raise ValueError("it is of another version of Darkroom")
-            name, boot = str(header["name"]), header["boot"]
-            self._journal = str(header["journal"])
-        except (PolarsError, OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckoutRefused(
-                f"{path} can't be read: {str(error)[:200]}. Remove the folder {OWN} and check out again: files that have "
-                "the right content stay, and count as yours from then on."
-            ) from None
-        written = self.written()
-        known = files.join(written, on="path", how="left", suffix="_now", maintain_order="left").with_columns(
-            modified_ns=pl.coalesce("modified_ns", "modified_ns_now"), inode=pl.coalesce("inode", "inode_now")
-        )
-        return State(name, known.select(STATE.names()), boot == _boot())
-
-    def remember(self, name: str, files: pl.DataFrame) -> None:
-        """Write the state down, whole or not at all, and begin a new journal.
-
-        The state names its journal: one of an earlier state would tell of files that have been replaced since.
-        """
-        part, before = self.parts_path / self.new_part(), self._journal
-        self._journal = f"{secrets.token_hex(8)}.ndjson"
-        header = json.dumps({"format": _FORMAT, "name": name, "boot": _boot(), "journal": self._journal})
-        files.select(STATE.names()).write_parquet(part, compression="lz4", metadata={"darkroom": header})
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.rename(part.name, STATE_FILE, src_dir_fd=self.parts, dst_dir_fd=self._own)
-        os.fsync(self._own)
-        if before:
-            (self.folder / OWN / before).unlink(missing_ok=True)
-
-    @contextmanager
-    def journal(self) -> Iterator[Callable[[Iterable[Stamp]], None]]:
-        """A function that writes down which files have been written."""
-        with (self.folder / OWN / self._journal).open("a", encoding="utf-8") as file:
-
-            def note(stamps: Iterable[Stamp]) -> None:
-                file.writelines(json.dumps(dict(zip(_STAMPS, stamp, strict=True))) + "\n" for stamp in stamps)
-                file.flush()
-
-            yield note
-
-    def written(self) -> pl.DataFrame:
-        """The files that the journal tells of, with their stamps."""
-        try:
-            text = (self.folder / OWN / self._journal).read_bytes() if self._journal else b""
-        except FileNotFoundError:
-            text = b""
-        whole = text[: text.rfind(b"\n") + 1]  # a line that a kill cut short has no end
-        if not whole:
-            return pl.DataFrame(schema=_STAMPS)
-        return pl.read_ndjson(whole, schema=_STAMPS).unique("path", keep="last")
-
 
 def by_parent(paths: pl.Series) -> Iterator[tuple[str, set[str]]]:
     """Paths by the folder that they lie in: each folder with the names in it."""
@@ -310,15 +215,20 @@ def taken(name: str) -> CheckoutRefused:
     return CheckoutRefused(f"{name} has appeared while this checkout ran: move it away, and check out again.")
 
 
+def is_of_room(error: Exception) -> bool:
+    """Whether an error of polars, which has no number, tells of a full disk."""
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
 @contextmanager
 def _room(folder: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if not is_full(error):
+    except (OSError, PolarsError) as error:
+        if not (is_full(error) if isinstance(error, OSError) and error.errno else is_of_room(error)):
             raise
         raise NoSpace(
-            f"{folder} is full ({os.strerror(error.errno or 0)}). Free some, or choose another disk, and check out again: "
+            f"{folder} is full. Free some, or choose another disk, and check out again: "
             "what is there is kept and not fetched again."
         ) from error
 
@@ -339,10 +249,3 @@ def _kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "folder"
     return "link" if stat.S_ISLNK(mode) else "other"
-
-
-def _boot() -> str | None:
-    try:
-        return _BOOT.read_text().strip()
-    except OSError:
-        return None  # other systems than Linux have none: times are trusted there

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from data_sets import content, pinned_folder, write
+from data_sets import content, pinned_folder, pinned_table, write
 
 from pipeline_assets.versioning.checkout import checkout
 from pipeline_assets.versioning.content_cache import ContentCache
@@ -184,3 +184,18 @@ def test_a_disk_that_fills_up_is_told_and_what_is_there_is_kept(
     report = checkout(pinned, target, select(pinned))
     assert (report.kept, report.written) == (len(there), len(files) - len(there))
     assert content(target) == files
+
+
+@pytest.mark.parametrize("where", [None, "likes > 0"])
+def test_a_disk_that_is_too_full_for_rows_is_told(
+    tmp_path: Path, small_disk: Path, object_store: Callable[[str], ObjectStore], where: str | None
+) -> None:
+    table = pinned_table(object_store("folder"), Lake(url=(tmp_path / "lake").as_uri()))
+    free = os.statvfs(small_disk)
+    filler = small_disk / "of-someone-else"
+    subprocess.run(["fallocate", "-l", str(free.f_bavail * free.f_frsize), str(filler)], check=True)
+    target = small_disk / "target"
+    with pytest.raises(NoSpace):
+        checkout(table, target, select(table, where), where=where)
+    filler.unlink()
+    assert checkout(table, target, select(table, where), where=where).rows == "rows-photos.parquet"
