@@ -73,7 +73,7 @@ def reproduce(repository: Repository, reference: Reference, home: Path, *, keep:
 
 
 def checked_commit(repository: Repository, reference: Reference) -> str:
-    """The commit whose code made a reference. Raises NotReproducible for a folder, or if that code is not to be had."""
+    """The commit that made a reference. Raises NotReproducible for a folder, and if it is not here or not all the code."""
     commit = reference.code.commit
     if reference.asset is None:
         raise NotReproducible(

@@ -20,9 +20,9 @@ from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.drift import Moved, of_categories, of_numbers
 from pipeline_assets.versioning.row_changes import RowChanges, compare
 
-ROWS_AT_ONCE = 60_000
+ROWS_AT_ONCE = 30_000
 """Of each version, unless one day alone has more."""
-BYTES_AT_ONCE = 48 * 1024**2
+BYTES_AT_ONCE = 24 * 1024**2
 """Of a version's columns, held while drift is measured."""
 MAX_CATEGORIES = 200
 """A column of texts with more distinct values names things; its shares mean nothing."""

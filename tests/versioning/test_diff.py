@@ -38,7 +38,7 @@ class Pictures(dy.Schema):
     likes = dy.Int64(nullable=True, metadata={"label": True})
 
 
-PICTURES = Declaration("pictures", Pictures, {}, lambda: None, None, (), False, "", None, ())
+PICTURES = Declaration("pictures", Pictures, {}, lambda: None, None, (), False, "", {}, None, ())
 
 
 def rows(day: int, **columns: list[Any]) -> pl.DataFrame:
