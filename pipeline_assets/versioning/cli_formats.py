@@ -19,6 +19,7 @@ console = Console(highlight=False, soft_wrap=True)
     "--format", "kind", type=click.Choice([*FORMATS, *REPOSITORIES]), required=True, help="What to write; see below."
 )
 @click.option("--columns", help="Only these columns of a table, separated by commas. Default: all.")
+@click.option("--where", help="Only rows for which this SQL expression over the columns holds.")
 @click.option("--days", type=DaySpan(), help="Only these UTC days, as 2026-01-01..2026-01-31. Default: all that are pinned.")
 @click.option(
     "--bytes/--no-bytes",
@@ -34,6 +35,7 @@ def export(
     target: Path,
     kind: str,
     columns: str | None,
+    where: str | None,
     days: tuple[date, date] | None,
     with_bytes: bool | None,
     rows_per_shard: int | None,
@@ -44,7 +46,7 @@ def export(
 
     \b
     darkroom export popularity ./for-jax --format tfrecord --columns photo_id,sha256,top_class,popularity
-    darkroom export v1.0:popularity ./shards --format webdataset --rows-per-shard 10000
+    darkroom export v1.0:popularity ./shards --format webdataset --where "split = 'train'" --rows-per-shard 10000
     darkroom export scans ./scans.coco --format coco
     darkroom export scans ./for-dvc --format dvc --remote s3://bucket/dvc
 
@@ -58,9 +60,9 @@ def export(
     from pipeline_assets.versioning.formats.records import Asked
 
     if kind in REPOSITORIES:
-        if columns or days or with_bytes is not None or rows_per_shard:
+        if columns or where or days or with_bytes is not None or rows_per_shard:
             raise click.UsageError(
-                f"{kind} takes the whole set: --columns, --days, --bytes and --rows-per-shard do not apply"
+                f"{kind} takes the whole set: --columns, --where, --days, --bytes and --rows-per-shard do not apply"
             )
         from pipeline_assets.versioning import repositories
 
@@ -72,7 +74,7 @@ def export(
     wanted = [column.strip() for column in columns.split(",")] if columns else None
     with services() as settings:
         with_bytes = exporting.wants_bytes(name, kind, with_bytes)
-        asked = Asked(wanted, days, with_bytes, rows_per_shard, shard_mb * 1024**2)
+        asked = Asked(wanted, days, with_bytes, rows_per_shard, shard_mb * 1024**2, where)
         exporting.export(settings, name, target, kind, asked, console)
 
 

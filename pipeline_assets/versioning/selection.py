@@ -56,11 +56,11 @@ def select(
         files = pinned.files
         if where is not None:
             with fitting(where):
-                files = files.filter(_condition(files.lazy(), where, FOLDER_COLUMNS))
+                files = files.filter(condition(files.lazy(), where, FOLDER_COLUMNS))
         return Selection(files if with_files else None, None, "", "")
     rows = pinned.rows()
     names = rows.collect_schema().names()
-    rows = rows.filter(_condition(rows, where, names)) if where is not None else rows
+    rows = rows.filter(condition(rows, where, names)) if where is not None else rows
     missing = [name for name in columns if name not in names]
     if missing:
         raise BadSelection(f"{asset} has no column {missing[0]}. It has: {', '.join(names)}.")
@@ -87,7 +87,8 @@ def fitting(where: str | None) -> Iterator[None]:
         raise BadSelection(f"The condition {where!r} fails on these rows: {_first_line(error)}") from None
 
 
-def _condition(rows: pl.LazyFrame, where: str, allowed: Sequence[str]) -> pl.Expr:
+def condition(rows: pl.LazyFrame, where: str, allowed: Sequence[str]) -> pl.Expr:
+    """The condition that a text of SQL is. Raises BadSelection for what is none on these columns."""
     try:
         expression = pl.sql_expr(where)
         schema = rows.select(allowed).select(expression).collect_schema()

@@ -14,6 +14,7 @@ import polars as pl
 from pipeline_assets.errors import ExportRefused
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.reference import TableVersion
+from pipeline_assets.versioning.selection import FOLDER_COLUMNS, condition, fitting
 from resources.errors import ObjectError
 
 BATCH_ROWS = 1_024
@@ -28,13 +29,14 @@ CONTENTS = ("sha256", "weights_sha256")
 
 @dataclass(frozen=True)
 class Asked:
-    """What of a data set is wanted, and how it is cut. columns: None for all."""
+    """What of a data set is wanted, and how it is cut. columns: None for all. where: a condition in SQL."""
 
     columns: Sequence[str] | None = None
     days: tuple[date, date] | None = None
     with_bytes: bool = True
     rows_per_shard: int | None = None
     shard_bytes: int = 256 * 1024**2
+    where: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,28 @@ class Records:
         """How many there are."""
         table = self.pinned.reference.table
         if table is None:
-            return self.pinned.reference.manifest.files
-        return table.rows if self.asked.days is None else int(self.selected.select(pl.len()).collect().item())
+            return self._files.height
+        if self.asked.days is None and self.asked.where is None:
+            return table.rows
+        with fitting(self.asked.where):
+            return int(self.selected.select(pl.len()).collect().item())
 
     @cached_property
     def selected(self) -> pl.LazyFrame:
-        """The table's rows of the days that are asked for, with all columns."""
-        days = self.asked.days
+        """The table's rows that are asked for, with all columns. Raises BadSelection."""
+        days, where = self.asked.days, self.asked.where
         rows = self.pinned.rows()
+        rows = rows if where is None else rows.filter(condition(rows, where, self._stored.names()))
         return rows if days is None else rows.filter(pl.col("day").is_between(*days))
+
+    @cached_property
+    def _files(self) -> pl.DataFrame:
+        """A folder's files that are asked for. Raises BadSelection."""
+        files, where = self.pinned.files, self.asked.where
+        if where is None:
+            return files
+        with fitting(where):
+            return files.filter(condition(files.lazy(), where, FOLDER_COLUMNS))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """Raises ObjectError for a file whose bytes are missing or damaged."""
@@ -110,7 +125,7 @@ class Records:
 
     def _row_batches(self) -> Iterator[pl.DataFrame]:
         if self._table is None:
-            for files in self.pinned.files.iter_slices(BATCH_ROWS):
+            for files in self._files.iter_slices(BATCH_ROWS):
                 yield _folder_rows(files)
             return
         needed = list(dict.fromkeys([*self._columns, *([self._content] if self._has_bytes and self._content else [])]))
