@@ -32,7 +32,6 @@ class Versioner(ABC):
             "AWS_ACCESS_KEY_ID": endpoints.access_key,
             "AWS_SECRET_ACCESS_KEY": endpoints.secret_key,
             "AWS_DEFAULT_REGION": endpoints.region,
-            "GIT_CONFIG_COUNT": "0",
         }
 
     def seconds(self, *commands: Sequence[str]) -> float:
@@ -138,6 +137,9 @@ class GitLfs(Versioner):
         bare = self.work.with_name(f"{self.work.name}.git")
         subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
         self.git("init", "-q")
+        self.git(
+            "config", "gc.auto", "0"
+        )  # git packs ten thousand new objects behind our back, and `git lfs push` misses one
         self.git("remote", "add", "origin", bare.as_uri())
         self.git("lfs", "install", "--local")
         self.git("lfs", "track", "data/**")
