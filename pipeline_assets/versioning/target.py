@@ -11,6 +11,7 @@ the disk one by one, which would take longer than writing them: after a reboot t
 hashed. The state itself is synced.
 """
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -34,6 +35,8 @@ THERE = pl.Schema(
     {"path": pl.String, "kind": pl.String, "found_bytes": pl.Int64, "found_ns": pl.Int64, "found_inode": pl.Int64}
 )
 """kind: `file`, `folder`, `link`, `other`, or `below` where a part of the path before the last is no folder."""
+_RENAMEAT2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+_NOREPLACE = 1
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -167,8 +170,10 @@ class Target:
         if replace:
             os.rename(part, name, src_dir_fd=self.parts, dst_dir_fd=folder)
             return
+        if _renamed(part, self.parts, name, folder):
+            return
         try:
-            # A link and not a rename, which would overwrite what another process has put there meanwhile.
+            # A link and not a plain rename, which would overwrite what another process has put there meanwhile.
             os.link(part, name, src_dir_fd=self.parts, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             raise taken(name) from None
@@ -231,6 +236,23 @@ def _room(folder: Path) -> Iterator[None]:
             f"{folder} is full. Free some, or choose another disk, and check out again: "
             "what is there is kept and not fetched again."
         ) from error
+
+
+def _renamed(part: str, parts: int, name: str, folder: int) -> bool:
+    """Rename in one step unless the name is taken (Linux's renameat2); False where the system has no such call.
+
+    Raises CheckoutRefused if the name is taken.
+    """
+    if _RENAMEAT2 is None:
+        return False
+    if _RENAMEAT2(parts, os.fsencode(part), folder, os.fsencode(name), _NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        raise taken(name)
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), name)
 
 
 def _made(folder: int, name: str) -> int:
