@@ -2,11 +2,8 @@
 
 import dagster as dg
 
-from pipeline_assets.classify import assets as classify
+from pipeline_assets.catalog import MODULES
 from pipeline_assets.current_check import current_days
-from pipeline_assets.features import assets as features
-from pipeline_assets.ingestion import assets as ingestion
-from pipeline_assets.training import assets as training
 from resources.assembly import build_resources
 from resources.settings import Settings, load_settings
 from sensors import failures, reconcile, schedules, uploads
@@ -14,7 +11,7 @@ from sensors import failures, reconcile, schedules, uploads
 
 def build_defs(settings: Settings) -> dg.Definitions:
     """The code location for these settings; tests call it with their own."""
-    assets = dg.load_assets_from_modules([ingestion, classify, features, training])
+    assets = dg.load_assets_from_modules(MODULES)
     return dg.Definitions(
         assets=assets,
         asset_checks=[current_days],

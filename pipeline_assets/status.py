@@ -23,7 +23,7 @@ def print_status(
     settings: Settings, today: date, console: Console, assets: Sequence[str] = (), within: Range | None = None
 ) -> None:
     """What each asset holds, and which days are not current, with the reason. No assets: all of them."""
-    import pipeline_assets.definitions  # noqa: F401  declares the assets
+    import pipeline_assets.catalog  # noqa: F401  declares the assets
 
     found = resolve(settings)
     console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
@@ -47,7 +47,7 @@ def print_status(
 
 def status_json(settings: Settings, today: date, assets: Sequence[str] = (), within: Range | None = None) -> str:
     """The same as JSON: by asset what it holds, and each day that is not current with reason and detail."""
-    import pipeline_assets.definitions  # noqa: F401  declares the assets
+    import pipeline_assets.catalog  # noqa: F401  declares the assets
 
     names = [name for name in nightly.ASSETS if not assets or name in assets]
     judged = survey(resolve(settings), today, within).of(names, within)

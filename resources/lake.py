@@ -25,6 +25,7 @@ from polars.exceptions import PolarsError
 from resources.dropped import Dropped
 from resources.errors import NotFound, StoreUnavailable, TableMissing
 from resources.object_store import ObjectStore
+from resources.settings import Settings, plain
 from resources.spool import Parts, to_arrow
 
 EMPTY_IF_MISSING = "darkroom/empty_if_missing"
@@ -234,6 +235,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             storage_options=self._delta_options,
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
+
+
+def open_lake(settings: Settings) -> Lake:
+    """The lake of the settings, for use outside Dagster."""
+    return Lake(
+        url=settings.lake_url,
+        endpoint=settings.s3_endpoint or "",
+        access_key=plain(settings.s3_access_key),
+        secret_key=plain(settings.s3_secret_key),
+        region=settings.s3_region,
+    )
 
 
 def _batches(name: str, days: Sequence[date], parts: Parts, refused: list[ValueError]) -> Iterator[pa.RecordBatch]:

@@ -2,15 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import botocore.exceptions
-from dagster_aws.s3 import S3Resource
 
 from resources.bucket_walk import ObjectVersion, versions_of, walk
 from resources.errors import BucketNotVersioned
 from resources.object_backends import EXPECTED, boto3_client, translate
 from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_aws.s3 import S3Resource  # half a second and 60 MB, for the name of a type
 
 __all__ = [
     "ObjectVersion",
@@ -36,7 +38,7 @@ def client(settings: Settings) -> Any:
     )
 
 
-def client_of(resource: S3Resource) -> Any:
+def client_of(resource: "S3Resource") -> Any:
     """The boto3 client of Dagster's own S3 resource."""
     return resource.get_client()
 

@@ -97,8 +97,7 @@ def _selected(settings: Settings, wish: Wish) -> tuple[Pinned, Selection]:
 
 
 def _rules() -> "dict[str, Rules]":
-    from pipeline_assets import definitions  # noqa: F401  it declares the assets
-    from pipeline_assets.table_asset import DECLARATIONS
+    from pipeline_assets.catalog import DECLARATIONS
     from pipeline_assets.versioning.verification import Rules
 
     return {

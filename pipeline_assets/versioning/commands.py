@@ -28,9 +28,9 @@ def opened(settings: Settings, reference: Reference) -> Pinned:
     stores = {name: open_store(settings, url) for name, url in _urls(settings).items()}
     if reference.asset is None:
         return Pinned(reference, None, stores)
-    from resources.assembly import resolve
+    from resources.lake import open_lake
 
-    return Pinned(reference, resolve(settings)["lake"], stores)
+    return Pinned(reference, open_lake(settings), stores)
 
 
 def _urls(settings: Settings) -> dict[str, str]:
@@ -48,7 +48,7 @@ def pin_asset(
     is_stale_allowed: bool,
 ) -> Reference:
     """Pin a table's rows and write the reference into the repository. Raises PinRefused and NotARepository."""
-    from pipeline_assets import definitions  # noqa: F401  it declares the assets
+    import pipeline_assets.catalog  # noqa: F401  declares the assets
     from pipeline_assets.versioning.table_pins import Pinnable, pin_table
     from resources.assembly import resolve
 
@@ -110,8 +110,8 @@ def pin_folder(
 
 def compared(settings: Settings, a: str, b: str, asset: str | None, examples: int) -> Comparison:
     """What differs between the data sets A and B, each NAME or REVISION:NAME. Raises ReferenceUnreadable, NotComparable."""
-    from pipeline_assets import definitions  # noqa: F401  it declares the assets
-    from pipeline_assets.table_asset import DECLARATIONS, Declaration
+    from pipeline_assets.catalog import DECLARATIONS
+    from pipeline_assets.table_asset import Declaration
     from pipeline_assets.versioning import diff
 
     def declared(name: str) -> Declaration:
@@ -126,8 +126,7 @@ def compared(settings: Settings, a: str, b: str, asset: str | None, examples: in
 
 def logged(settings: Settings, name: str) -> tuple[History, list["TableOrigin"]]:
     """A data set's history, and the lineage of its newest version that can be read. Raises ReferenceUnreadable."""
-    from pipeline_assets import definitions  # noqa: F401  it declares the assets
-    from pipeline_assets.table_asset import DECLARATIONS
+    from pipeline_assets.catalog import DECLARATIONS
     from pipeline_assets.versioning.lineage import lineage
     from resources.assembly import resolve
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets import definitions  # noqa: F401  it declares the assets
+from pipeline_assets.catalog import DECLARATIONS
 from pipeline_assets.errors import NotReproducible
-from pipeline_assets.table_asset import DECLARATIONS, Declaration, RunOfDays, Table
+from pipeline_assets.table_asset import Declaration, RunOfDays, Table
 from pipeline_assets.validation import PART_ROWS, validate
 from pipeline_assets.versioning.day_digests import digest_of_days
 from pipeline_assets.versioning.digest import condense, rows_digest

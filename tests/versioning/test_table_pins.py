@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline_assets import definitions  # noqa: F401  it declares the assets
+from pipeline_assets import catalog  # noqa: F401  it declares the assets
 from pipeline_assets.errors import PinRefused
 from pipeline_assets.execution import plan_days
 from pipeline_assets.table_asset import DECLARATIONS

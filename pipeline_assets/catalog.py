@@ -1,0 +1,12 @@
+"""Every table asset, declared: to import this is enough to know them all. Nothing is assembled, and no resource is made."""
+
+from pipeline_assets.classify import assets as classify
+from pipeline_assets.features import assets as features
+from pipeline_assets.ingestion import assets as ingestion
+from pipeline_assets.table_asset import DECLARATIONS
+from pipeline_assets.training import assets as training
+
+__all__ = ["DECLARATIONS", "MODULES"]
+
+MODULES = (ingestion, classify, features, training)
+"""Where the assets are."""
