@@ -107,8 +107,13 @@ class Reference(_Part):
 
     @property
     def identity(self) -> str:
-        """SHA-256 over what the data and code are. Who pinned them, when, under which name and where changes nothing."""
-        said = self.model_dump(mode="json", include={"asset", "tables", "code"})
+        """SHA-256 over what the data and code are. Who pinned them, when, under which name and where changes nothing.
+
+        Nor does a table's version: rows that a killed run committed twice are the same rows.
+        """
+        said = self.model_dump(
+            mode="json", include={"asset", "tables", "code"}, exclude={"tables": {"__all__": {"version"}}}
+        )
         said["files"] = self.manifest.digest
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

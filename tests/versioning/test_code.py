@@ -47,5 +47,5 @@ def test_the_classifier_is_a_part_of_what_classifies_and_of_no_other_asset(asset
 
 
 def test_the_training_window_is_a_setting_of_the_staged_set_and_not_of_the_table_that_it_reads() -> None:
-    assert DECLARATIONS["staged_training_set"].parts["config"] == {"days of training_table": "-89..0"}
+    assert DECLARATIONS["staged_training_set"].parts["config"]["days of training_table"] == "-89..0"
     assert not [name for name in DECLARATIONS["training_table"].parts["config"] if "training_table" in name]
