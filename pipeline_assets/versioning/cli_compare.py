@@ -30,7 +30,7 @@ def diff(a: str, b: str, asset: str | None, as_json: bool, html: Path | None, ro
     from pipeline_assets.cli import services
     from pipeline_assets.versioning import commands, diff_page, diff_text
 
-    with services() as settings:
+    with services(stores_only=True) as settings:
         found = commands.compared(settings, a, b, asset, rows)
     if html:
         html.write_text(diff_page.page(found), encoding="utf-8")

@@ -15,7 +15,7 @@ import polars as pl
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning import manifest as manifests
 from pipeline_assets.versioning.reference import Reference, TableVersion
-from resources.errors import CorruptObject, NotFound, ObjectError, TableMissing
+from resources.errors import CorruptObject, InvalidRange, NotFound, ObjectError, TableMissing
 from resources.object_store import ObjectStore, content_key
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Pinned:
     def files(self) -> pl.DataFrame:
         """The manifest's rows (`manifest.SCHEMA`). Raises ManifestBroken unless they are those that were pinned."""
         named, source = self.reference.manifest, self._source
-        data = self.encoded()
+        data = b"".join(self._encoded())
         found = manifests.decode(data, source, named.files)
         if manifests.digest(found) != named.digest or found["size_bytes"].sum() != named.bytes:
             raise ManifestBroken(f"{source} is not the one that was pinned: digest or size differ from the reference.")
@@ -71,21 +71,32 @@ class Pinned:
     def _source(self) -> str:
         return f"the manifest {self.reference.manifest.sha256[:12]} of {self.reference.name}"
 
-    def encoded(self) -> bytes:
-        """The manifest as it lies in the store, its bytes verified. Raises ManifestBroken if they are gone or others."""
-        sha256, store = self.reference.manifest.sha256, self.stores["objects"]
+    def _encoded(self) -> Iterator[bytes]:
+        """The manifest as it lies in the store, in pieces; it is whole and right once the last has been taken.
+
+        Raises ManifestBroken if its bytes are gone or others.
+        """
+        named, store, state = self.reference.manifest, self.stores["objects"], hashlib.sha256()
+        key = content_key(named.sha256)
+        damaged = ManifestBroken(f"{self._source} is damaged: restore the object {key}.")
         try:
-            return store.get_content(sha256)
+            for start in range(0, named.size_bytes, SPAN_BYTES):
+                piece = store.get_range(key, start, min(start + SPAN_BYTES, named.size_bytes))
+                state.update(piece)
+                yield piece
         except NotFound:
             raise ManifestBroken(f"{self._source} is not in {store.url}: restore it from a backup.") from None
-        except CorruptObject:
-            raise ManifestBroken(f"{self._source} is damaged: restore the object {content_key(sha256)}.") from None
+        except InvalidRange:
+            raise damaged from None
+        if state.hexdigest() != named.sha256:
+            raise damaged
 
     def contents(self) -> Iterator[pl.DataFrame]:
         """The files' paths, sha256 and sizes, some at a time, by path: millions are not held. Raises ManifestBroken."""
         with tempfile.TemporaryDirectory(prefix="darkroom-manifest-") as folder:
             path = Path(folder) / "manifest.parquet"
-            path.write_bytes(self.encoded())
+            with path.open("wb") as file:
+                file.writelines(self._encoded())
             yield from manifests.contents(path, self._source, self.reference.manifest.files)
 
     def rows(self, asset: str | None = None) -> pl.LazyFrame:

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from pipeline_assets.errors import NotComparable
 from pipeline_assets.table_asset import Declaration
@@ -31,13 +32,16 @@ def compare(
     old, new = a[1].reference, b[1].reference
     name = _asset(a[0], old, b[0], new, asset)
     table = TableDiff(declared(name), Version(a[1], name), Version(b[1], name), examples) if name else None
+    with ThreadPoolExecutor(1, "diff") as pool:
+        files = pool.submit(_files, a[1], b[1], examples)
+        rows, drift = (table.rows, table.drift()) if table else (None, None)
     return Comparison(
         a=_side(a[0], old, name),
         b=_side(b[0], new, name),
-        rows=table.rows if table else None,
+        rows=rows,
         columns=table.columns() if table else None,
-        drift=table.drift() if table else None,
-        files=_files(a[1], b[1], examples),
+        drift=drift,
+        files=files.result(),
         tables=_tables(old, new),
         code=_code(old, new, repository),
         models={

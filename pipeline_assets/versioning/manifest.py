@@ -34,7 +34,7 @@ MAX_PATH_BYTES = 1_024
 MAX_PART_BYTES = 255
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _ROW_GROUP = 131_072
-_PART_ROWS = 65_536
+_PART_ROWS = 32_768
 
 
 def path_fault(path: str) -> str | None:
@@ -107,7 +107,7 @@ def contents(path: Path, source: str, files: int) -> Iterator[pl.DataFrame]:
 
 
 def _open(data: BinaryIO | Path, source: str, files: int | None) -> pq.ParquetFile:
-    opened = pq.ParquetFile(data, memory_map=isinstance(data, Path))
+    opened = pq.ParquetFile(data, pre_buffer=False, buffer_size=1024**2)  # not mapped: what is read once would count as memory for long
     facts = opened.metadata
     if files is not None and facts.num_rows != files:
         raise ManifestBroken(f"{source} lists {facts.num_rows:,} files where its reference counts {files:,}.")

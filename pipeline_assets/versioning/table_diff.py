@@ -6,9 +6,11 @@ read for changed rows, a few at a time, with bulk columns as hashes; and for dri
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -128,8 +130,8 @@ class TableDiff:
         added, removed, changed = 0, 0, 0
         added_keys: list[dict[str, Any]] = []
         removed_keys: list[dict[str, Any]] = []
-        for days in self._groups():
-            found = compare(self.a.hashed(days, self.common, bulk), self.b.hashed(days, self.common, bulk), self.asset.key)
+        for before, after in self._read(bulk):
+            found = compare(before, after, self.asset.key)
             added, removed = added + found.added.height, removed + found.removed.height
             changed += found.before.height
             added_keys += self._keys(found.added, self.examples - len(added_keys))
@@ -158,10 +160,13 @@ class TableDiff:
         _ = self.rows  # it finds out what has moved
         wanted = [name for name in self._measured if name in self._moved]
         texts = [name for name in wanted if not self.a.schema[name].is_numeric()]
-        found = [one for name in texts if (one := self._drift_of_categories(name))]
-        for names in self._column_groups([name for name in wanted if name not in texts]):
-            before = self.a.rows.select(names).collect(engine="streaming")
-            found += [of_numbers(name, self._values(name, before[name])) for name in names]
+        with ThreadPoolExecutor(1, "diff") as pool:
+            counted = pool.submit(lambda: list(self._counted(texts)))
+            found = []
+            for names in self._column_groups([name for name in wanted if name not in texts]):
+                before = self.a.rows.select(names).collect(engine="streaming")
+                found += [of_numbers(name, self._values(name, before[name])) for name in names]
+            found += [one for name, counts in counted.result() if (one := self._drift_of_categories(name, counts))]
         return sorted(found, key=lambda one: (-one.psi, -(one.ks or 0), one.column))
 
     @cached_property
@@ -173,6 +178,20 @@ class TableDiff:
             for name, dtype in types.items()
             if (dtype.is_numeric() and not name.endswith("_id")) or dtype in (pl.String, pl.Boolean)
         ]
+
+    def _read(self, bulk: Sequence[str]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Both versions' rows of the days that differ, a group at a time; the next is read while one is compared."""
+        with ThreadPoolExecutor(2, "diff") as pool:
+
+            def ask(days: Sequence[date]) -> list[Future[pl.DataFrame]]:
+                return [pool.submit(side.hashed, days, self.common, bulk) for side in (self.a, self.b)]
+
+            groups = self._groups()
+            asked = [ask(days) for days in islice(groups, 1)]
+            while asked:
+                before, after = (one.result() for one in asked.pop())
+                asked += [ask(days) for days in islice(groups, 1)]
+                yield before, after
 
     def _groups(self) -> Iterator[list[date]]:
         group: list[date] = []
@@ -241,12 +260,17 @@ class TableDiff:
         if group:
             yield group
 
-    def _drift_of_categories(self, name: str) -> Drift | None:
-        """None where there are more than MAX_CATEGORIES, which a look at the first rows nearly always tells."""
-        column = pl.col(name).cast(pl.String)
-        if self.a.rows.select(column).head(FIRST_LOOK).collect()[name].n_unique() > MAX_CATEGORIES:
-            return None
-        before = dict(self.a.rows.group_by(column).len().collect(engine="streaming").iter_rows())
+    def _counted(self, names: Sequence[str]) -> Iterator[tuple[str, dict[str | None, int]]]:
+        """How often each value was there before; not of columns with many, which the first rows nearly always tell."""
+        first = self.a.rows.select(pl.col(names).cast(pl.String)).head(FIRST_LOOK).collect()
+        few = [name for name in names if first[name].n_unique() <= MAX_CATEGORIES]
+        if few:
+            counts = self.a.rows.select(pl.col(name).cast(pl.String).value_counts().implode() for name in few)
+            for column in counts.collect(engine="streaming"):
+                yield column.name, dict(column.explode().struct.unnest().iter_rows())
+
+    def _drift_of_categories(self, name: str, before: Mapping[str | None, int]) -> Drift | None:
+        """None where there are more than MAX_CATEGORIES."""
         moved = self._values(name, pl.Series(name, [], dtype=self.a.schema[name]))
         after = Counter(before)
         after.subtract(Counter(moved.gone.cast(pl.String)))
