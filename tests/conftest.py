@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2 import sql
@@ -22,6 +23,10 @@ from resources.processes import free_ports
 from resources.sqlite import Sqlite
 
 SHARED_BUCKET = "darkroom-tests"
+
+# How busy the machine is says nothing of the code.
+hypothesis.settings.register_profile("darkroom", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("darkroom")
 
 # A shell that starts this in the background ignores Ctrl-C for it; Dagster then ignores SIGTERM too, and so would every
 # process that a test starts and wants to end.

@@ -107,7 +107,8 @@ def contents(path: Path, source: str, files: int) -> Iterator[pl.DataFrame]:
 
 
 def _open(data: BinaryIO | Path, source: str, files: int | None) -> pq.ParquetFile:
-    opened = pq.ParquetFile(data, pre_buffer=False, buffer_size=1024**2)  # not mapped: what is read once would count as memory for long
+    # Not mapped, and a column's pages bit by bit: what is read once would count as memory for long.
+    opened = pq.ParquetFile(data, pre_buffer=False, buffer_size=1024**2)
     facts = opened.metadata
     if files is not None and facts.num_rows != files:
         raise ManifestBroken(f"{source} lists {facts.num_rows:,} files where its reference counts {files:,}.")
