@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +91,7 @@ class Pinned:
         if state.hexdigest() != named.sha256:
             raise damaged
 
-    def contents(self) -> Iterator[pl.DataFrame]:
+    def contents(self) -> Generator[pl.DataFrame]:
         """The files' paths, sha256 and sizes, some at a time, by path: millions are not held. Raises ManifestBroken."""
         with tempfile.TemporaryDirectory(prefix="darkroom-manifest-") as folder:
             path = Path(folder) / "manifest.parquet"

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from pipeline_assets.errors import NotComparable
 from pipeline_assets.table_asset import Declaration
@@ -53,12 +54,10 @@ def compare(
 
 
 def _files(a: Pinned, b: Pinned, examples: int) -> Files:
-    is_same = a.reference.manifest.digest == b.reference.manifest.digest
-    return (
-        file_changes.compare(iter(()), iter(()), 0)
-        if is_same
-        else file_changes.compare(a.contents(), b.contents(), examples)
-    )
+    if a.reference.manifest.digest == b.reference.manifest.digest:
+        return file_changes.compare(iter(()), iter(()), 0)
+    with closing(a.contents()) as before, closing(b.contents()) as after:  # they hold files of their own
+        return file_changes.compare(before, after, examples)
 
 
 def _asset(told_a: str, a: Reference, told_b: str, b: Reference, asked: str | None) -> str | None:
