@@ -105,7 +105,7 @@ def _plot(one: Drift) -> str:
     return (
         f"<figure><figcaption><b>{escape(one.column)}</b><br>{', '.join(facts)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(one.column)}">{"".join(bars)}</svg>'
-        f'<figcaption class="key">{escape(", ".join(ends)[:90])}</figcaption></figure>'
+        f'<figcaption class="key">{escape(ends[:90])}</figcaption></figure>'
     )
 
 

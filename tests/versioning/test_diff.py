@@ -1,5 +1,6 @@
 """Two pins compared: real Delta tables and manifests on a folder and on S3."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -217,6 +218,15 @@ def test_the_code_between_two_pins_is_named_by_its_files(folder: Bench) -> None:
     lost = folder.compare(replace(before, reference=unknown), folder.pin())
     assert lost.code.files is None
     assert "git fetch" in diff_text.told_code(lost.code)
+
+
+def test_a_plot_says_from_where_to_where_it_goes_or_its_categories(folder: Bench) -> None:
+    folder.write(rows(0))
+    before = folder.pin()
+    folder.write(rows(0, size=[1, 2, 5], kind=["cat", "dog", "dog"]))
+    page = diff_page.page(folder.compare(before, folder.pin()))
+    assert re.search(r'class="key">[\d.]+ to [\d.]+<', page)
+    assert re.search(r'class="key">(cat, dog|dog, cat)<', page)
 
 
 def test_what_data_say_is_text_in_the_page_and_in_the_terminal(folder: Bench) -> None:
