@@ -67,7 +67,7 @@ def _outside(asset: Declaration, reference: Reference) -> list[str]:
     places = {
         "uploads": f"the uploads in {stores.get('uploads', '?')}",
         "lake_bucket": f"the logs in {stores.get('lake', '?')}/events",
-        "postgres": "the application's PostgreSQL",
+        "postgres": "the application's database",
     }
     return [places.get(name, name) for name in asset.resources]
 
