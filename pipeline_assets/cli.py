@@ -225,7 +225,7 @@ def show(asset: str, day: date | None, kind: str, output: Path | None, rows: int
 @click.option("--days", type=Days(), help="Only these days, as 2026-01-01..2026-01-31 or one day. Default: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every day that is not current, with reason and detail.")
 def status(assets: tuple[str, ...], days: "Range | None", as_json: bool) -> None:
-    r"""Say what each asset holds, and which days are not current, with the reason.
+    """Say what each asset holds, and which days are not current, with the reason.
 
     \b
     new       never computed             data      what it reads has changed

@@ -69,7 +69,7 @@ def _wanted(
     resources: Mapping[str, Any], newest: pl.DataFrame, logs: list[date], today: date, nights: Range | None
 ) -> dict[str, list[date]]:
     """By asset: the days that uploads and logs call for, and those that were computed for another reason."""
-    uploads = nightly.upload_days(resources["postgres"], resources["uploads"].bucket)
+    uploads = ledger.upload_days(resources["postgres"], resources["uploads"].bucket)
     wanted: dict[str, set[date]] = {name: set() for name in nightly.ASSETS}
     for launch in nightly.launches(uploads, logs, today):
         for name in launch.assets:

@@ -50,7 +50,7 @@ def run_everything(settings: Settings, photos: str | None, days: int, today: dat
             f"The sample that comes along is --photos {importing.SAMPLE}."
         )
     console.print(f"Uploads bucket: {new:,} new object versions." if new else "Uploads bucket: nothing new.")
-    launches = nightly.launches(nightly.upload_days(postgres, uploads.bucket), nightly.log_days(found["lake_bucket"]), today)
+    launches = nightly.launches(ledger.upload_days(postgres, uploads.bucket), nightly.log_days(found["lake_bucket"]), today)
     ok, timings, speed = _launch_all(settings, found, launches, console)
     if not timings and ok:
         console.print("[green]Nothing has changed: every asset is current, and no run was needed.[/green]")
@@ -165,11 +165,6 @@ def reconcile_bucket(settings: Settings, dry_run: bool, console: Console) -> Non
         console.print("`darkroom run`, or the sensor under `darkroom ui`, computes the days of what entered.")
 
 
-def _server(settings: Settings) -> str:
-    """On which server the lake is, unless it is a folder."""
-    return f" on {settings.s3_endpoint or 'AWS'}" if settings.lake_url.startswith("s3://") else ""
-
-
 def _holdings(postgres: Database, lake: Lake) -> pl.DataFrame:
     """For each asset: days, rows, rows set aside (quarantined or rejected), newest day."""
     known = ledger.latest(postgres, nightly.ASSETS, date.min, date.max)
@@ -198,7 +193,7 @@ def print_summary(
             f"Classified {speed['computed']:,} photos at {speed['photos_per_s']:.0f} photos/s, loading the model included."
         )
     _print_model(lake, console)
-    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake){_server(settings)}; state in {settings.home}")
+    console.print(f"Tables:  {lake.uri('')}ASSET (Delta Lake){settings.lake_server}; state in {settings.home}")
     console.print("Look:    make ui   |   .venv/bin/darkroom show training_table   |   .venv/bin/darkroom status")
 
 

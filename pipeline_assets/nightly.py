@@ -13,7 +13,6 @@ from pipeline_assets.execution import plan_days
 from pipeline_assets.importing import MATURITY_DAYS
 from pipeline_assets.ingestion.events import day_of_log
 from pipeline_assets.table_asset import DECLARATIONS
-from resources import ledger
 from resources.database import Database
 from resources.objects import Objects
 from resources.run_processes import process_tags
@@ -100,11 +99,6 @@ def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
             cause = error.cause if error and error.cause else error
             found[event.step_key] = (told.description if told else None) or (cause.message.strip() if cause else "failed")
     return found
-
-
-def upload_days(postgres: Database, bucket: str) -> list[date]:
-    """Days with uploads in the ledger."""
-    return ledger.upload_days(postgres, bucket)
 
 
 def log_days(lake_bucket: Objects) -> list[date]:

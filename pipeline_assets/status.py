@@ -26,7 +26,7 @@ def print_status(
     import pipeline_assets.catalog  # noqa: F401  declares the assets
 
     found = resolve(settings)
-    console.print(f"Objects and tables: {settings.lake_url} at {settings.s3_endpoint or 'AWS'}; state: {settings.home}")
+    console.print(f"Objects and tables: {settings.lake_url}{settings.lake_server}; state: {settings.home}")
     names = [name for name in nightly.ASSETS if not assets or name in assets]
     judged = survey(found, today, within).of(names, within)
     console.print(grid(judged, names))

@@ -171,15 +171,19 @@ class ObjectStore:
             return
 
 
+def access(settings: Settings) -> dict[str, Any]:
+    """What `ObjectStore.open` needs to reach the S3 of the settings, by name. Holds secrets: not for a log."""
+    return {
+        "endpoint": settings.s3_endpoint,
+        "access_key": plain(settings.s3_access_key) or None,
+        "secret_key": plain(settings.s3_secret_key) or None,
+        "region": settings.s3_region,
+    }
+
+
 def open_store(settings: Settings, url: str) -> ObjectStore:
     """The store at a URL with the S3 address and keys of the settings. Raises as `ObjectStore.open`."""
-    return ObjectStore.open(
-        url,
-        endpoint=settings.s3_endpoint,
-        access_key=plain(settings.s3_access_key) or None,
-        secret_key=plain(settings.s3_secret_key) or None,
-        region=settings.s3_region,
-    )
+    return ObjectStore.open(url, **access(settings))
 
 
 def objects_url(settings: Settings) -> str:

@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
+    def lake_server(self) -> str:
+        """On which server the lake is, as the end of a sentence; empty for a folder."""
+        return f" on {self.s3_endpoint or 'AWS'}" if self.lake_url.startswith("s3://") else ""
+
+    @property
     def staging(self) -> Path:
         """The root of the training shards on local disk."""
         return self.staging_dir or self.home / "staging"

@@ -64,11 +64,11 @@ def pin_asset(
 
 def pin_night(settings: Settings, name: str, night: date, message: str) -> Reference:
     """Name what the model of a night was trained on, and the model itself. Raises PinRefused and NotARepository."""
-    from resources.assembly import resolve
+    from resources.lake import open_lake
 
     repository = Repository.around(Path.cwd())
     repository.path(name)
-    lake = resolve(settings)["lake"]
+    lake = open_lake(settings)
     of_night = pl.col("day") == night
     pins = lake.scan("training_pin").filter(of_night).collect()
     if pins.is_empty():

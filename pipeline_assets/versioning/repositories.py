@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -12,8 +11,8 @@ from pipeline_assets.versioning import commands
 from pipeline_assets.versioning.pins import NO_FILES, PinnedFolder, reference
 from pipeline_assets.versioning.reference import Reference
 from pipeline_assets.versioning.repository import Repository
-from resources.object_store import ObjectStore, objects_url, open_store
-from resources.settings import Settings, plain
+from resources.object_store import ObjectStore, access, objects_url, open_store
+from resources.settings import Settings
 
 NEXT = {
     "git-lfs": "git lfs install && git add . && git commit && git push, or git lfs checkout to see the bytes here",
@@ -76,13 +75,3 @@ def _read(
         return git_lfs.import_(source, objects, known, revision=asked.revision, folder=asked.folder)
     memory = settings.home / "cache" / "dvc" / f"{hashlib.sha256(str(source).encode()).hexdigest()[:32]}.parquet"
     return dvc.import_(source, objects, known, memory, folder=asked.folder, remote=asked.remote, access=access(settings))
-
-
-def access(settings: Settings) -> dict[str, Any]:
-    """What `ObjectStore.open` needs to reach our S3, by name."""
-    return {
-        "endpoint": settings.s3_endpoint,
-        "access_key": plain(settings.s3_access_key) or None,
-        "secret_key": plain(settings.s3_secret_key) or None,
-        "region": settings.s3_region,
-    }

@@ -15,10 +15,9 @@ from polars.exceptions import PolarsError
 
 from pipeline_assets.errors import BadSelection
 from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.manifest import CONTENT_COLUMNS
 from pipeline_assets.versioning.target import is_of_room
 
-CONTENT_COLUMNS = ("sha256", "weights_sha256")
-"""Columns of tables whose values name files of the manifest, as hex."""
 FILE_PATH = "file_path"
 """The column that a checkout adds: where in TARGET the row's file is."""
 FOLDER_COLUMNS = ("path", "size_bytes")

@@ -11,16 +11,13 @@ from pipeline_assets.execution import plan_days
 from pipeline_assets.ingestion.media_types import UNKNOWN, extension_of
 from pipeline_assets.table_asset import DECLARATIONS
 from pipeline_assets.versioning.day_digests import newest
-from pipeline_assets.versioning.manifest import SCHEMA
+from pipeline_assets.versioning.manifest import KEPT, SCHEMA, UPLOADED
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
 from resources.database import Database
 from resources.lake import Lake
 from resources.object_store import content_key
 from resources.objects import Objects
-
-UPLOADED, KEPT = "sha256", "weights_sha256"
-"""Columns whose values are contents: of uploads, and of what Darkroom has put into its own store."""
 
 
 @dataclass(frozen=True)

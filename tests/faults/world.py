@@ -158,7 +158,7 @@ class World:
         failed: dict[str, str] = {}
         with self.instance() as instance:
             defs = definitions.build_defs(load_settings())
-            days, log_days = nightly.upload_days(self.postgres, self.uploads.bucket), nightly.log_days(self.lake_objects)
+            days, log_days = ledger.upload_days(self.postgres, self.uploads.bucket), nightly.log_days(self.lake_objects)
             for launch in nightly.launches(days, log_days, datetime.now(UTC).date()):
                 if wanted := tuple(name for name in launch.assets if name in assets):
                     failed |= nightly.failures(nightly.execute(defs, instance, replace(launch, assets=wanted)))

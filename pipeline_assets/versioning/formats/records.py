@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline_assets.errors import ExportRefused
 from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.versioning.manifest import CONTENT_COLUMNS
 from pipeline_assets.versioning.reference import TableVersion
 from pipeline_assets.versioning.selection import FOLDER_COLUMNS, condition, fitting
 from resources.errors import ObjectError
@@ -24,7 +25,6 @@ MAX_FILE_BYTES = 256 * 1024**2
 """A larger file can't be a cell of a row."""
 PATH, BYTES = "path", "bytes"
 """Columns that a table's rows gain: the name and content of their file, null where a row has none."""
-CONTENTS = ("sha256", "weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Records:
 
     @cached_property
     def _content(self) -> str | None:
-        return next((name for name in CONTENTS if name in self._stored), None)
+        return next((name for name in CONTENT_COLUMNS if name in self._stored), None)
 
     @cached_property
     def _has_bytes(self) -> bool:

@@ -10,6 +10,18 @@ from resources.lake import Lake
 from resources.object_store import ObjectStore
 
 
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, object_store: Callable[[str], ObjectStore]) -> ObjectStore:
+    """An empty store."""
+    return object_store(request.param)
+
+
+@pytest.fixture
+def folder_store(object_store: Callable[[str], ObjectStore]) -> ObjectStore:
+    """An empty folder as a store."""
+    return object_store("folder")
+
+
 @pytest.fixture
 def world(request: pytest.FixtureRequest, tmp_path: Path, object_store: Callable[[str], ObjectStore]) -> World:
     """On a folder, or on S3 where a test is given that as its parameter."""

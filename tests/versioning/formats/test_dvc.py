@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +42,6 @@ CONFIG_BY_DVC = """\
 ['remote "darkroom"']
     url = {}
 """
-
-
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, object_store: Callable[[str], ObjectStore]) -> ObjectStore:
-    """An empty store."""
-    return object_store(request.param)
-
-
-@pytest.fixture
-def folder_store(object_store: Callable[[str], ObjectStore]) -> ObjectStore:
-    """An empty folder as a store."""
-    return object_store("folder")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """git-lfs: what is exported satisfies the real `git lfs`, and what the real one made is imported."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,18 +23,6 @@ from tests.versioning.formats.pinned_folders import (
 )
 
 needs_git_lfs = pytest.mark.skipif(not shutil.which("git-lfs"), reason="git-lfs is not installed (apt install git-lfs)")
-
-
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, object_store: Callable[[str], ObjectStore]) -> ObjectStore:
-    """An empty store."""
-    return object_store(request.param)
-
-
-@pytest.fixture
-def folder_store(object_store: Callable[[str], ObjectStore]) -> ObjectStore:
-    """An empty folder as a store."""
-    return object_store("folder")
 
 
 @pytest.fixture
