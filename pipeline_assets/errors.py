@@ -82,3 +82,19 @@ class ImportRefused(DarkroomError):
 
 class CleanUpRefused(DarkroomError):
     """What is reached can't be told for certain, so nothing may be deleted."""
+
+
+class BadRecipe(DarkroomError):
+    """A recipe that does not fit its kind of data: an unknown operation, a parameter out of its bounds, another version."""
+
+
+class UnfitParent(DarkroomError):
+    """One item that a variant can't be made from: it can't be decoded, or it is too short or small for the recipe.
+
+    Carries a quarantine reason; its neighbours go on. reason: a short machine name; detail: a sentence for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,77 @@
+"""The contract between the engine and a kind of data: tasks and parents go in, made variants or reasons come out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline_assets.errors import UnfitParent
+from pipeline_assets.variants.operations import Operations
+from pipeline_assets.variants.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An item to make variants of. data: its bytes, or the file that holds them. labels: as its kind defines them."""
+
+    sha256: str
+    data: bytes | Path
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One variant to be made. recipe is resolved; parents are sha256, as many as the recipe takes."""
+
+    variant_id: str
+    parents: tuple[str, ...]
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """A variant's bytes and what is known of it.
+
+    encoding: how the bytes lose nothing, or how much: "flac, lossless", "jpeg, quality 92". labels: the parent's, still
+    true. columns: the kind's own columns of its table. also: further contents by the column that names each, such as a mask.
+    """
+
+    data: bytes | Path
+    media_type: str
+    encoding: str
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, bytes] = field(default_factory=dict)
+
+
+Work = tuple[Task, tuple[Parent, ...]]
+Outcome = tuple[Task, Made | UnfitParent]
+
+
+class Kind(Protocol):
+    """A kind of data that variants are made of. Everything is pure: the same task and parents, the same bytes.
+
+    The result of a task depends on nothing else: not on the other tasks, their order, threads, or what was made before.
+    """
+
+    name: str
+    operations: Operations
+    recipes: Mapping[str, Recipe]
+    """Ready-made recipes by name: what a policy chooses from."""
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        """The recipe with what it leaves open (how the result is encoded), resolved. Raises BadRecipe."""
+        ...
+
+    def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
+        """Each task with its variant, or with why it has none, in any order. Reads ahead by a bounded amount only."""
+        ...
+
+    def problems(self, made: Made) -> list[str]:
+        """What is wrong with a variant's labels, in sentences: a box outside the image, a span that is not the text."""
+        ...
+
+    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        """A PNG for people: each parent in a row with its variants, each under its recipe's name."""
+        ...
