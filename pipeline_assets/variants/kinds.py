@@ -1,6 +1,6 @@
 """The contract between the engine and a kind of data: tasks and parents go in, made variants or reasons come out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +44,9 @@ class Made:
     columns: Mapping[str, Any] = field(default_factory=dict)
     also: Mapping[str, bytes] = field(default_factory=dict)
 
+
+Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes | Exception]]]
+"""The bytes of contents by sha256, in any order; a content asked for twice comes twice."""
 
 Work = tuple[Task, tuple[Parent, ...]]
 Outcome = tuple[Task, Made | UnfitParent]

@@ -6,7 +6,7 @@ that is taken back costs nothing. Its bytes are written before its row.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pipeline_assets.errors import UnfitParent
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import RunOfDays, Table
 from pipeline_assets.variants.families import split_families
-from pipeline_assets.variants.kinds import Kind, Made, Parent, Task, Work
+from pipeline_assets.variants.kinds import Fetch, Kind, Made, Parent, Task, Work
 from pipeline_assets.variants.planning import Planned, chosen, plan
 from pipeline_assets.variants.schemas import Variants
 from resources.errors import NotFound
@@ -33,9 +33,6 @@ WRITERS = 8
 """Variants whose bytes are sent at once, while others are made."""
 SHOWN_PARENTS = 6
 """Items on a contact sheet."""
-
-Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes | Exception]]]
-"""The bytes of contents by sha256, in any order; a content asked for twice comes twice."""
 
 _KEPT = ("content_sha256", "size_bytes", "media_type", "encoding", "labels_json")
 
@@ -124,7 +121,7 @@ def make(
                 parents.setdefault(given[0].sha256, given[0])
             yield task, given
 
-    work = watched(_fetched(missing, fetch, failures))
+    work = watched(read_ahead_of(missing, fetch, failures))
     outcomes = run.progress(kind.make(work), len(missing), "variants")
     with _Keeper(kind.name, results) as keeper:
         for task, outcome in outcomes:
@@ -140,7 +137,7 @@ def make(
     return failures, [sheet[sha256] for sha256 in sorted(sheet)]
 
 
-def _fetched(missing: Sequence[Planned], fetch: Fetch, failures: list[Failure]) -> Iterator[Work]:
+def read_ahead_of(missing: Sequence[Planned], fetch: Fetch, failures: list[Failure]) -> Iterator[Work]:
     """Each task with its parents; all that one item (or pair) is the parent of come together, so it is fetched once."""
     together: dict[tuple[str, ...], list[Planned]] = {}
     for one in missing:
