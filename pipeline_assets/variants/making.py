@@ -66,7 +66,7 @@ def variants_of(
     wanted = wanted.join(torn, on=["day", "sha256"], how="anti")
     planned = plan(kind, wanted, chosen(kind, policy.recipes), policy.children, seed)
     by_key = {kept_as(one): one for one in planned}
-    known = results.index(kind.name, list(by_key))["key"]
+    known = results.index(kept_kind(kind), list(by_key))["key"]
     missing = [by_key[key] for key in by_key.keys() - set(known)]
     missing.sort(key=lambda one: (one.day, one.task.parents, one.number))
     failures, shown = make(run, kind, missing, fetch, results)
@@ -93,6 +93,11 @@ def _leaking(parents: pl.DataFrame) -> pl.DataFrame:
     return parents.select(
         "day", "source", reason=pl.lit("family_in_two_splits"), detail=pl.lit(told), raw=pl.lit(None, pl.String)
     )
+
+
+def kept_kind(kind: Kind) -> str:
+    """The name under which the results of a kind are kept: `darkroom gc` knows them by it."""
+    return f"variants/{kind.name}"
 
 
 def kept_as(planned: Planned) -> str:
@@ -123,7 +128,7 @@ def make(
 
     work = watched(read_ahead_of(missing, fetch, failures))
     outcomes = run.progress(kind.make(work), len(missing), "variants")
-    with _Keeper(kind.name, results) as keeper:
+    with _Keeper(kept_kind(kind), results) as keeper:
         for task, outcome in outcomes:
             planned = by_id[task.variant_id].pop(0)
             if isinstance(outcome, UnfitParent):
@@ -236,7 +241,7 @@ def _rows(
     types = schema.create_empty().schema
     empty = pl.DataFrame(schema={KEY: pl.String, **{name: types[name] for name in names}})
     parts = [empty]
-    for part in results.parts(kind.name, list(by_key)):
+    for part in results.parts(kept_kind(kind), list(by_key)):
         parts.append(part.select(pl.col(KEY), *(_column(part, name, types[name]) for name in names)))
     plans = pl.DataFrame(
         [
