@@ -11,14 +11,17 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.ingestion import duplicates
+from pipeline_assets.classify import assets as classify
 from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from pipeline_assets.training import split
-from pipeline_assets.variants import checks, families, kinds, making, parents, planning, recipes, schemas, sources
+from pipeline_assets.variants import checks, families, kinds, making, parents, planning, recipes, schemas, sources, training_rows
 from pipeline_assets.variants.sources import SOURCES
+from resources.classifier import ClassifierChoice
 from resources.database import Database
 from resources.objects import Objects
-from resources.results import Results
+from resources.object_store import content_key
+from resources.results import KEY, Results
 from resources.variant_policy import VariantPolicy
 
 ENGINE = (recipes, planning, making, families, duplicates, kinds, parents, sources, split)
@@ -214,3 +217,59 @@ def receipt_renders(
 ) -> Table:
     """Receipts that never were: printed on wrinkled paper, lit, and seen by a camera; every line's place is known."""
     return made("receipts", run, postgres, uploads, objects, variant_policy)
+
+
+def _share(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
+    return dict.fromkeys(days, str(variant_policy.photos.share))
+
+
+@table_asset(
+    schema=schemas.TrainingVariants,
+    group="variants",
+    inputs={"photo_variants": SAME_DAY, "training_table": SAME_DAY},
+    sources=_share,
+    code=[training_rows, classify.MODEL_ID, classify.STYLES_ID],
+    kinds={"pytorch", "polars"},
+    pool="gpu",
+    days_per_run=DAYS_PER_RUN,
+    automatic=True,
+    lineage={
+        "sha256": [("photo_variants", "content_sha256")],
+        "popularity": [("training_table", "popularity")],
+        "embedding": [("photo_variants", "content_sha256")],
+    },
+)
+def training_variants(
+    run: RunOfDays,
+    photo_variants: pl.LazyFrame,
+    training_table: pl.LazyFrame,
+    postgres: Database,
+    objects: Objects,
+    classifier: ClassifierChoice,
+    variant_policy: VariantPolicy,
+) -> Table:
+    """Variants of photos as rows to train on, classified and measured as photos are; everything else is their photo's.
+
+    Train split only, at most `share` of the policy for each real row. With a share of 0, the default, there are none and
+    nothing is computed; else `popularity_model` is trained with and without them, and says both scores.
+    """
+    share = variant_policy.photos.share
+    if not share:
+        return Table(schemas.TrainingVariants.create_empty())
+    chosen = training_rows.choose(photo_variants.collect(), training_table, share)
+    places = chosen.select(
+        "day",
+        "sha256",
+        pl.col("sha256").map_elements(content_key, pl.String).alias("key"),
+        version_id=pl.lit("etag-none"),
+    )
+    results = Results(postgres, objects.store)
+    failed = classify.compute(run, places, results, objects, classifier) if chosen.height else []
+    if failed:
+        raise RuntimeError(f"{len(failed)} variants could not be classified, the first: {failed[0]}")
+    hashes = chosen["sha256"].unique(maintain_order=True).to_list()
+    classes, styles = (
+        pl.concat([schema.create_empty().drop("day"), *(part.rename({KEY: "sha256"}) for part in results.parts(kind, hashes))], how="diagonal_relaxed")
+        for schema, kind in ((classify.PhotoClasses, classify.MODEL_ID), (classify.PhotoStyles, classify.STYLES_ID))
+    )
+    return Table(training_rows.rows_of(chosen, training_table, classes, styles), metadata={"variants": chosen.height})
