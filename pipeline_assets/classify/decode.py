@@ -50,6 +50,29 @@ class Decoded:
     height_px: int
 
 
+@dataclass(frozen=True)
+class Upright:
+    """One photo upright, 8-bit sRGB. image: mode RGB, of the whole photo, perhaps scaled down while it was decoded.
+
+    width_px, height_px: of the photo as stored, after orientation.
+    """
+
+    image: Image.Image
+    width_px: int
+    height_px: int
+
+
+def decode_upright(data: bytes, short_px: int) -> Upright:
+    """Decode one still photo whole, its short side at least short_px where the photo has that.
+
+    Pixels become RGB as in `decode`, which raises the same reasons.
+    """
+    image = _open(data)
+    with decoding(image):
+        rgb, orientation, (width, height) = _read(image, short_px)
+        return Upright(_upright(rgb, orientation), width, height)
+
+
 def decode(data: bytes, preprocessing: Preprocessing) -> Decoded:
     """Decode one still photo straight to the needed sizes (JPEG: scaled in the DCT domain).
 
@@ -63,8 +86,22 @@ def decode(data: bytes, preprocessing: Preprocessing) -> Decoded:
 
 
 def _decode(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
+    rgb, orientation, (width, height) = _read(image, max(STYLE_SHORT_PX, preprocessing.resize_short_px))
+    scaled = _scale(rgb, STYLE_SHORT_PX)
+    is_shared = preprocessing.resize_short_px == STYLE_SHORT_PX
+    source = scaled if is_shared else _scale(rgb, preprocessing.resize_short_px)
+    crop = _centre(source, (preprocessing.crop_px, preprocessing.crop_px))
+    return Decoded(
+        scaled=np.asarray(_upright(scaled, orientation)),
+        crop=np.asarray(_upright(crop, orientation)).transpose(2, 0, 1),
+        width_px=width,
+        height_px=height,
+    )
+
+
+def _read(image: Image.Image, short: int) -> tuple[Image.Image, int, tuple[int, int]]:
+    """The pixels as they are stored, their EXIF orientation, and the photo's width and height once it is upright."""
     stored = image.size
-    short = max(STYLE_SHORT_PX, preprocessing.resize_short_px)
     try:
         # Grey stays grey; a coded size of at least the target's is chosen, so that scaling never enlarges it.
         image.draft(None, _scaled_size(stored, short))
@@ -80,19 +117,7 @@ def _decode(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
         # Decoders' complaints have no common type: on bytes of a known format they all mean damage.
         raise BadImage("truncated", f"the pixels can't be decoded: {error!s:.200}") from error
     width, height = stored if is_drafted else image.size
-    if orientation >= 5:
-        width, height = height, width
-
-    scaled = _scale(rgb, STYLE_SHORT_PX)
-    is_shared = preprocessing.resize_short_px == STYLE_SHORT_PX
-    source = scaled if is_shared else _scale(rgb, preprocessing.resize_short_px)
-    crop = _centre(source, (preprocessing.crop_px, preprocessing.crop_px))
-    return Decoded(
-        scaled=np.asarray(_upright(scaled, orientation)),
-        crop=np.asarray(_upright(crop, orientation)).transpose(2, 0, 1),
-        width_px=width,
-        height_px=height,
-    )
+    return rgb, orientation, (height, width) if orientation >= 5 else (width, height)
 
 
 def _open(data: bytes) -> Image.Image:

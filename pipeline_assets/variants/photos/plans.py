@@ -1,0 +1,159 @@
+"""From a recipe and a seed to a plan: where on the parent the canvas lies, the effects in order, how the result is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline_assets.errors import BadRecipe
+from pipeline_assets.variants.photos import boxes, effects
+from pipeline_assets.variants.photos.catalogue import PHOTOS
+from pipeline_assets.variants.photos.effects import Canvas, Effect, Encoding, Fit, Warp
+from pipeline_assets.variants.recipes import Recipe, Step, generator
+
+FIRST = "fit"
+LAST = ("jpeg", "png", "webp")
+LONGEST_ASPECT = 3.0
+"""A longer photo that keeps its aspect is cut to its centre of this one: canvases stay small."""
+
+Region = tuple[float, float, float, float]
+"""left, top, right, bottom on a photo, in its pixels."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a variant's pixels. region: what of the photo fills the canvas; mirrored: axes of it, 1 is down."""
+
+    canvas: Canvas
+    region: Region
+    mirrored: tuple[int, ...]
+    effects: tuple[Effect, ...]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing but the region can make the result differ from the fitted photo."""
+        return not (self.mirrored or self.effects)
+
+
+def complete(recipe: Recipe) -> Recipe:
+    """The recipe resolved, with `fit` first and a step that encodes last. Raises BadRecipe if either is elsewhere."""
+    steps = list(recipe.steps)
+    if steps[0].name != FIRST:
+        steps.insert(0, Step(FIRST))
+    if steps[-1].name not in LAST:
+        steps.append(Step(LAST[0]))
+    for step in steps[1:-1]:
+        if step.name in (FIRST, *LAST):
+            raise BadRecipe(
+                f"photos: {step.name} is between other steps. {FIRST} comes first, and {' or '.join(LAST)} last."
+            )
+    if len(steps) == 2:
+        raise BadRecipe("photos: a recipe needs a step beside size and encoding, or its result is the parent again.")
+    return PHOTOS.resolve(Recipe.of(steps))
+
+
+def fit_of(recipe: Recipe) -> Fit:
+    """How the parent is fitted, by a completed recipe."""
+    step = recipe.steps[0]
+    found: Fit = PHOTOS[step.name].function(**dict(step.parameters))
+    return found
+
+
+def encoding_of(recipe: Recipe) -> Encoding:
+    """How the result is written, by a completed recipe."""
+    step = recipe.steps[-1]
+    found: Encoding = PHOTOS[step.name].function(**dict(step.parameters))
+    return found
+
+
+def canvas_of(fit: Fit, width: int, height: int) -> Canvas:
+    """The canvas that a photo of width x height pixels is fitted to."""
+    if fit.is_square:
+        return Canvas(fit.side_px, fit.side_px)
+    aspect = min(max(width / height, 1 / LONGEST_ASPECT), LONGEST_ASPECT)
+    side = fit.side_px
+    return Canvas(round(side * aspect), side) if aspect >= 1 else Canvas(side, round(side / aspect))
+
+
+def centred(canvas: Canvas, width: float, height: float) -> Region:
+    """The largest region in the middle of a photo that has the canvas's aspect."""
+    scale = min(width / canvas.width, height / canvas.height)
+    w, h = canvas.width * scale, canvas.height * scale
+    return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
+
+
+def plan(recipe: Recipe, seed: int, canvas: Canvas, width: int, height: int) -> Plan:
+    """The plan for a photo of width x height pixels by a completed recipe. What is drawn, is drawn from the seed alone.
+
+    A cut or mirroring right after the fit becomes a part of it: the cut is then scaled once, from all the pixels there are.
+    """
+    random = generator(seed, "photos")
+    found: list[Effect] = []
+    for step in recipe.steps[1:-1]:
+        made = PHOTOS[step.name].function(canvas, random, **dict(step.parameters))
+        found += made if isinstance(made, Sequence) else [made]
+    found = effects.fused(found)
+    region = centred(canvas, width, height)
+    if not (found and isinstance(found[0], Warp) and effects.is_upright(found[0].matrix)):
+        return Plan(canvas, region, (), tuple(found))
+    scale_x, scale_y = found[0].matrix[0, 0], found[0].matrix[1, 1]
+    mirrored = tuple(axis for axis, scale in ((2, scale_x), (1, scale_y)) if scale < 0)
+    return Plan(canvas, _within(region, canvas, found[0].matrix), mirrored, tuple(found[1:]))
+
+
+def labels(
+    plan: Plan, own: Mapping[str, Any], size: tuple[int, int], other: Mapping[str, Any], other_size: tuple[int, int]
+) -> dict[str, Any]:
+    """The labels after a plan. own, other: of the photo and of the one mixed in, whose (width, height) in pixels are given.
+
+    Keys but `boxes` are kept. What was mixed in stands under `mixed`: its share of the picture and its other labels.
+    Raises UnfitParent(bad_labels).
+    """
+    canvas = plan.canvas
+    w, h = float(canvas.width), float(canvas.height)
+    found = boxes.moved(boxes.read(own), _onto(plan.region, plan.mirrored, canvas), w, h)
+    mixed: dict[str, Any] = {}
+    for effect in plan.effects:
+        match effect:
+            case effects.Warp(matrix):
+                found = boxes.moved(found, matrix, w, h)
+            case effects.Cut(rectangle, _):
+                found = boxes.covered(found, *rectangle)
+            case effects.Blend(share):
+                found += boxes.moved(boxes.read(other), _onto(centred(canvas, *other_size), (), canvas), w, h)
+                mixed = _mixed(share, other)
+            case effects.Paste(rectangle):
+                theirs = boxes.moved(boxes.read(other), _onto(centred(canvas, *other_size), (), canvas), w, h)
+                found = boxes.covered(found, *rectangle) + boxes.clipped(theirs, *rectangle)
+                left, top, right, bottom = rectangle
+                mixed = _mixed((right - left) * (bottom - top) / (w * h), other)
+    kept = {name: value for name, value in own.items() if name != "boxes"}
+    return {**kept, **({"boxes": boxes.written(found, w, h)} if "boxes" in own or found else {}), **mixed}
+
+
+def _mixed(share: float, other: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in other.items() if name != "boxes"}
+    return {"mixed": {"share": round(share, 6), "labels": rest}}
+
+
+def _within(region: Region, canvas: Canvas, matrix: effects.Matrix) -> Region:
+    """The part of a region that an upright warp brings onto the canvas."""
+    ends_x = sorted((x - matrix[0, 2]) / matrix[0, 0] for x in (0, canvas.width))
+    ends_y = sorted((y - matrix[1, 2]) / matrix[1, 1] for y in (0, canvas.height))
+    left, top, right, bottom = region
+    x, y = (right - left) / canvas.width, (bottom - top) / canvas.height
+    return left + ends_x[0] * x, top + ends_y[0] * y, left + ends_x[1] * x, top + ends_y[1] * y
+
+
+def _onto(region: Region, mirrored: tuple[int, ...], canvas: Canvas) -> effects.Matrix:
+    """From a photo's pixels to the canvas that shows its region."""
+    left, top, right, bottom = region
+    x, y = canvas.width / (right - left), canvas.height / (bottom - top)
+    onto = np.array([[x, 0, -left * x], [0, y, -top * y], [0, 0, 1.0]])
+    flips = np.eye(3)
+    if 2 in mirrored:
+        flips[0] = (-1, 0, canvas.width)
+    if 1 in mirrored:
+        flips[1] = (0, -1, canvas.height)
+    return flips @ onto
