@@ -1,4 +1,4 @@
-"""English words as the project keeps them: synonyms of each, in its own form, and whether it is a name. From WordNet 3.0.
+"""English words as the project keeps them: synonyms of each, in its own form, and whether it is common. From WordNet 3.0.
 
 The file beside this module, `synonyms.parquet`, is made by `make_synonyms.py`; its licence is in `WORDNET-LICENSE.txt`.
 """
@@ -11,7 +11,13 @@ import polars as pl
 
 SYNONYMS = Path(__file__).with_name("synonyms.parquet")
 
-FUNCTION_WORDS = frozenset(
+
+def word_set(words: str) -> frozenset[str]:
+    """Words with spaces between, as a set."""
+    return frozenset(words.split())
+
+
+FUNCTION_WORDS = word_set(
     """
     a about above across after again against all along although am among an and another any are aren't around as at away
     be because been before behind being below beneath beside besides between beyond both but by can cannot can't could
@@ -25,14 +31,14 @@ FUNCTION_WORDS = frozenset(
     via was wasn't we well were weren't what whatever when whenever where wherever whether which while who whoever whole
     whom whose why will with within without won't would wouldn't yes yet you your yours yourself yourselves
     zero two three four five six seven eight nine ten eleven twelve hundred thousand million billion first second third
-    """.split()
+    """
 )
 """Words that carry a sentence's grammar, and numbers in words: no synonym is put in their place."""
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """common: words that are no names."""
+    """entries: words with synonyms. common: words that people use and that are no names."""
 
     entries: dict[str, tuple[str, str]]
     common: frozenset[str]
@@ -57,7 +63,7 @@ class Lexicon:
 def lexicon() -> Lexicon:
     """Read once a process, in about a tenth of a second."""
     table = pl.read_parquet(SYNONYMS)
-    common = table.filter(~pl.col("is_name"))["word"].to_list()
+    common = table.filter("is_common")["word"].to_list()
     have = table.filter(pl.col("synonyms") != "")
     entries = dict(zip(have["word"].to_list(), have.select("synonyms", "ranks").iter_rows(), strict=True))
     return Lexicon(entries, frozenset(common) | FUNCTION_WORDS)

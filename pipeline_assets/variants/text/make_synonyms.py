@@ -6,7 +6,7 @@ synonyms are inflected) is in the file, so that making a variant needs neither a
 
 The file has one row a word form, sorted: `word`; `tag`, the Penn Treebank tag of its only likely reading, or null;
 `synonyms`, in the same form, spaces between; `ranks`, a digit for each: the meaning that they share is among this many first
-ones of both words; `is_name`: WordNet knows it as a name too.
+ones of both words; `is_common`: it is no name that WordNet knows, or an adjective too.
 """
 
 import itertools
@@ -34,6 +34,8 @@ MAX_RANK = 3
 """Meanings after a word's third are left out: nobody who meets it thinks of them."""
 LIKELY = 0.9
 """Share of a form's uses in WordNet's tagged texts that its reading must have; other forms are left alone."""
+PERSONS = "18"
+"""Number of the file of WordNet's that persons are in: lexnames(5WN)."""
 _PLAIN = re.compile(r"[a-z]{2,}")
 _SENSE_TYPES = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
 
@@ -59,11 +61,12 @@ class WordNet:
                 lemma, _, synsets, pointers, *rest = line.split()
                 found.senses[part, lemma] = rest[int(pointers) + 2 :][: int(synsets)]
             for line in _lines(folder / f"data.{part}"):
-                offset, _, _, count, *rest = line.split()
+                offset, lexicographer, _, count, *rest = line.split()
+                is_person = lexicographer == PERSONS and "@i" in rest
                 words = rest[: 2 * int(count, 16) : 2]
                 # "(p)" after an adjective says that it can't stand where others do.
                 found.members[part, offset] = [word for word in words if _PLAIN.fullmatch(word)]
-                found.names.update(word.lower() for word in words if word[0].isupper())
+                found.names.update(name for word in words if (name := _name(word, is_person)))
         for line in (folder / "cntlist.rev").read_text(encoding="ascii").splitlines():
             key, _, count = line.split()
             lemma, _, sense = key.partition("%")
@@ -71,7 +74,7 @@ class WordNet:
         return found
 
     def synonyms(self, lemma: Lemma) -> dict[str, int]:
-        """Other words for a lemma's first meanings, with the rank of the meaning: its place among theirs, if that is later."""
+        """Other words for a lemma's first meanings, with the meaning's place among either's meanings, whichever is later."""
         part, word = lemma
         found: dict[str, int] = {}
         for number, synset in enumerate(self.senses[lemma][:MAX_RANK], start=1):
@@ -93,14 +96,15 @@ def table(wordnet: WordNet) -> pl.DataFrame:
                 readings[word][lemma].add(tag)
     rows = []
     for word, of_word in sorted(readings.items()):
-        lemma = None if word in FUNCTION_WORDS else _likely(of_word, wordnet.uses)
-        tags = of_word[lemma] if lemma else set()
-        others = dict(_inflected(wordnet.synonyms(lemma), lemma[0], tags, forms)) if lemma else {}
+        likely = None if word in FUNCTION_WORDS else _likely(of_word, wordnet.uses)
+        tags = of_word[likely] if likely else set()
+        others = dict(_inflected(wordnet.synonyms(likely), likely[0], tags, forms)) if likely else {}
         others.pop(word, None)
         ranked = sorted(others.items(), key=lambda other: (other[1], other[0]))
         synonyms, ranks = " ".join(other for other, _ in ranked), "".join(str(rank) for _, rank in ranked)
-        rows.append((word, min(tags, default=None), synonyms, ranks, word in wordnet.names))
-    schema = {"word": pl.String, "tag": pl.String, "synonyms": pl.String, "ranks": pl.String, "is_name": pl.Boolean}
+        is_common = word not in wordnet.names or ("adj", word) in of_word
+        rows.append((word, min(tags, default=None), synonyms, ranks, is_common))
+    schema = {"word": pl.String, "tag": pl.String, "synonyms": pl.String, "ranks": pl.String, "is_common": pl.Boolean}
     return pl.DataFrame(rows, schema, orient="row")
 
 
@@ -108,6 +112,13 @@ def _lines(path: Path) -> Iterator[str]:
     """A file's lines after its licence, which is indented."""
     with path.open(encoding="ascii") as file:
         yield from itertools.dropwhile(lambda line: line.startswith(" "), file)
+
+
+def _name(word: str, is_person: bool) -> str:
+    """The name that a word is, in lower case: itself, or a person's first name. Empty if it is none."""
+    parts = word.split("_")
+    is_name = all(part[:1].isupper() for part in parts) and (len(parts) == 1 or is_person)
+    return parts[0].lower() if is_name else ""
 
 
 def _forms(lemma: Lemma) -> dict[str, tuple[str, ...]]:

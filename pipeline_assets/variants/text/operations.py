@@ -72,10 +72,10 @@ def reorder(
 
 @TEXT.operation()
 def delete(draft: Draft, random: np.random.Generator, *, share: Share = (0.1, 0.3)) -> None:
-    """Leave words out. One word of the text stays at least."""
-    places = _left(draft)
+    """Leave words out. One word of the text stays at least, and so does a word that is a clause of its own."""
     words = sum(map(bool, draft.pieces[1::2]))
-    for place, _ in _picked(places, share, random)[: max(words - 1, 0)]:
+    picked = _picked(_left(draft), share, random)[: max(words - 1, 0)]
+    for place in sorted(place for place, _ in picked):
         _leave_out(draft, place)
 
 
@@ -119,7 +119,7 @@ def _picked(places: list[int], share: Share, random: np.random.Generator) -> lis
 
 def _fit_article(draft: Draft, place: int) -> None:
     """Make "a" or "an" of the article before a word, if there is one that may change."""
-    if place - 2 not in draft.words.free or draft.pieces[place - 1] != " ":
+    if not draft.words.is_free(place - 2) or draft.pieces[place - 1] != " ":
         return
     article, word = draft.pieces[place - 2], draft.pieces[place].lower()
     if article.lower() in ("a", "an"):
@@ -142,16 +142,18 @@ def _lowered(word: str) -> str:
 
 
 def _leave_out(draft: Draft, place: int) -> None:
-    """Empty a word and one of the spaces around it; where spans own both, the word stays."""
+    """Empty a word and one of the spaces around it. Where no space can go (it is a clause of its own), the word stays."""
     pieces, closed = draft.pieces, draft.words.closed
-    before, after = pieces[place - 1], pieces[place + 1]
-    if place + 1 not in closed and after[:1].isspace():
-        pieces[place + 1] = after[1:]
-    elif place - 1 not in closed and before[-1:].isspace():
-        pieces[place - 1] = before[:-1]
-    elif before and after:
+    before, after = place - 1, place + 1
+    while not pieces[before] and before > 0 and not pieces[before - 1]:
+        before -= 2
+    if after not in closed and pieces[after][:1].isspace():
+        pieces[after] = pieces[after][1:]
+    elif before not in closed and pieces[before].isspace():
+        pieces[before] = pieces[before][:-1]
+    else:
         return
-    if place in draft.words.starts and place + 2 in draft.words.free:
+    if pieces[place][0].isupper() and draft.words.is_free(place + 2):
         pieces[place + 2] = cased(pieces[place + 2], "A")
     pieces[place] = ""
 

@@ -5,14 +5,14 @@ so that every piece keeps its number, and spans are found again by the pieces th
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.variants.text.lexicon import lexicon
+from pipeline_assets.variants.text.lexicon import lexicon, word_set
 
 # Letters, marks, digits, underscores and symbols are words; joiners (U+200B to U+200F) and variation selectors too, which
 # scripts and emoji need. ASCII's and Unicode's punctuation is not.
@@ -21,11 +21,11 @@ _WORD = re.compile(
     rf"((?:https?://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[@#][^{_BETWEEN}]+|[^{_BETWEEN}]+(?:['’-][^{_BETWEEN}]+)*)"
 )
 _JOINTS = str.maketrans("", "", "'’-")
-_STARTS = re.compile("[.!?…:\n\"“”„«(\\[。！？：「]")
+_STARTS = re.compile('[.!?…:\n"“”„«(\\[。！？：「]')
 """After one of these a capital may be the sentence's and not a name's."""
-_IN_NAMES = frozenset("of the de del della da di do dos van von der den la le du and & y e i".split())
-_JOINING_CLAUSES = frozenset(
-    "and but or nor so yet because while when where although though if unless until since that which who whom whose".split()
+_IN_NAMES = word_set("of the de del della da di do dos van von der den la le du and & y e i")
+_JOINING_CLAUSES = word_set(
+    "and but or nor so yet because while when where although though if unless until since that which who whom whose"
 )
 
 Span = dict[str, Any]
@@ -46,6 +46,11 @@ class Words:
     starts: frozenset[int]
     closed: frozenset[int]
     spans: tuple[Span, ...]
+
+    def is_free(self, place: int) -> bool:
+        """Whether the word at a place may change; False where there is none."""
+        at = bisect_left(self.free, place)
+        return at < len(self.free) and self.free[at] == place
 
 
 @dataclass
@@ -128,7 +133,7 @@ def _names(pieces: tuple[str, ...]) -> tuple[set[int], set[int]]:
             starts.add(place)
     names -= starts
     for place in capitals:
-        between = []
+        between: list[int] = []
         for after in range(place + 2, min(place + 8, len(pieces)), 2):
             if after in names:
                 names.update(between)
