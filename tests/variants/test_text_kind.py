@@ -91,7 +91,7 @@ def test_the_bytes_are_the_same_as_ever():
     assert found["synonyms"] == (
         "My small dog purchased a car near the showery market of Leeds, and the children walked apace at 12:30"
     )
-    assert sha256("\n".join(found.values()).encode()).hexdigest()[:16] == "2cd08fef60681478"
+    assert sha256("\n".join(found.values()).encode()).hexdigest()[:16] == "f357d335d95d31db"
 
 
 def test_children_differ():

@@ -58,16 +58,20 @@ def synonyms(
 def reorder(
     draft: Draft, random: np.random.Generator, *, share: Share = (0.1, 0.3), distance: Annotated[int, Field(ge=1)] = 3
 ) -> None:
-    """Exchange words with others of their clause, at most `distance` of its words away."""
+    """Exchange words with others of their clause, at most `distance` of its words away. A word moves once."""
     clauses: dict[int, list[int]] = {}
     for place, clause in zip(draft.words.free, draft.words.clause, strict=True):
         if clause >= 0 and draft.pieces[place]:
             clauses.setdefault(clause, []).append(place)
     where = {place: (members, at) for members in clauses.values() if len(members) > 1 for at, place in enumerate(members)}
     for place, draw in _picked(list(where), share, random):
-        members, at = where[place]
-        near = members[max(at - distance, 0) : at] + members[at + 1 : at + 1 + distance]
-        _exchange(draft, place, near[int(draw * len(near))])
+        if place in where:
+            members, at = where.pop(place)
+            near = [p for p in members[max(at - distance, 0) : at + 1 + distance] if p in where]
+            if near:
+                other = near[int(draw * len(near))]
+                del where[other]  # a word that moved twice might be back where it was
+                _exchange(draft, place, other)
 
 
 @TEXT.operation()
