@@ -5,22 +5,35 @@ makes nothing anew.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 
+import dataframely as dy
 import polars as pl
 
-from pipeline_assets.ingestion import duplicates
 from pipeline_assets.classify import assets as classify
+from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
+from pipeline_assets.ingestion import duplicates
 from pipeline_assets.partitions import SAME_DAY
-from pipeline_assets.table_asset import RunOfDays, Table, table_asset
+from pipeline_assets.table_asset import DayCheck, RunOfDays, Table, table_asset
 from pipeline_assets.training import split
-from pipeline_assets.variants import checks, families, kinds, making, parents, planning, recipes, schemas, sources, training_rows
+from pipeline_assets.variants import (
+    checks,
+    families,
+    kinds,
+    making,
+    parents,
+    planning,
+    recipes,
+    schemas,
+    sources,
+    training_rows,
+)
 from pipeline_assets.variants.sources import SOURCES
 from resources.classifier import ClassifierChoice
 from resources.database import Database
-from resources.objects import Objects
 from resources.object_store import content_key
+from resources.objects import Objects
 from resources.results import KEY, Results
 from resources.variant_policy import VariantPolicy
 
@@ -40,7 +53,7 @@ def policy_of(kind: str) -> Callable[..., Mapping[date, str]]:
     return digest
 
 
-def checks_of(kind: str) -> list[checks.DayCheck]:
+def checks_of(kind: str) -> list[DayCheck]:
     """The checks of a kind's table."""
     source = SOURCES[kind]
     return checks.for_kind(source.kind, lambda run: source.of(run.inputs, run.days))
@@ -86,61 +99,6 @@ def photo_variants(
     Variants of training photos alone, unless the policy says otherwise. Boxes follow the geometry.
     """
     return made("photos", run, postgres, uploads, objects, variant_policy)
-
-
-@table_asset(
-    schema=schemas.SpeechVariants,
-    group="variants",
-    inputs={"raw_uploads": SAME_DAY},
-    sources=policy_of("speech"),
-    code=ENGINE,
-    checks=checks_of("speech"),
-    quarantines=True,
-    kinds={"numpy", "s3"},
-    pool="variants",
-    days_per_run=DAYS_PER_RUN,
-    automatic=True,
-    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
-)
-def speech_variants(
-    run: RunOfDays,
-    raw_uploads: pl.LazyFrame,
-    postgres: Database,
-    uploads: Objects,
-    objects: Objects,
-    variant_policy: VariantPolicy,
-) -> Table:
-    """Recordings made faster and slower, with pauses, noise, gain and rooms, and mixed with each other. Lossless.
-
-    The times of words and segments follow.
-    """
-    return made("speech", run, postgres, uploads, objects, variant_policy)
-
-
-@table_asset(
-    schema=schemas.VideoVariants,
-    group="variants",
-    inputs={"raw_uploads": SAME_DAY},
-    sources=policy_of("video"),
-    code=ENGINE,
-    checks=checks_of("video"),
-    quarantines=True,
-    kinds={"ffmpeg", "s3"},
-    pool="variants",
-    days_per_run=DAYS_PER_RUN,
-    automatic=True,
-    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
-)
-def video_variants(
-    run: RunOfDays,
-    raw_uploads: pl.LazyFrame,
-    postgres: Database,
-    uploads: Objects,
-    objects: Objects,
-    variant_policy: VariantPolicy,
-) -> Table:
-    """Clips at another speed, with a pause, dropped frames, another clip or a photo's recipe all through; sound in step."""
-    return made("video", run, postgres, uploads, objects, variant_policy)
 
 
 @table_asset(
@@ -201,24 +159,6 @@ def table_variants(
     return made("tables", run, postgres, uploads, objects, variant_policy)
 
 
-@table_asset(
-    schema=schemas.ReceiptRenders,
-    group="variants",
-    sources=policy_of("receipts"),
-    code=ENGINE,
-    checks=checks_of("receipts"),
-    quarantines=True,
-    kinds={"mitsuba"},
-    pool="variants",
-    days_per_run=DAYS_PER_RUN,
-)
-def receipt_renders(
-    run: RunOfDays, postgres: Database, uploads: Objects, objects: Objects, variant_policy: VariantPolicy
-) -> Table:
-    """Receipts that never were: printed on wrinkled paper, lit, and seen by a camera; every line's place is known."""
-    return made("receipts", run, postgres, uploads, objects, variant_policy)
-
-
 def _share(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
     return dict.fromkeys(days, str(variant_policy.photos.share))
 
@@ -268,8 +208,13 @@ def training_variants(
     if failed:
         raise RuntimeError(f"{len(failed)} variants could not be classified, the first: {failed[0]}")
     hashes = chosen["sha256"].unique(maintain_order=True).to_list()
-    classes, styles = (
-        pl.concat([schema.create_empty().drop("day"), *(part.rename({KEY: "sha256"}) for part in results.parts(kind, hashes))], how="diagonal_relaxed")
-        for schema, kind in ((classify.PhotoClasses, classify.MODEL_ID), (classify.PhotoStyles, classify.STYLES_ID))
-    )
+    kept = ((PhotoClasses, classify.MODEL_ID), (PhotoStyles, classify.STYLES_ID))
+    classes, styles = (_known(schema, results.parts(kind, hashes)) for schema, kind in kept)
     return Table(training_rows.rows_of(chosen, training_table, classes, styles), metadata={"variants": chosen.height})
+
+
+def _known(schema: type[dy.Schema], parts: Iterator[pl.DataFrame]) -> pl.DataFrame:
+    """Kept results as rows of a classifier's table, without the day."""
+    names = [name for name in schema.column_names() if name != "day"]
+    empty = schema.create_empty().select(names)
+    return pl.concat([empty, *(part.rename({KEY: "sha256"}).select(names) for part in parts)])

@@ -2,7 +2,8 @@
 
 import dataframely as dy
 
-from pipeline_assets.training.schemas import SPLITS
+from pipeline_assets.training.schemas import SPLITS, TrainingTable
+from pipeline_assets.variants import photos, tables, text
 
 HASH = "^[0-9a-f]{64}$"
 
@@ -29,3 +30,22 @@ class Variants(dy.Schema):
     split = dy.String(check=lambda c: c.is_in(list(SPLITS)), description="its parent's")
     labels_json = dy.String(description="the parent's labels, as they are true of the variant")
     is_synthetic = dy.Bool(description="always true: real data are in other tables")
+
+
+class PhotoVariants(Variants, photos.COLUMNS):
+    """One variant of a photo."""
+
+
+class TextVariants(Variants, text.COLUMNS):
+    """One variant of a text."""
+
+
+class TableVariants(Variants, tables.COLUMNS):
+    """One variant of a table."""
+
+
+class TrainingVariants(TrainingTable):
+    """One variant of a photo as a row to train on; `photo_id` is negative, and `parent_sha256` says which photo it is of."""
+
+    variant_id = dy.String(regex=HASH)
+    parent_sha256 = dy.String(regex=HASH)

@@ -12,8 +12,9 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.variants import parents, photos, receipts, schemas, speech, tables, text, video
+from pipeline_assets.variants import parents, photos, schemas, tables, text
 from pipeline_assets.variants.kinds import Fetch, Kind
+from pipeline_assets.variants.tables import frames
 from resources import ledger
 from resources.object_store import ObjectStore
 
@@ -64,22 +65,13 @@ SOURCES = {
     source.kind.name: source
     for source in (
         Source("photo_variants", photos.KIND, schemas.PhotoVariants, "raw_uploads", _uploads("image/")),
-        Source("speech_variants", speech.KIND, schemas.SpeechVariants, "raw_uploads", _uploads("audio/")),
-        Source("video_variants", video.KIND, schemas.VideoVariants, "raw_uploads", _uploads("video/")),
         Source("text_variants", text.KIND, schemas.TextVariants, "photo_metadata", parents.titles),
         Source(
             "table_variants",
             tables.KIND,
             schemas.TableVariants,
             "user_features",
-            partial(parents.tables, name="user_features", write=tables.write_table),
-        ),
-        Source(
-            "receipt_renders",
-            receipts.KIND,
-            schemas.ReceiptRenders,
-            None,
-            partial(parents.constant, contents=receipts.TEMPLATES),
+            partial(parents.tables, name="user_features", write=frames.write_table),
         ),
     )
 }

@@ -85,7 +85,9 @@ def fitted(series: pl.Series, *, rare: int) -> Margin:
     if levels.size <= STEPS:
         kept = counts >= (rare if counts.max(initial=0) >= rare else 1)
         return Margin(series.name, series.dtype, levels[kept], _ends(counts[kept]), False, null_bound)
-    starts = np.unique(np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64))
+    starts = np.unique(
+        np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64)
+    )
     sizes = np.diff(starts, append=observed.size)
     means = np.add.reduceat(observed, starts) / sizes
     middles = ndtri((starts + sizes / 2) / observed.size)

@@ -64,9 +64,7 @@ def delete_mar(
 
 
 @TABLES.operation()
-def delete_mnar(
-    draft: Draft, *, share: HalfShare = (0.05, 0.2), strength: Strength = 0.9, columns: Columns = ()
-) -> None:
+def delete_mnar(draft: Draft, *, share: HalfShare = (0.05, 0.2), strength: Strength = 0.9, columns: Columns = ()) -> None:
     """Delete cells not at random: the chance follows the cell's own rank in its column, which nobody sees afterwards.
 
     It grows evenly with the rank, from share * (1 - strength) to share * (1 + strength).

@@ -109,7 +109,8 @@ def _ordered(sample: pl.DataFrame, columns: Sequence[Margin]) -> tuple[Margin, .
     numbers = [margin.numbers(sample[margin.name]) for margin in columns]
     of_numbers = [scores(n[:, None])[:, 0] for margin, n in zip(columns, numbers, strict=True) if not margin.names]
     return tuple(
-        margins.ordered(margin, n, of_numbers) if margin.names else margin for margin, n in zip(columns, numbers, strict=True)
+        margins.ordered(margin, n, of_numbers) if margin.names else margin
+        for margin, n in zip(columns, numbers, strict=True)
     )
 
 
