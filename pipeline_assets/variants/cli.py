@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -84,7 +84,7 @@ def preview(kind: str, files: tuple[Path, ...], names: tuple[str, ...], items: i
 @click.option("--seed", default=0, show_default=True, help="Of the sample.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON lines.")
 def verify(
-    kinds: tuple[str, ...], sample: int | None, first: date | None, last: date | None, seed: int, as_json: bool
+    kinds: tuple[str, ...], sample: int | None, first: datetime | None, last: datetime | None, seed: int, as_json: bool
 ) -> None:
     """Make variants again from their parents, recipe and seed, and compare every byte with what is kept.
 
@@ -98,7 +98,7 @@ def verify(
     grid = Table("kind", "checked", "same", "other", title="Variants made again")
     with services() as settings:
         for kind in kinds or KINDS:
-            total, found = findings(settings, kind, first, last, sample, seed)
+            total, found = findings(settings, kind, first and first.date(), last and last.date(), sample, seed)
             tally: Counter[str] = Counter()
             for finding in track(found, total, kind, "variants", lambda _: None):
                 tally[finding.verdict] += 1

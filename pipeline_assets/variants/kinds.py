@@ -72,7 +72,10 @@ class Kind(Protocol):
         ...
 
     def problems(self, made: Made) -> list[str]:
-        """What is wrong with a variant's labels, in sentences: a box outside the image, a span that is not the text."""
+        """What is wrong with a variant's labels, in sentences: a box outside the image, a span that is not the text.
+
+        The engine asks when a variant is made. A check asks again of each row, whose `data` and `also` are then empty.
+        """
         ...
 
     def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:

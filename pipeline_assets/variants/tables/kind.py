@@ -50,8 +50,12 @@ class Tables:
 
     def problems(self, made: Made) -> list[str]:
         """Keys that are not there, a mask that is not the table's, cells that it marks and that are not null, copies."""
+        copied = _copied(made)
+        found = [f"{copied} synthetic rows are real ones"] if copied else []
+        if not made.data:
+            return found
         frame = read_table(made.data)
-        found = [f"the key {key} is no column" for key in made.labels.get("keys", ()) if key not in frame.columns]
+        found += [f"the key {key} is no column" for key in made.labels.get("keys", ()) if key not in frame.columns]
         if frame.height != made.columns["rows"]:
             found.append(f"{frame.height} rows, and the column says {made.columns['rows']}")
         deleted = 0
@@ -64,16 +68,18 @@ class Tables:
                 found.append("the mask marks a cell that is not null")
         if deleted != made.columns["cells_deleted"]:
             found.append(f"the mask marks {deleted} cells, and the column says {made.columns['cells_deleted']}")
-        copied = sum(
-            step.get("rows_copied", 0) for step in json.loads(made.columns["report_json"]) if not step.get("common")
-        )
-        return [*found, f"{copied} synthetic rows are real ones"] if copied else found
+        return found
 
     def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
         """Each table in a row of pictures: which cells are null, deleted or changed; of synthetic rows, how they compare."""
         from pipeline_assets.variants.tables.sheet import contact_sheet
 
         return contact_sheet(shown)
+
+
+def _copied(made: Made) -> int:
+    steps = json.loads(made.columns["report_json"])
+    return sum(step.get("rows_copied", 0) for step in steps if not step.get("common"))
 
 
 def _read(parent: Parent) -> pl.DataFrame | UnfitParent:
