@@ -209,6 +209,7 @@ def _print_model(lake: Lake, console: Console) -> None:
         ("ridge on posting metadata", "r2_metadata", "spearman_metadata"),
         ("ridge on everything", "r2_ridge", "spearman_ridge"),
         ("the model", "r2", "spearman"),
+        (f"the same without its {model['rows_variants']:,} variants", "r2_without_variants", "spearman_without_variants"),
         ("oracle (the simulator's own expectation)", "r2_oracle", "spearman_oracle"),
     )
     for name, r2, spearman in lines:

@@ -59,8 +59,7 @@ def stale(postgres: Database, resources: Mapping[str, object], launch: Launch) -
     found: dict[str, dict[date, str]] = {}
     for name in launch.assets:
         asset = DECLARATIONS[name]
-        needs = {key: resources[key] for key in asset.resources}
-        plan = plan_days(asset, postgres, launch.days(), needs)
+        plan = plan_days(asset, postgres, launch.days(), resources)
         if plan.reasons:
             found[name] = dict(plan.reasons)
     return found

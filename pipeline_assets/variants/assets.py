@@ -7,7 +7,6 @@ makes nothing anew.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
 
 import dataframely as dy
 import polars as pl
@@ -47,7 +46,7 @@ DAYS_PER_RUN = 7
 def policy_of(kind: str) -> Callable[..., Mapping[date, str]]:
     """The policy as what comes from outside: a day is looked at again when its kind's policy changes."""
 
-    def digest(days: Sequence[date], variant_policy: VariantPolicy, **_: Any) -> Mapping[date, str]:
+    def digest(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
         told = variant_policy.of(kind).model_dump_json(exclude={"share"}) + str(variant_policy.seed)
         return dict.fromkeys(days, hashlib.sha256(told.encode()).hexdigest())
 
@@ -160,7 +159,7 @@ def table_variants(
     return made("tables", run, postgres, uploads, objects, variant_policy)
 
 
-def _share(days: Sequence[date], variant_policy: VariantPolicy, **_: Any) -> Mapping[date, str]:
+def _share(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
     return dict.fromkeys(days, str(variant_policy.photos.share))
 
 

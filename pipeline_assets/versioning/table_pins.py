@@ -86,10 +86,9 @@ def versions(reference_json: str) -> dict[str, int]:
 def _refuse_stale(asset: str, days: Sequence[date], of: Pinnable) -> None:
     declaration = DECLARATIONS[asset]
     available = {"lake": of.lake, "postgres": of.postgres, "uploads": of.uploads, "objects": of.objects}
-    needs = {name: available[name] for name in declaration.resources if name in available}
-    if declaration.sources and len(needs) < len(declaration.resources):
+    if not available.keys() >= set(declaration.outside):
         return  # what comes from outside is not named by a reference, so it can't have changed since
-    plan = plan_days(declaration, of.postgres, days, needs)
+    plan = plan_days(declaration, of.postgres, days, available)
     stale = plan.reasons
     if stale:
         day, reason = min(stale.items())
