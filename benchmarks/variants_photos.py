@@ -117,7 +117,11 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
             return list(maker.change(ready, cpu))
 
     def encode(changed: list[Any]) -> list[int]:
-        return [len(codec.encoded(item[1], item[0].encoding)) for _, item in changed if not isinstance(item, UnfitParent)]
+        return [
+            len(codec.encoded(item[1], item[0].job.recipe.encoding))
+            for _, item in changed
+            if not isinstance(item, UnfitParent)
+        ]
 
     def hashed(changed: list[Any]) -> list[str]:
         return [codec.perceptual_hash(item[1]) for _, item in changed if not isinstance(item, UnfitParent)]

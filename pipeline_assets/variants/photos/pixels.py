@@ -73,8 +73,8 @@ def colour(images: torch.Tensor, steps: Sequence[effects.Colour], _: Any = None)
 
 
 def curve(images: torch.Tensor, steps: Sequence[effects.Curve], _: Any = None) -> torch.Tensor:
-    """Look tones up."""
-    tables = torch.from_numpy(np.stack([step.table for step in steps])).to(images.device).mul_(255)  # (B, 3, 256)
+    """Look tones up. Returns uint8."""
+    tables = as_bytes(torch.from_numpy(np.stack([step.table for step in steps])).to(images.device) * 255)  # (B, 3, 256)
     pixels = as_bytes(images).permute(0, 2, 3, 1)
     width = pixels.shape[2]
     # Whole lines of pixels: broadcasting over three channels that lie innermost in memory takes far longer.
@@ -204,7 +204,9 @@ def _enlarging(size: int, target: int) -> torch.Tensor:
 
 def _normal(seed: int, shape: tuple[int, ...], sigma: float) -> Any:
     """Gaussian noise, float32: quantiles by 16 random bits, three times as fast as exact draws, cut off at 4.3 sigma."""
-    bits = np.frombuffer(generator(seed, "noise").bytes(2 * int(np.prod(shape))), dtype="<u2")
+    count = int(np.prod(shape))
+    words = generator(seed, "noise").bit_generator.random_raw(-(-count // 4))
+    bits = words.astype("<u8", copy=False).view("<u2")[:count]
     return (_quantiles() * np.float32(sigma)).take(bits).reshape(shape)
 
 

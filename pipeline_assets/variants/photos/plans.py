@@ -1,7 +1,8 @@
 """From a recipe and a seed to a plan: where on the parent the canvas lies, and the effects in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,18 +49,21 @@ def complete(recipe: Recipe) -> Recipe:
     return PHOTOS.resolve(Recipe.of(steps))
 
 
-def fit_of(recipe: Recipe) -> Fit:
-    """How the parent is fitted, by a completed recipe."""
-    step = recipe.steps[0]
-    found: Fit = PHOTOS[step.name].function(**dict(step.parameters))
-    return found
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A completed recipe, ready to be carried out many times. steps: what each does, and its parameters."""
+
+    fit: Fit
+    steps: tuple[tuple[Callable[..., Effect | Sequence[Effect]], dict[str, Any]], ...]
+    encoding: Encoding
 
 
-def encoding_of(recipe: Recipe) -> Encoding:
-    """How the result is written, by a completed recipe."""
-    step = recipe.steps[-1]
-    found: Encoding = PHOTOS[step.name].function(**dict(step.parameters))
-    return found
+@lru_cache(maxsize=256)
+def compiled(recipe: Recipe) -> Compiled:
+    """A completed recipe compiled."""
+    called = [(PHOTOS[step.name].function, dict(step.parameters)) for step in recipe.steps]
+    (fit, fit_parameters), (encoding, encoding_parameters) = called[0], called[-1]
+    return Compiled(fit(**fit_parameters), tuple(called[1:-1]), encoding(**encoding_parameters))
 
 
 def canvas_of(fit: Fit, width: int, height: int) -> Canvas:
@@ -78,15 +82,15 @@ def centred(canvas: Canvas, width: float, height: float) -> Region:
     return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
 
 
-def plan(recipe: Recipe, seed: int, canvas: Canvas, region: Region) -> Plan:
-    """The plan by a completed recipe for a photo whose region fills the canvas. It is drawn from the seed alone.
+def plan(recipe: Compiled, seed: int, canvas: Canvas, region: Region) -> Plan:
+    """The plan by a recipe for a photo whose region fills the canvas. It is drawn from the seed alone.
 
     A cut or mirroring right after the fit becomes a part of it: the cut is then scaled once, from all the pixels there are.
     """
     random = generator(seed, "photos")
     found: list[Effect] = []
-    for step in recipe.steps[1:-1]:
-        made = PHOTOS[step.name].function(canvas, random, **dict(step.parameters))
+    for function, parameters in recipe.steps:
+        made = function(canvas, random, **parameters)
         found += made if isinstance(made, Sequence) else [made]
     found = effects.fused(found)
     if not (found and isinstance(found[0], Warp) and effects.is_upright(found[0].matrix)):
