@@ -17,12 +17,13 @@ from pipeline_assets.errors import UnfitParent
 MIN_VISIBLE = 0.25
 MIN_SIDE_PX = 2.0
 DECIMALS = 2
+Point = tuple[float, float]
 _PLACE = ("x", "y", "width", "height")
 
 
 @dataclass(frozen=True)
 class Box:
-    """left, top, right, bottom in pixels; visible: the share of its area that is still seen; more: the label's other keys."""
+    """left, top, right, bottom in pixels; visible: the share of its area still seen; more: the label's other keys."""
 
     left: float
     top: float
@@ -114,17 +115,18 @@ def _read_one(given: Mapping[str, Any]) -> Box:
 
 
 def _moved(box: Box, matrix: npt.NDArray[np.float64], width: float, height: float) -> Box | None:
-    corners = np.array([(box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)])
-    outline = np.column_stack([corners, np.ones(4)]) @ matrix.T
-    if (outline[:, 2] <= 0).any():
-        return None  # behind the eye: a perspective that turns it over
-    points = outline[:, :2] / outline[:, 2:]
-    seen = _cut(points, width, height)
-    whole = _area(points)
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    points: list[Point] = []
+    for x, y in ((box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)):
+        depth = g * x + h * y + i
+        if depth <= 0:
+            return None  # behind the eye: a perspective that turns it over
+        points.append(((a * x + b * y + c) / depth, (d * x + e * y + f) / depth))
+    seen, whole = _cut(points, width, height), _area(points)
     if len(seen) < 3 or whole <= 0:
         return None
-    (left, top), (right, bottom) = seen.min(0).tolist(), seen.max(0).tolist()
-    after = Box(left, top, right, bottom, box.visible * _area(seen) / whole, box.more)
+    xs, ys = zip(*seen, strict=True)
+    after = Box(min(xs), min(ys), max(xs), max(ys), box.visible * _area(seen) / whole, box.more)
     return after if _is_kept(after) else None
 
 
@@ -147,24 +149,23 @@ def _beside(box: Box, hidden: Box) -> Box:
     return box
 
 
-def _cut(points: npt.NDArray[np.float64], width: float, height: float) -> npt.NDArray[np.float64]:
+def _cut(points: list[Point], width: float, height: float) -> list[Point]:
     """A convex polygon cut to [0, width] x [0, height]. Source: Sutherland and Hodgman 1974, Reentrant polygon clipping."""
     for axis, sign, bound in ((0, 1, 0.0), (0, -1, width), (1, 1, 0.0), (1, -1, height)):
-        depth = sign * (points[:, axis] - bound)
-        kept: list[npt.NDArray[np.float64]] = []
-        for i, inside in enumerate(depth):
-            before = depth[i - 1]
+        depth = [sign * (point[axis] - bound) for point in points]
+        kept: list[Point] = []
+        for at, inside in enumerate(depth):
+            before = depth[at - 1]
             if (inside >= 0) != (before >= 0):
-                kept.append(points[i - 1] + (points[i] - points[i - 1]) * (before / (before - inside)))
+                part = before / (before - inside)
+                (x0, y0), (x1, y1) = points[at - 1], points[at]
+                kept.append((x0 + (x1 - x0) * part, y0 + (y1 - y0) * part))
             if inside >= 0:
-                kept.append(points[i])
-        points = np.array(kept).reshape(-1, 2)
-        if not len(points):
-            break
+                kept.append(points[at])
+        points = kept
     return points
 
 
-def _area(points: npt.NDArray[np.float64]) -> float:
+def _area(points: list[Point]) -> float:
     """Of a polygon, by the shoelace formula."""
-    x, y = points.T
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True))) / 2

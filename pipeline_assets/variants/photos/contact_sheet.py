@@ -26,7 +26,7 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
         top = GAP_PX + row * (CELL_PX + CAPTION_PX + GAP_PX)
         data = parent.data.read_bytes() if isinstance(parent.data, Path) else parent.data
         photo = codec.decoded(data, CELL_PX)
-        _place(sheet, 0, top, photo.image, photo.size, parent.labels, f"parent {parent.sha256[:8]}")
+        _place(sheet, 0, top, Image.fromarray(photo.pixels), photo.size, parent.labels, f"parent {parent.sha256[:8]}")
         for column, (task, made) in enumerate(variants, 1):
             bytes_ = made.data.read_bytes() if isinstance(made.data, Path) else made.data
             image = Image.open(io.BytesIO(bytes_)).convert("RGB")

@@ -1,14 +1,16 @@
-"""Tasks in, encoded variants out: a few threads decode, change and encode, in memory that the input's length does not change.
+"""Tasks in, encoded variants out: a few threads decode, change and encode, in memory that the input's length does not
+change.
 
 Tasks that follow each other with the same first parent share its decode. Each thread decodes a few parents, then changes
 their variants in batches of one recipe, then encodes them, while what it needs is in its core's cache.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -22,25 +24,39 @@ from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.photos import codec, pixels, plans
 from pipeline_assets.variants.photos.codec import Photo, Pixels
-from pipeline_assets.variants.photos.effects import Canvas, Encoding, Fit
-from pipeline_assets.variants.photos.plans import LONGEST_ASPECT, Plan
-from pipeline_assets.variants.recipes import Recipe
+from pipeline_assets.variants.photos.effects import Canvas, Fit
+from pipeline_assets.variants.photos.plans import LONGEST_ASPECT, Compiled, Labelled, Plan, Region
 
-BATCH_PX = 8 * 224 * 224
-"""Pixels of a batch: more would leave the cache of a core, and the memory of a small machine."""
+CPU_BATCH_PX = 4 * 224 * 224
+"""Pixels of a batch on CPU: more would leave the cache of a core."""
+DEVICE_BATCH_PX = 64 * 224 * 224
+GROUP_PX = 16 * 224 * 224
+"""Pixels of the canvases of a group: what bounds memory."""
 GROUP_TASKS = 16
 """Tasks that share a decode, at most."""
-GROUPS = 4
+GROUPS = 16
 """Groups of tasks that a thread holds to find batches among."""
+
+
+RECENT_PX = 64 * 224 * 224
+"""Pixels of fitted parents that are kept: partners in mixing are often parents themselves before or after."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task with its parents and its recipe compiled."""
+
+    task: Task
+    parents: tuple[Parent, ...]
+    recipe: Compiled
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A task with its pixels fitted. base: the parent fitted and otherwise untouched; other: the second parent, fitted."""
+    """A job with its pixels fitted. base: the parent fitted and otherwise untouched; other: the second parent, fitted."""
 
-    task: Task
+    job: Job
     plan: Plan
-    encoding: Encoding
     labels: dict[str, object]
     base: Pixels
     start: Pixels
@@ -52,59 +68,114 @@ Changed = tuple[Task, tuple[Prepared, Pixels] | UnfitParent]
 
 
 def make(
-    work: Iterable[Work], *, device: str = "cpu", threads: int | None = None, batch_px: int = BATCH_PX
+    work: Iterable[Work], *, device: str = "cpu", threads: int | None = None, batch_px: int | None = None
 ) -> Iterator[Outcome]:
     """Each task with its variant or why it has none. threads: one a core unless said."""
     keep_freed_memory()
     count = threads or core_count()
     where = torch.device(device)
-    stages: Stages[list[Work], list[Ready], list[Outcome]] = Stages(
-        prepare, lambda groups: finish(groups, where, batch_px), GROUPS
+    pixels_at_once = batch_px or (CPU_BATCH_PX if where.type == "cpu" else DEVICE_BATCH_PX)
+    recent = Recent()
+    stages: Stages[list[Job], list[Ready], list[Outcome]] = Stages(
+        lambda group: prepare(group, recent), lambda groups: finish(groups, where, pixels_at_once), GROUPS
     )
     with single_threaded_pool(count) as pool:
         yield from _made(stages, pool, count, grouped(work))
 
 
-def grouped(work: Iterable[Work]) -> Iterator[list[Work]]:
-    """Neighbours with the same first parent together, as many as memory bears."""
-    for _, same in groupby(work, key=lambda item: (item[0].parents[0], fit_of(item[0].recipe))):
-        group: list[Work] = []
-        for item in same:
-            group.append(item)
-            if len(group) >= _most_in_group(fit_of(item[0].recipe)):
-                yield group
-                group = []
-        if group:
+@dataclass(frozen=True)
+class Base:
+    """A fitted parent. region: what of the whole photo it shows, in pixels of that."""
+
+    pixels: Pixels
+    region: Region
+
+
+class Recent:
+    """The square bases of the last parents, which partners in mixing need again. Safe on threads."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, int], Base] = OrderedDict()
+        self._pixels = 0
+        self._lock = threading.Lock()
+
+    def get(self, sha256: str, side_px: int) -> Base | None:
+        """The base, if it is still there."""
+        with self._lock:
+            return self._known.get((sha256, side_px))
+
+    def put(self, sha256: str, side_px: int, base: Base) -> None:
+        """Keep one, and let the oldest go when they grow too many."""
+        with self._lock:
+            if (sha256, side_px) in self._known:
+                return
+            self._known[sha256, side_px] = base
+            self._pixels += side_px**2
+            while self._pixels > RECENT_PX and len(self._known) > 1:
+                (_, side), _ = self._known.popitem(last=False)
+                self._pixels -= side**2
+
+
+class Source:
+    """A parent within a group of tasks: decoded when first needed, its error kept."""
+
+    def __init__(self, parent: Parent, fit: Fit, recent: Recent) -> None:
+        self.parent, self._fit, self._recent = parent, fit, recent
+        self._photo: Photo | UnfitParent | None = None
+        self._bases: dict[Canvas, Base] = {}
+
+    @property
+    def photo(self) -> Photo:
+        """The decoded parent. Raises UnfitParent."""
+        if self._photo is None:
+            try:
+                self._photo = codec.decoded(_bytes(self.parent), self._fit.side_px)
+            except UnfitParent as unfit:
+                self._photo = unfit
+        if isinstance(self._photo, UnfitParent):
+            raise self._photo
+        return self._photo
+
+    def base(self, canvas: Canvas | None = None) -> Base:
+        """The parent on this canvas, or on its own. Raises UnfitParent."""
+        if self._fit.is_square:
+            canvas = Canvas(self._fit.side_px, self._fit.side_px)
+            known = self._recent.get(self.parent.sha256, canvas.width)
+            if known is not None:
+                return known
+        photo = self.photo
+        canvas = canvas or plans.canvas_of(self._fit, *photo.size)
+        if canvas not in self._bases:
+            region = photo.snapped(plans.centred(canvas, *photo.size))
+            self._bases[canvas] = Base(photo.fitted(canvas, region), region)
+            if self._fit.is_square:
+                self._recent.put(self.parent.sha256, canvas.width, self._bases[canvas])
+        return self._bases[canvas]
+
+
+def grouped(work: Iterable[Work]) -> Iterator[list[Job]]:
+    """Neighbours with the same first parent and fit together, as many as memory bears."""
+    jobs = (Job(task, parents, plans.compiled(task.recipe)) for task, parents in work)
+    for (_, fit), same in groupby(jobs, key=lambda job: (job.task.parents[0], job.recipe.fit)):
+        while group := list(islice(same, _most_in_group(fit))):
             yield group
 
 
-def prepare(group: list[Work]) -> list[Ready]:
-    """Decode the parents of tasks that share the first one, and fit them."""
-    photos: dict[str, Photo | UnfitParent] = {}
-
-    def photo_of(parent: Parent, side_px: int) -> Photo:
-        if parent.sha256 not in photos:
-            try:
-                photos[parent.sha256] = codec.decoded(_bytes(parent), side_px)
-            except UnfitParent as unfit:
-                photos[parent.sha256] = unfit
-        found = photos[parent.sha256]
-        if isinstance(found, UnfitParent):
-            raise found
-        return found
-
-    bases: dict[Canvas, Pixels] = {}
-    return [(task, _prepared(task, parents, photo_of, bases)) for task, parents in group]
+def prepare(group: list[Job], recent: Recent) -> list[Ready]:
+    """Decode the parents of jobs that share the first one, and fit them."""
+    fit = group[0].recipe.fit
+    sources = {parent.sha256: Source(parent, fit, recent) for job in group for parent in job.parents}
+    return [(job.task, _prepared(job, [sources[parent.sha256] for parent in job.parents])) for job in group]
 
 
-def change(ready: Iterable[Ready], device: torch.device, batch_px: int = BATCH_PX) -> Iterator[Changed]:
+def change(ready: Iterable[Ready], device: torch.device, batch_px: int = CPU_BATCH_PX) -> Iterator[Changed]:
     """Carry out effects, in batches of one recipe and size."""
-    waiting: dict[tuple[str, Canvas], list[Prepared]] = {}
+    waiting: dict[tuple[Compiled, Canvas], list[Prepared]] = {}
     for task, item in ready:
         if isinstance(item, UnfitParent):
             yield task, item
         else:
-            waiting.setdefault((task.recipe.json, item.plan.canvas), []).append(item)
+            waiting.setdefault((item.job.recipe, item.plan.canvas), []).append(item)
     for (_, canvas), items in waiting.items():
         rows = max(1, batch_px // (canvas.width * canvas.height))
         for at in range(0, len(items), rows):
@@ -115,7 +186,7 @@ def encode(task: Task, item: Prepared, result: Pixels) -> Outcome:
     """Write a result, with what its row says."""
     height, width = result.shape[:2]
     columns = {"width_px": width, "height_px": height, "phash": codec.perceptual_hash(result)}
-    form = item.encoding
+    form = item.job.recipe.encoding
     return task, Made(codec.encoded(result, form), form.media_type, form.described, item.labels, columns)
 
 
@@ -129,17 +200,11 @@ def finish(groups: Iterable[list[Ready]], device: torch.device, batch_px: int) -
     return [done, *([] for _ in groups[1:])]
 
 
-@lru_cache(maxsize=256)
-def fit_of(recipe: Recipe) -> Fit:
-    """How a recipe's parents are fitted."""
-    return plans.fit_of(recipe)
-
-
 def _made(
-    stages: "Stages[list[Work], list[Ready], list[Outcome]]",
+    stages: "Stages[list[Job], list[Ready], list[Outcome]]",
     pool: ThreadPoolExecutor,
     threads: int,
-    groups: Iterable[list[Work]],
+    groups: Iterable[list[Job]],
 ) -> Iterator[Outcome]:
     chunks = Workers(stages, pool, threads).results(groups, GROUPS)
     try:
@@ -152,7 +217,7 @@ def _made(
 
 def _most_in_group(fit: Fit) -> int:
     largest = fit.side_px**2 * (1 if fit.is_square else LONGEST_ASPECT)
-    return max(1, min(GROUP_TASKS, int(BATCH_PX // largest)))
+    return max(1, min(GROUP_TASKS, int(GROUP_PX // largest)))
 
 
 def _bytes(parent: Parent) -> bytes:
@@ -164,28 +229,23 @@ def _bytes(parent: Parent) -> bytes:
         raise UnfitParent("gone", f"{parent.data} can't be read: {error.strerror}") from error
 
 
-def _prepared(
-    task: Task, parents: tuple[Parent, ...], photo_of: Callable[[Parent, int], Photo], bases: dict[Canvas, Pixels]
-) -> Prepared | UnfitParent:
-    fit = fit_of(task.recipe)
+def _prepared(job: Job, sources: list[Source]) -> Prepared | UnfitParent:
+    own = sources[0]
     try:
-        photo = photo_of(parents[0], fit.side_px)
-        canvas = plans.canvas_of(fit, *photo.size)
-        plan = plans.plan(task.recipe, task.seed, canvas, *photo.size)
-        mixed = photo_of(parents[1], fit.side_px) if len(parents) > 1 else None
-        size = mixed.size if mixed else photo.size
-        labels = plans.labels(plan, parents[0].labels, photo.size, parents[1].labels if mixed else {}, size)
+        base = own.base()
+        height, width = base.pixels.shape[:2]
+        canvas = Canvas(width, height)
+        plan, start = plans.plan(job.recipe, job.task.seed, canvas, base.region), base.pixels
+        if plan.region != base.region:
+            plan = replace(plan, region=own.photo.snapped(plan.region))
+            start = own.photo.fitted(canvas, plan.region)
+        other = sources[1].base(canvas) if len(sources) > 1 else None
+        theirs = Labelled(sources[1].parent.labels, other.region) if other else None
+        labels = plans.labels_after(plan, Labelled(own.parent.labels, plan.region), theirs)
     except UnfitParent as unfit:
         return unfit
-    middle = plans.centred(canvas, *photo.size)
-    if canvas not in bases:
-        bases[canvas] = codec.fitted(photo, canvas, middle)
-    base = bases[canvas]
-    start = base if plan.region == middle else codec.fitted(photo, canvas, plan.region)
-    for axis in plan.mirrored:
-        start = np.flip(start, axis - 1)
-    other = codec.fitted(mixed, canvas, plans.centred(canvas, *size)) if mixed else None
-    return Prepared(task, plan, plans.encoding_of(task.recipe), labels, base, start, other)
+    start = codec.mirrored(start, plan.mirrored)
+    return Prepared(job, plan, labels, base.pixels, start, other.pixels if other else None)
 
 
 def _changed(items: list[Prepared], device: torch.device) -> Iterator[Changed]:
@@ -195,14 +255,19 @@ def _changed(items: list[Prepared], device: torch.device) -> Iterator[Changed]:
         changed = pixels.apply(
             _batch(results, device), [item.plan.effects for item in items], _batch(others, device) if others else None
         )
-        results = list(changed.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+        results = list(changed.permute(0, 2, 3, 1).contiguous().cpu().numpy())
     for item, result in zip(items, results, strict=True):
-        if np.array_equal(result, item.base):
-            yield item.task, UnfitParent("unchanged", "the result's pixels are those of the fitted parent")
+        if _are_equal(result, item.base):
+            yield item.job.task, UnfitParent("unchanged", "the result's pixels are those of the fitted parent")
         else:
-            yield item.task, (item, np.ascontiguousarray(result))
+            yield item.job.task, (item, result)
+
+
+def _are_equal(one: Pixels, other: Pixels) -> bool:
+    """A few pixels tell nearly always."""
+    return np.array_equal(one[::16, ::16], other[::16, ::16]) and np.array_equal(one, other)
 
 
 def _batch(images: list[Pixels], device: torch.device) -> torch.Tensor:
-    """(B, 3, H, W) uint8 on the device."""
-    return torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images])).to(device)
+    """(B, 3, H, W) uint8 on the device, channels last in memory."""
+    return torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)

@@ -1,7 +1,8 @@
-"""From a recipe and a seed to a plan: where on the parent the canvas lies, the effects in order, how the result is written."""
+"""From a recipe and a seed to a plan: where on the parent the canvas lies, and the effects in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,12 @@ Region = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides a variant's pixels. region: what of the photo fills the canvas; mirrored: axes of it, 1 is down."""
+    """All that decides pixels. region: what of the photo fills the canvas; mirrored: along which axes, 0 down, 1 across."""
 
     canvas: Canvas
     region: Region
     mirrored: tuple[int, ...]
     effects: tuple[Effect, ...]
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing but the region can make the result differ from the fitted photo."""
-        return not (self.mirrored or self.effects)
 
 
 def complete(recipe: Recipe) -> Recipe:
@@ -53,18 +49,21 @@ def complete(recipe: Recipe) -> Recipe:
     return PHOTOS.resolve(Recipe.of(steps))
 
 
-def fit_of(recipe: Recipe) -> Fit:
-    """How the parent is fitted, by a completed recipe."""
-    step = recipe.steps[0]
-    found: Fit = PHOTOS[step.name].function(**dict(step.parameters))
-    return found
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A completed recipe, ready to be carried out many times. steps: what each does, and its parameters."""
+
+    fit: Fit
+    steps: tuple[tuple[Callable[..., Effect | Sequence[Effect]], dict[str, Any]], ...]
+    encoding: Encoding
 
 
-def encoding_of(recipe: Recipe) -> Encoding:
-    """How the result is written, by a completed recipe."""
-    step = recipe.steps[-1]
-    found: Encoding = PHOTOS[step.name].function(**dict(step.parameters))
-    return found
+@lru_cache(maxsize=256)
+def compiled(recipe: Recipe) -> Compiled:
+    """A completed recipe compiled."""
+    called = [(PHOTOS[step.name].function, dict(step.parameters)) for step in recipe.steps]
+    (fit, fit_parameters), (encoding, encoding_parameters) = called[0], called[-1]
+    return Compiled(fit(**fit_parameters), tuple(called[1:-1]), encoding(**encoding_parameters))
 
 
 def canvas_of(fit: Fit, width: int, height: int) -> Canvas:
@@ -83,37 +82,53 @@ def centred(canvas: Canvas, width: float, height: float) -> Region:
     return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
 
 
-def plan(recipe: Recipe, seed: int, canvas: Canvas, width: int, height: int) -> Plan:
-    """The plan for a photo of width x height pixels by a completed recipe. What is drawn, is drawn from the seed alone.
+def plan(recipe: Compiled, seed: int, canvas: Canvas, region: Region) -> Plan:
+    """The plan by a recipe for a photo whose region fills the canvas. It is drawn from the seed alone.
 
     A cut or mirroring right after the fit becomes a part of it: the cut is then scaled once, from all the pixels there are.
     """
     random = generator(seed, "photos")
     found: list[Effect] = []
-    for step in recipe.steps[1:-1]:
-        made = PHOTOS[step.name].function(canvas, random, **dict(step.parameters))
+    for function, parameters in recipe.steps:
+        made = function(canvas, random, **parameters)
         found += made if isinstance(made, Sequence) else [made]
     found = effects.fused(found)
-    region = centred(canvas, width, height)
     if not (found and isinstance(found[0], Warp) and effects.is_upright(found[0].matrix)):
         return Plan(canvas, region, (), tuple(found))
     scale_x, scale_y = found[0].matrix[0, 0], found[0].matrix[1, 1]
-    mirrored = tuple(axis for axis, scale in ((2, scale_x), (1, scale_y)) if scale < 0)
+    mirrored = tuple(axis for axis, scale in ((1, scale_x), (0, scale_y)) if scale < 0)
     return Plan(canvas, _within(region, canvas, found[0].matrix), mirrored, tuple(found[1:]))
 
 
-def labels(
-    plan: Plan, own: Mapping[str, Any], size: tuple[int, int], other: Mapping[str, Any], other_size: tuple[int, int]
-) -> dict[str, Any]:
-    """The labels after a plan. own, other: of the photo and of the one mixed in, whose (width, height) in pixels are given.
+@dataclass(frozen=True)
+class Labelled:
+    """A photo's labels, in pixels of the whole photo, and the region of it that fills the canvas."""
+
+    labels: Mapping[str, Any]
+    region: Region
+
+    def boxes_on(self, canvas: Canvas, mirrored: tuple[int, ...] = ()) -> list[boxes.Box]:
+        """The boxes on the canvas. Raises UnfitParent(bad_labels)."""
+        onto = _onto(self.region, mirrored, canvas)
+        return boxes.moved(boxes.read(self.labels), onto, float(canvas.width), float(canvas.height))
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """Labels but the boxes."""
+        return {name: value for name, value in self.labels.items() if name != "boxes"}
+
+
+def labels_after(plan: Plan, own: Labelled, other: Labelled | None = None) -> dict[str, Any]:
+    """The labels after a plan. other: of the photo that is mixed in.
 
     Keys but `boxes` are kept. What was mixed in stands under `mixed`: its share of the picture and its other labels.
     Raises UnfitParent(bad_labels).
     """
     canvas = plan.canvas
     w, h = float(canvas.width), float(canvas.height)
-    found = boxes.moved(boxes.read(own), _onto(plan.region, plan.mirrored, canvas), w, h)
-    mixed: dict[str, Any] = {}
+    found = own.boxes_on(canvas, plan.mirrored)
+    theirs = other.boxes_on(canvas) if other else []
+    share = 0.0
     for effect in plan.effects:
         match effect:
             case effects.Warp(matrix):
@@ -121,20 +136,13 @@ def labels(
             case effects.Cut(rectangle, _):
                 found = boxes.covered(found, *rectangle)
             case effects.Blend(share):
-                found += boxes.moved(boxes.read(other), _onto(centred(canvas, *other_size), (), canvas), w, h)
-                mixed = _mixed(share, other)
+                found = found + theirs
             case effects.Paste(rectangle):
-                theirs = boxes.moved(boxes.read(other), _onto(centred(canvas, *other_size), (), canvas), w, h)
                 found = boxes.covered(found, *rectangle) + boxes.clipped(theirs, *rectangle)
-                left, top, right, bottom = rectangle
-                mixed = _mixed((right - left) * (bottom - top) / (w * h), other)
-    kept = {name: value for name, value in own.items() if name != "boxes"}
-    return {**kept, **({"boxes": boxes.written(found, w, h)} if "boxes" in own or found else {}), **mixed}
-
-
-def _mixed(share: float, other: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {name: value for name, value in other.items() if name != "boxes"}
-    return {"mixed": {"share": round(share, 6), "labels": rest}}
+                share = (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1]) / (w * h)
+    had_boxes = "boxes" in own.labels or (other is not None and "boxes" in other.labels)
+    mixed = {"mixed": {"share": round(share, 6), "labels": other.rest}} if other else {}
+    return {**own.rest, **({"boxes": boxes.written(found, w, h)} if had_boxes else {}), **mixed}
 
 
 def _within(region: Region, canvas: Canvas, matrix: effects.Matrix) -> Region:
@@ -152,8 +160,8 @@ def _onto(region: Region, mirrored: tuple[int, ...], canvas: Canvas) -> effects.
     x, y = canvas.width / (right - left), canvas.height / (bottom - top)
     onto = np.array([[x, 0, -left * x], [0, y, -top * y], [0, 0, 1.0]])
     flips = np.eye(3)
-    if 2 in mirrored:
-        flips[0] = (-1, 0, canvas.width)
     if 1 in mirrored:
+        flips[0] = (-1, 0, canvas.width)
+    if 0 in mirrored:
         flips[1] = (0, -1, canvas.height)
     return flips @ onto
