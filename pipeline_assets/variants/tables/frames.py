@@ -24,9 +24,7 @@ MAX_CELLS = 200_000_000
 def write_table(frame: pl.DataFrame) -> bytes:
     """The frame as bytes, the same for equal frames."""
     written = io.BytesIO()
-    frame.rechunk().write_parquet(
-        written, compression="zstd", compression_level=3, statistics=False, row_group_size=131_072
-    )
+    frame.rechunk().write_parquet(written, compression="zstd", compression_level=3, statistics=False, row_group_size=131_072)
     return written.getvalue()
 
 

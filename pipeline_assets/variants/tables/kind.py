@@ -64,7 +64,9 @@ class Tables:
                 found.append("the mask marks a cell that is not null")
         if deleted != made.columns["cells_deleted"]:
             found.append(f"the mask marks {deleted} cells, and the column says {made.columns['cells_deleted']}")
-        copied = sum(step.get("rows_copied", 0) for step in json.loads(made.columns["report_json"]) if not step.get("common"))
+        copied = sum(
+            step.get("rows_copied", 0) for step in json.loads(made.columns["report_json"]) if not step.get("common")
+        )
         return [*found, f"{copied} synthetic rows are real ones"] if copied else found
 
     def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:

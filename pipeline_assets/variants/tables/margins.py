@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from pipeline_assets.variants.tables.draft import is_category, is_number
 
@@ -85,7 +85,9 @@ def fitted(series: pl.Series, *, rare: int) -> Margin:
     if levels.size <= STEPS:
         kept = counts >= (rare if counts.max(initial=0) >= rare else 1)
         return Margin(series.name, series.dtype, levels[kept], _ends(counts[kept]), False, null_bound)
-    starts = np.unique(np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64))
+    starts = np.unique(
+        np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64)
+    )
     sizes = np.diff(starts, append=observed.size)
     means = np.add.reduceat(observed, starts) / sizes
     middles = ndtri((starts + sizes / 2) / observed.size)
@@ -107,7 +109,7 @@ def ordered(margin: Margin, codes: Floats, by: Sequence[Floats]) -> Margin:
         if explained > best:
             best, best_means = explained, means
     order = np.argsort(best_means, kind="stable")
-    shares = np.diff(_share_ends(margin.bounds), prepend=0.0)
+    shares = np.diff(ndtr(margin.bounds), prepend=0.0)
     names = tuple(margin.names[at] for at in order)
     return Margin(margin.name, margin.dtype, margin.levels, _ends(shares[order]), False, margin.null_bound, names)
 
@@ -130,10 +132,3 @@ def _ends(counts: Floats | npt.NDArray[np.int64]) -> Floats:
     if ends.size:
         ends[-1] = np.inf
     return ends
-
-
-def _share_ends(bounds: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    found: Floats = ndtr(bounds)
-    return found
