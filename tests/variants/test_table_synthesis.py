@@ -175,6 +175,12 @@ def test_a_margin_ends_its_steps_where_their_shares_do():
     assert found.tolist() == [1, 1, 2, 2, 7, 7]
 
 
+def test_numbers_that_few_rows_have_are_drawn_as_the_mean_of_neighbours():
+    margin = margins.fitted(pl.Series("x", [0] * 50 + [1] * 3 + [2] * 2 + [3] * 40 + [90, 100]), rare=5)
+    assert margin.levels.tolist() == [0, 1, round((120 + 190) / 42)]
+    assert margins.fitted(pl.Series("x", [1.0, 4.0]), rare=5).levels.tolist() == [2.5]
+
+
 def test_distances_are_those_of_the_text_book():
     random = np.random.default_rng(0)
     one, other = random.normal(size=300), random.normal(0.4, 1, size=200)

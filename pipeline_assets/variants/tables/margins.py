@@ -1,7 +1,8 @@
 """One column's distribution: fitted to real values, drawn from by standard normal numbers.
 
 A column of few distinct values is drawn exactly, as thresholds; another through its quantiles. No quantile is one row's
-value: each is the mean of five neighbours at least. A category of few rows is never drawn.
+value: each is the mean of five neighbours at least. A number of few rows is drawn as the mean of it and its neighbours; a
+category of few rows is never drawn.
 """
 
 from collections.abc import Sequence
@@ -83,8 +84,9 @@ def fitted(series: pl.Series, *, rare: int) -> Margin:
     null_bound = float(ndtri(1 - observed.size / numbers.size))
     levels, counts = np.unique(observed, return_counts=True)
     if levels.size <= STEPS:
-        kept = counts >= (rare if counts.max(initial=0) >= rare else 1)
-        return Margin(series.name, series.dtype, levels[kept], _ends(counts[kept]), False, null_bound)
+        levels, counts = _merged(levels, counts, rare)
+        levels = levels if series.dtype.is_float() else np.rint(levels)
+        return Margin(series.name, series.dtype, levels, _ends(counts), False, null_bound)
     starts = np.unique(
         np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64)
     )
@@ -124,6 +126,23 @@ def _fitted_categories(series: pl.Series, rare: int) -> Margin:
     ends = _ends(counted["count"].to_numpy().astype(np.float64))
     null_bound = float(ndtri(1 - text.len() / series.len()))
     return Margin(series.name, series.dtype, np.arange(len(names), dtype=np.float64), ends, False, null_bound, names)
+
+
+def _merged(levels: Floats, counts: npt.NDArray[np.int64], rare: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Levels that few rows have together with the next ones, as their mean, until enough rows have them."""
+    sums, sizes = [], []
+    total, size = 0.0, 0
+    for level, count in zip(levels.tolist(), counts.tolist(), strict=True):
+        total, size = total + level * count, size + count
+        if size >= rare:
+            sums.append(total)
+            sizes.append(size)
+            total, size = 0.0, 0
+    if size:
+        total, size = total + (sums.pop() if sums else 0.0), size + (sizes.pop() if sizes else 0)
+        sums.append(total)
+        sizes.append(size)
+    return np.array(sums) / np.maximum(sizes, 1), np.array(sizes, dtype=np.int64)
 
 
 def _ends(counts: Floats | npt.NDArray[np.int64]) -> Floats:
