@@ -24,15 +24,14 @@ SMALLEST = 1e-6
 
 
 def scores(numbers: Floats) -> Floats:
-    """(n, d) values, NaN for unknown, as standard normal ones by rank; equal values share the mean of their ranks."""
-    frame = pl.from_numpy(numbers, schema=[str(at) for at in range(numbers.shape[1])]).fill_nan(None)
+    """(d, n) values, NaN for unknown, as standard normal ones by rank; equal values share the mean of their ranks."""
+    frame = pl.DataFrame({str(at): values for at, values in enumerate(numbers)}, nan_to_null=True)
     shares = frame.select(((pl.all().rank() - 0.5) / pl.all().count()).fill_null(float("nan")))
-    found: Floats = ndtri(shares.to_numpy())
-    return found
+    return np.stack([ndtri(column.to_numpy()) for column in shares])
 
 
 def correlations(values: Floats) -> Floats:
-    """(n, d) values, NaN for unknown, to (d, d) Pearson correlations over the rows that know both; 0 where that is no number."""
+    """(d, n) values, NaN for unknown, to (d, d) Pearson correlations over what is known of both; 0 for none."""
     known = ~np.isnan(values)
     zeroed, weights = np.where(known, values, 0.0), known.astype(np.float64)
     counts = _products(weights, weights)
@@ -46,7 +45,7 @@ def correlations(values: Floats) -> Floats:
 
 
 def nearest(matrix: Floats) -> Floats:
-    """A symmetric matrix of ones on the diagonal to a correlation matrix near it: what is negative in its spectrum is cut off."""
+    """A correlation matrix near a symmetric one of ones on the diagonal: what is negative in its spectrum is cut off."""
     values, vectors = spectrum(matrix)
     positive = np.einsum("ik,k,jk->ij", vectors, np.maximum(values, SMALLEST), vectors)
     scale = 1 / np.sqrt(np.diag(positive))
@@ -69,7 +68,7 @@ def factor(correlation: Floats) -> Floats:
 def calibrated(target: Floats, is_free: Bools, observe: Callable[[Floats], Floats], normals: Floats) -> Floats:
     """The factor whose normal numbers, once they are values, have the wanted correlations; steps and nulls weaken them.
 
-    is_free: (d, d), pairs that nothing is known of. observe: (n, d) correlated normals to the correlations of their values.
+    is_free: (d, d), pairs that nothing is known of. observe: (d, n) correlated normals to the correlations of their values.
     """
     latent = target
     best, best_error = np.eye(len(target)), np.inf
@@ -86,12 +85,12 @@ def calibrated(target: Floats, is_free: Bools, observe: Callable[[Floats], Float
 
 
 def correlated(normals: Floats, lower: Floats) -> Floats:
-    """(n, d) independent normal numbers to correlated ones."""
-    return np.einsum("nk,dk->nd", normals, lower)
+    """(d, n) independent normal numbers to correlated ones."""
+    return np.einsum("dk,kn->dn", lower, normals)
 
 
 def _products(left: Floats, right: Floats) -> Floats:
-    return np.einsum("ni,nj->ij", left, right)
+    return np.einsum("in,jn->ij", left, right)
 
 
 def spectrum(matrix: Floats) -> tuple[Floats, Floats]:

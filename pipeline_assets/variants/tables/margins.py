@@ -1,7 +1,8 @@
 """One column's distribution: fitted to real values, drawn from by standard normal numbers.
 
 A column of few distinct values is drawn exactly, as thresholds; another through its quantiles. No quantile is one row's
-value: each is the mean of five neighbours at least. A category of few rows is never drawn.
+value: each is the mean of five neighbours at least. A number of few rows is drawn as the mean of it and its neighbours; a
+category of few rows is never drawn.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from pipeline_assets.variants.tables.draft import is_category, is_number
 
@@ -83,8 +84,9 @@ def fitted(series: pl.Series, *, rare: int) -> Margin:
     null_bound = float(ndtri(1 - observed.size / numbers.size))
     levels, counts = np.unique(observed, return_counts=True)
     if levels.size <= STEPS:
-        kept = counts >= (rare if counts.max(initial=0) >= rare else 1)
-        return Margin(series.name, series.dtype, levels[kept], _ends(counts[kept]), False, null_bound)
+        levels, counts = _merged(levels, counts, rare)
+        levels = levels if series.dtype.is_float() else np.rint(levels)
+        return Margin(series.name, series.dtype, levels, _ends(counts), False, null_bound)
     starts = np.unique(
         np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64)
     )
@@ -109,7 +111,7 @@ def ordered(margin: Margin, codes: Floats, by: Sequence[Floats]) -> Margin:
         if explained > best:
             best, best_means = explained, means
     order = np.argsort(best_means, kind="stable")
-    shares = np.diff(_share_ends(margin.bounds), prepend=0.0)
+    shares = np.diff(ndtr(margin.bounds), prepend=0.0)
     names = tuple(margin.names[at] for at in order)
     return Margin(margin.name, margin.dtype, margin.levels, _ends(shares[order]), False, margin.null_bound, names)
 
@@ -126,16 +128,26 @@ def _fitted_categories(series: pl.Series, rare: int) -> Margin:
     return Margin(series.name, series.dtype, np.arange(len(names), dtype=np.float64), ends, False, null_bound, names)
 
 
+def _merged(levels: Floats, counts: npt.NDArray[np.int64], rare: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Levels that few rows have together with the next ones, as their mean, until enough rows have them."""
+    sums, sizes = [], []
+    total, size = 0.0, 0
+    for level, count in zip(levels.tolist(), counts.tolist(), strict=True):
+        total, size = total + level * count, size + count
+        if size >= rare:
+            sums.append(total)
+            sizes.append(size)
+            total, size = 0.0, 0
+    if size:
+        total, size = total + (sums.pop() if sums else 0.0), size + (sizes.pop() if sizes else 0)
+        sums.append(total)
+        sizes.append(size)
+    return np.array(sums) / np.maximum(sizes, 1), np.array(sizes, dtype=np.int64)
+
+
 def _ends(counts: Floats | npt.NDArray[np.int64]) -> Floats:
     """Standard normal numbers that cut off these shares; the last is infinite."""
     ends: Floats = ndtri(np.minimum(np.cumsum(counts) / max(counts.sum(), 1e-300), 1.0))
     if ends.size:
         ends[-1] = np.inf
     return ends
-
-
-def _share_ends(bounds: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    found: Floats = ndtr(bounds)
-    return found

@@ -4,7 +4,7 @@ Each takes (draft) and its parameters. Whole columns are worked on at once; ever
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -184,12 +184,13 @@ def _jittered(series: pl.Series, size: float, random: np.random.Generator) -> pl
     deviation = finite.std() if finite.len() > 1 else None
     if not isinstance(deviation, float) or not 0 < deviation < float("inf"):
         return series
-    low, high = finite.min(), finite.max()
+    low: Any = finite.min()
+    high: Any = finite.max()
     noise = pl.Series(random.standard_normal(series.len())) * (size * deviation)
     if series.dtype.is_float():
         moved = (series.cast(pl.Float64) + noise).clip(low, high).cast(series.dtype)
         return moved.zip_with(series.is_finite().fill_null(False), series).alias(series.name)
-    wide = pl.Float64 if max(abs(int(low)), abs(int(high))) < EXACT_FLOAT else pl.Int128  # type: ignore[arg-type]
+    wide = pl.Float64 if max(abs(low), abs(high)) < EXACT_FLOAT else pl.Int128
     return (series.cast(wide) + noise.round().cast(wide)).clip(low, high).cast(series.dtype).alias(series.name)
 
 

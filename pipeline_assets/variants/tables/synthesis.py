@@ -1,15 +1,16 @@
 """Rows that no one has: a model of a table, fitted and drawn from.
 
 Columns keep their distributions (`margins.py`) and their pairwise correlations of ranks (`copula.py`); which cells are
-null is modelled with them. What is not kept: dependence that ranks don't show, and more than one order of a category's values.
+null is modelled with them. Lost are dependence that ranks don't show, and more than one order of a category's values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtr
 
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.tables import margins
@@ -22,8 +23,9 @@ FIT_ROWS = 100_000
 """The model is fitted to so many rows, evenly drawn; that no row is copied is held against all of them."""
 PILOT_ROWS = 10_000
 MIN_ROWS = 20
+PIECE = 32_768
 STAY = (0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0, 0.0)
-"""How far a drawn row that copies a real one stays where it was when it is drawn again: inactive users stay inactive ones."""
+"""How much of itself a drawn row that copies a real one keeps when it is drawn again: inactive users stay inactive."""
 
 Random = Callable[[str], np.random.Generator]
 
@@ -36,9 +38,12 @@ class Model:
     lower: Floats
 
     def drawn(self, normals: Floats) -> pl.DataFrame:
-        """Rows of independent normal numbers, (n, d)."""
-        numbers = _values(self.columns, correlated(normals, self.lower))
-        return pl.DataFrame([margin.series(numbers[:, at]) for at, margin in enumerate(self.columns)])
+        """Rows of independent normal numbers, (d, n); by pieces that the processor's cache holds."""
+        numbers = np.empty((len(self.columns), normals.shape[1]))
+        for start in range(0, normals.shape[1], PIECE):
+            piece = slice(start, start + PIECE)
+            numbers[:, piece] = _values(self.columns, correlated(normals[:, piece], self.lower))
+        return pl.DataFrame([margin.series(values) for margin, values in zip(self.columns, numbers, strict=True)])
 
 
 def synthetic(
@@ -51,8 +56,9 @@ def synthetic(
     """
     if real.height < MIN_ROWS:
         raise UnfitParent("too_few_rows", f"{real.height} rows, and a model needs {MIN_ROWS}")
-    orderable = columns_of(real, ordered=True)
-    if odd := [name for name in real.columns if name not in orderable and name not in keys]:
+    full = [series.name for series in real if series.null_count() < real.height]
+    orderable = columns_of(real.select(full), ordered=True)
+    if odd := [name for name in full if name not in orderable and name not in keys]:
         raise UnfitParent("unsupported_columns", f"no model of {', '.join(f'{name} ({real.schema[name]})' for name in odd)}")
     names = [name for name in real.columns if name in orderable and not is_replaced(real[name], name in keys, rare)]
     if not names:
@@ -61,7 +67,7 @@ def synthetic(
     sample = real.select(names) if real.height <= FIT_ROWS else real.select(names)[picked]
     model = fitted(sample, random("pilot"), rare=rare)
     drawn, counts = _without_copies(model, real.select(names), random, rows or real.height, common)
-    report = {**counts, **compared(model.columns, real.select(names), drawn, random("report"))}
+    report = {"common": common, **counts, **compared(model.columns, real.select(names), drawn, random("report"))}
     made = {name: drawn[name] if name in names else replacement(real[name], drawn.height) for name in real.columns}
     return pl.DataFrame(made), report
 
@@ -70,7 +76,7 @@ def fitted(sample: pl.DataFrame, random: np.random.Generator, *, rare: int) -> M
     """A model of columns that have an order."""
     columns = _ordered(sample, [margins.fitted(series, rare=rare) for series in sample])
     target = correlations(_observed_scores(columns, _numbers(columns, sample)))
-    normals = random.standard_normal((PILOT_ROWS, len(target)))
+    normals = random.standard_normal((len(target), PILOT_ROWS))
 
     def observe(pilot: Floats) -> Floats:
         return correlations(_observed_scores(columns, _values(columns, pilot)))
@@ -79,7 +85,8 @@ def fitted(sample: pl.DataFrame, random: np.random.Generator, *, rare: int) -> M
     is_free = np.zeros(target.shape, dtype=np.bool_)
     for number, at in enumerate(_with_nulls(columns), start=len(columns)):
         is_free[number, at] = is_free[at, number] = True
-    return Model(columns, calibrated(target, is_free, observe, normals))
+    lower = calibrated(target, is_free, observe, normals)
+    return Model(_beside_nulls(columns, correlated(normals, lower)), lower)
 
 
 def is_replaced(series: pl.Series, is_key: bool, rare: int) -> bool:
@@ -107,29 +114,39 @@ def replacement(series: pl.Series, rows: int) -> pl.Series:
 def _ordered(sample: pl.DataFrame, columns: Sequence[Margin]) -> tuple[Margin, ...]:
     """Categories in the order that tells most of a number's column."""
     numbers = [margin.numbers(sample[margin.name]) for margin in columns]
-    of_numbers = [scores(n[:, None])[:, 0] for margin, n in zip(columns, numbers, strict=True) if not margin.names]
+    of_numbers = [scores(n[None])[0] for margin, n in zip(columns, numbers, strict=True) if not margin.names]
     return tuple(
         margins.ordered(margin, n, of_numbers) if margin.names else margin
         for margin, n in zip(columns, numbers, strict=True)
     )
 
 
+def _beside_nulls(columns: Sequence[Margin], pilot: Floats) -> tuple[Margin, ...]:
+    """Margins of the values that are there: if nulls go with low or high ones, their normals are none any more."""
+    found = list(columns)
+    for number, at in enumerate(_with_nulls(columns), start=len(columns)):
+        there = pilot[at, pilot[number] >= columns[at].null_bound]
+        if there.size:
+            found[at] = replace(columns[at], bounds=np.quantile(there, ndtr(columns[at].bounds)))
+    return tuple(found)
+
+
 def _numbers(columns: Sequence[Margin], frame: pl.DataFrame) -> Floats:
-    return np.stack([margin.numbers(frame[margin.name]) for margin in columns], axis=1)
+    return np.stack([margin.numbers(frame[margin.name]) for margin in columns])
 
 
 def _values(columns: Sequence[Margin], normals: Floats) -> Floats:
-    """(n, d) correlated normal numbers to values as numbers, NaN for null."""
-    found = np.stack([margin.drawn(normals[:, at]) for at, margin in enumerate(columns)], axis=1)
+    """(d, n) correlated normal numbers to values as numbers, NaN for null."""
+    found = np.stack([margin.drawn(of_column) for margin, of_column in zip(columns, normals, strict=False)])
     for number, at in enumerate(_with_nulls(columns), start=len(columns)):
-        found[normals[:, number] < columns[at].null_bound, at] = np.nan
+        found[at, normals[number] < columns[at].null_bound] = np.nan
     return found
 
 
 def _observed_scores(columns: Sequence[Margin], numbers: Floats) -> Floats:
     """Scores of values, and of whether they are there for the columns that have nulls."""
-    there = [(~np.isnan(numbers[:, at])).astype(np.float64) for at in _with_nulls(columns)]
-    return scores(np.column_stack([numbers, *there]))
+    there = [(~np.isnan(numbers[at])).astype(np.float64) for at in _with_nulls(columns)]
+    return scores(np.stack([*numbers, *there]))
 
 
 def _with_nulls(columns: Sequence[Margin]) -> list[int]:
@@ -144,23 +161,24 @@ def _without_copies(
     if common > 1:
         forbidden = real.group_by(real.columns).len().filter(pl.col("len") < common).drop("len")
     kept: list[pl.DataFrame] = []
-    normals = random("rows").standard_normal((rows, len(model.lower)))
-    moved = 0
+    normals = random("rows").standard_normal((len(model.lower), rows))
+    moved, left = 0, rows
     for attempt, stay in enumerate((*STAY, 0.0)):
         drawn = model.drawn(normals)
         of_real = drawn.with_row_index("").join(forbidden, on=drawn.columns, how="semi", nulls_equal=True)[""].to_numpy()
         is_new = np.ones(drawn.height, dtype=np.bool_)
         is_new[of_real] = False
         kept.append(drawn.filter(is_new))
-        normals = normals[~is_new]
-        if not len(normals) or attempt == len(STAY):
+        normals = normals[:, ~is_new]
+        left = normals.shape[1]
+        if not left or attempt == len(STAY):
             break
-        moved += len(normals)
+        moved += left
         # The mixture is standard normal again, so that what is kept has the model's distribution as nearly as can be.
         normals = stay * normals + np.sqrt(1 - stay**2) * random(f"move {attempt}").standard_normal(normals.shape)
-    if len(normals) == rows:
+    if left == rows:
         raise UnfitParent("only_copies", f"each of {rows:,} rows drawn was one that the table has, time after time")
-    return pl.concat(kept), {"copies_moved": moved, "rows_left_out": len(normals)}
+    return pl.concat(kept), {"copies_moved": moved, "rows_left_out": left}
 
 
 def facts(report: Mapping[str, Any]) -> str:
