@@ -22,6 +22,8 @@ from resources import ledger
 from resources.lake import Lake
 from resources.sqlite import Sqlite
 
+WITHOUT_ROWS = {"training_variants"}
+"""No model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PHOTOS = 24
@@ -102,7 +104,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_a_run_fills_every_table(project: Project) -> None:
     rows = {asset: project.lake.scan(asset).select(pl.len()).collect().item() for asset in ASSETS}
-    assert all(rows.values()), rows
+    assert {asset for asset, height in rows.items() if not height} == WITHOUT_ROWS, rows
     assert rows["raw_uploads"] == rows["photo_metadata"] == PHOTOS + 1
     assert rows["photo_classes"] == rows["photo_styles"] == rows["training_table"] == PHOTOS
     details = json.loads(project.lake.scan("photo_metadata").select("details_json").first().collect().item())

@@ -5,7 +5,8 @@ Each frame has the columns of `planning.PARENTS`, `phash` (null but for photos),
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 
 import polars as pl
 
@@ -70,11 +71,11 @@ def tables(frame: pl.LazyFrame, name: str, write: Callable[[pl.DataFrame], bytes
     return _of_data(pl.DataFrame(items, schema={"day": pl.Date, "source": pl.String, "split": pl.String, "data": pl.Binary}))
 
 
-def constant(days: list[object], contents: dict[str, bytes]) -> pl.DataFrame:
-    """The same items on every day, all to train on: templates, which belong to nobody."""
-    rows = [
-        {"day": day, "source": source, "split": "train", "data": data} for day in days for source, data in contents.items()
-    ]
+def in_turn(days: Sequence[date], contents: Mapping[str, bytes]) -> pl.DataFrame:
+    """One of these items a day, in turn, all to train on: templates, which belong to nobody."""
+    names = sorted(contents)
+    chosen = [(day, names[day.toordinal() % len(names)]) for day in days]
+    rows = [{"day": day, "source": name, "split": "train", "data": contents[name]} for day, name in chosen]
     return _of_data(pl.DataFrame(rows, schema={"day": pl.Date, "source": pl.String, "split": pl.String, "data": pl.Binary}))
 
 
