@@ -12,6 +12,10 @@ TABLES = (
     "photo_styles",
     "user_features",
     "training_table",
+    "photo_variants",
+    "text_variants",
+    "table_variants",
+    "training_variants",
 )
 MODEL = ("training_pin", "staged_training_set", "popularity_model")
 LABEL_DAYS = 8
