@@ -126,7 +126,13 @@ def _moved(box: Box, matrix: npt.NDArray[np.float64], width: float, height: floa
     if len(seen) < 3 or whole <= 0:
         return None
     xs, ys = zip(*seen, strict=True)
-    after = Box(min(xs), min(ys), max(xs), max(ys), box.visible * _area(seen) / whole, box.more)
+    edges = (
+        max(min(xs), 0.0),
+        max(min(ys), 0.0),
+        min(max(xs), width),
+        min(max(ys), height),
+    )  # a cut point may lie 1e-17 outside
+    after = Box(*edges, box.visible * _area(seen) / whole, box.more)
     return after if _is_kept(after) else None
 
 

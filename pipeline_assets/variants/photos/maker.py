@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,14 @@ from pipeline_assets.variants.photos.codec import Photo, Pixels
 from pipeline_assets.variants.photos.effects import Canvas, Fit
 from pipeline_assets.variants.photos.plans import LONGEST_ASPECT, Compiled, Labelled, Plan, Region
 
-CPU_BATCH_PX = 4 * 224 * 224
-"""Pixels of a batch on CPU: more would leave the cache of a core."""
+CPU_BATCH_PX = 16 * 224 * 224
+"""Pixels of a batch on CPU: threads seldom wait for each other, and a batch still lies in the last cache."""
 DEVICE_BATCH_PX = 64 * 224 * 224
 GROUP_PX = 16 * 224 * 224
 """Pixels of the canvases of a group: what bounds memory."""
 GROUP_TASKS = 16
 """Tasks that share a decode, at most."""
-GROUPS = 16
+GROUPS = 32
 """Groups of tasks that a thread holds to find batches among."""
 
 
@@ -154,11 +153,28 @@ class Source:
 
 
 def grouped(work: Iterable[Work]) -> Iterator[list[Job]]:
-    """Neighbours with the same first parent and fit together, as many as memory bears."""
-    jobs = (Job(task, parents, plans.compiled(task.recipe)) for task, parents in work)
-    for (_, fit), same in groupby(jobs, key=lambda job: (job.task.parents[0], job.recipe.fit)):
-        while group := list(islice(same, _most_in_group(fit))):
+    """Neighbours with the same first parent and fit together, as many as memory bears.
+
+    An error that work raises is raised after the group before it.
+    """
+    group: list[Job] = []
+    try:
+        for task, parents in work:
+            job = Job(task, parents, plans.compiled(task.recipe))
+            if group and (not _are_siblings(group[0], job) or len(group) == _most_in_group(job.recipe.fit)):
+                yield group
+                group = []
+            group.append(job)
+    except Exception:
+        if group:
             yield group
+        raise
+    if group:
+        yield group
+
+
+def _are_siblings(one: Job, other: Job) -> bool:
+    return one.task.parents[0] == other.task.parents[0] and one.recipe.fit == other.recipe.fit
 
 
 def prepare(group: list[Job], recent: Recent) -> list[Ready]:
