@@ -79,6 +79,23 @@ def test_a_deleted_cell_is_gone_from_the_bytes():
     assert not any(text.encode() in held for text in frame["secret"].filter(mask))
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_columns_may_have_any_other_name(name):
+    odd = {
+        "": "score",
+        "count": "country",
+        "len": "logins",
+        "value": "plan",
+        "row_": "posts",
+        "x'\"\n": "mean",
+        "$": "is_new",
+    }
+    frame = users(200).select(pl.col(old).alias(new) for new, old in odd.items())
+    outcome = made(frame, RECIPES[name], {})
+    assert KIND.problems(outcome) == []
+    assert read_table(outcome.data).schema == frame.schema
+
+
 def test_deletions_of_several_steps_add_up():
     outcome = made(users(), Recipe("delete_mcar", share=0.2).then(Recipe("delete_mnar", share=0.2), Recipe("jitter")))
     assert KIND.problems(outcome) == []
@@ -155,6 +172,8 @@ def bomb(rows):
         (write_table(pl.DataFrame({"x": []})), {}, "empty"),
         (write_table(pl.DataFrame({"user_id": [1, 2]})), {"keys": ["user_id"]}, "no_columns"),
         (write_table(pl.DataFrame({"x": [None, None]})), {}, "unchanged"),
+        (write_table(pl.DataFrame({"x": [1], "*": [2]})), {}, "unsupported_columns"),
+        (write_table(pl.DataFrame({"^x$": [1]})), {}, "unsupported_columns"),
         (write_table(pl.DataFrame({"x": [1]})), {"keys": ["y"]}, "bad_labels"),
         (write_table(pl.DataFrame({"x": [1]})), {"keys": "x"}, "bad_labels"),
     ],

@@ -1,6 +1,7 @@
 """Texts as a kind: the contract, labels that stay true, determinism, what is refused."""
 
 import io
+import time
 from hashlib import sha256
 
 import pytest
@@ -125,6 +126,19 @@ def test_a_text_that_nothing_can_be_made_of_has_its_reason_and_harms_no_neighbou
     first, bad, last = (outcome for _, outcome in KIND.make(works))
     assert isinstance(bad, UnfitParent) and bad.reason == reason and bad.detail
     assert first.data == last.data
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a.", "a@", "@", "a-", "ab'", "www.", "A ", "Of of ", "and, ", "cat ", "x" * 50, "1.", "\u200d", "a+b@c-", " ", "é"],
+)
+def test_long_texts_take_time_in_proportion(piece):
+    text = (piece * 300_000)[:300_000] + " cat and dog"
+    one = parent(text, {"spans": [{"start": 300_001, "end": 300_004, "label": "animal"}]})
+    began = time.process_time()
+    outcomes = [outcome for _, outcome in KIND.make([work(one, recipe) for recipe in RECIPES])]
+    assert time.process_time() - began < 20
+    assert all(isinstance(outcome, UnfitParent) or KIND.problems(outcome) == [] for outcome in outcomes)
 
 
 def test_a_parent_may_lie_in_a_file(tmp_path):

@@ -39,6 +39,8 @@ def read_table(data: bytes | Path) -> pl.DataFrame:
         frame = pl.read_parquet(content)
     except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise UnfitParent("undecodable", f"no Parquet: {str(error)[:200]}") from error
+    if patterns := [name for name in frame.columns if name == "*" or (name.startswith("^") and name.endswith("$"))]:
+        raise UnfitParent("unsupported_columns", f"polars takes the name {patterns[0]!r} for a pattern of names")
     if frame.is_empty():
         raise UnfitParent("empty", f"{frame.height} rows of {frame.width} columns")
     return frame

@@ -117,12 +117,12 @@ def ordered(margin: Margin, codes: Floats, by: Sequence[Floats]) -> Margin:
 
 
 def _fitted_categories(series: pl.Series, rare: int) -> Margin:
-    text = series.cast(pl.String).drop_nulls()
-    counted = text.value_counts().sort("count", series.name, descending=[True, False])
+    text = series.cast(pl.String).drop_nulls().alias("value")
+    counted = text.value_counts().sort("count", "value", descending=[True, False])
     # An enum's values and truths are declared, whoever has them.
     if not isinstance(series.dtype, pl.Enum | pl.Boolean):
         counted = counted.filter(pl.col("count") >= rare)
-    names = tuple(counted[series.name].to_list())
+    names = tuple(counted["value"].to_list())
     ends = _ends(counted["count"].to_numpy().astype(np.float64))
     null_bound = float(ndtri(1 - text.len() / series.len()))
     return Margin(series.name, series.dtype, np.arange(len(names), dtype=np.float64), ends, False, null_bound, names)

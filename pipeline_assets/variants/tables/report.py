@@ -55,7 +55,7 @@ def category_distance(real: pl.Series, synthetic: pl.Series) -> float:
         for series in (real, synthetic)
     ]
     both = shares[0].join(shares[1], on="value", how="full", nulls_equal=True).select("share", "share_right").fill_null(0.0)
-    return float((both["share"] - both["share_right"]).abs().sum()) / 2
+    return float((both["share"] - both["share_right"]).abs().sort().sum()) / 2
 
 
 def _margin(margin: Margin, real: pl.Series, synthetic: pl.Series) -> dict[str, Any]:

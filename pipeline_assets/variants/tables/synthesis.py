@@ -5,10 +5,12 @@ null is modelled with them. Lost are dependence that ranks don't show, and more 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.special import ndtr
 
@@ -24,8 +26,9 @@ FIT_ROWS = 100_000
 PILOT_ROWS = 10_000
 MIN_ROWS = 20
 PIECE = 32_768
-STAY = (0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0, 0.0)
-"""How much of itself a drawn row that copies a real one keeps when it is drawn again: inactive users stay inactive."""
+THREADS = 4
+STAY = (0.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0, 0.0)
+"""How much of itself a row keeps at each attempt to draw one that copies none: inactive users stay inactive."""
 
 Random = Callable[[str], np.random.Generator]
 
@@ -37,13 +40,24 @@ class Model:
     columns: tuple[Margin, ...]
     lower: Floats
 
-    def drawn(self, normals: Floats) -> pl.DataFrame:
-        """Rows of independent normal numbers, (d, n); by pieces that the processor's cache holds."""
+    def drawn(self, normals: Floats, random: Callable[[int], np.random.Generator], stay: float) -> pl.DataFrame:
+        """Rows of independent normal numbers, (d, n), of which each keeps a part `stay` and gets a new rest, in place.
+
+        By pieces that a processor's cache holds, each with a stream of its own, so that threads change nothing.
+        """
         numbers = np.empty((len(self.columns), normals.shape[1]))
-        for start in range(0, normals.shape[1], PIECE):
-            piece = slice(start, start + PIECE)
-            numbers[:, piece] = _values(self.columns, correlated(normals[:, piece], self.lower))
-        return pl.DataFrame([margin.series(values) for margin, values in zip(self.columns, numbers, strict=True)])
+
+        def draw(start: int) -> None:
+            old = normals[:, start : start + PIECE]
+            old *= stay
+            old += np.sqrt(1 - stay**2) * random(start).standard_normal(old.shape)
+            numbers[:, start : start + PIECE] = _values(self.columns, correlated(old, self.lower))
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(draw, range(0, normals.shape[1], PIECE)))
+        return pl.DataFrame(
+            {margin.name: margin.series(values) for margin, values in zip(self.columns, numbers, strict=True)}
+        )
 
 
 def synthetic(
@@ -159,26 +173,38 @@ def _without_copies(
     """Rows that equal no real one. What does is moved, from attempt to attempt further, and at last left out."""
     forbidden = real
     if common > 1:
-        forbidden = real.group_by(real.columns).len().filter(pl.col("len") < common).drop("len")
+        count = _new_name(real)
+        forbidden = real.group_by(real.columns).len(count).filter(pl.col(count) < common).drop(count)
     kept: list[pl.DataFrame] = []
-    normals = random("rows").standard_normal((len(model.lower), rows))
-    moved, left = 0, rows
-    for attempt, stay in enumerate((*STAY, 0.0)):
-        drawn = model.drawn(normals)
-        of_real = drawn.with_row_index("").join(forbidden, on=drawn.columns, how="semi", nulls_equal=True)[""].to_numpy()
+    normals = np.zeros((len(model.lower), rows))
+    moved = 0
+    for attempt, stay in enumerate(STAY):
+        moved += normals.shape[1] if attempt else 0
+        # A mixture of normal numbers is normal again, so that what is kept has the model's distribution as nearly as can be.
+        drawn = model.drawn(normals, lambda start, attempt=attempt: random(f"rows {attempt} {start}"), stay)  # type: ignore[misc]
+        of_real = _found_in(forbidden, drawn)
         is_new = np.ones(drawn.height, dtype=np.bool_)
         is_new[of_real] = False
         kept.append(drawn.filter(is_new))
-        normals = normals[:, ~is_new]
-        left = normals.shape[1]
-        if not left or attempt == len(STAY):
+        normals = normals[:, of_real]
+        if not of_real.size:
             break
-        moved += left
-        # The mixture is standard normal again, so that what is kept has the model's distribution as nearly as can be.
-        normals = stay * normals + np.sqrt(1 - stay**2) * random(f"move {attempt}").standard_normal(normals.shape)
+    left = normals.shape[1]
     if left == rows:
         raise UnfitParent("only_copies", f"each of {rows:,} rows drawn was one that the table has, time after time")
     return pl.concat(kept), {"copies_moved": moved, "rows_left_out": left}
+
+
+def _found_in(real: pl.DataFrame, drawn: pl.DataFrame) -> npt.NDArray[np.uint32]:
+    """Numbers of the drawn rows that equal a real one, ascending."""
+    number = _new_name(drawn)
+    numbered = drawn.with_row_index(number)
+    copies = numbered.join(real, on=drawn.columns, how="semi", nulls_equal=True, maintain_order="left")
+    return copies[number].to_numpy()
+
+
+def _new_name(frame: pl.DataFrame) -> str:
+    return max(frame.columns, key=len) + "_"
 
 
 def facts(report: Mapping[str, Any]) -> str:

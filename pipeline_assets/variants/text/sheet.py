@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from xml.sax.saxutils import escape
 
 WIDTH_PX, LINE_PX, GAP_PX, MARGIN_PX, COLUMN_PX = 960, 24, 18, 24, 190
-TEXT_CHARACTERS, MAX_LINES = 92, 4
+TEXT_CHARACTERS, MAX_LINES, SHOWN_CHARACTERS = 92, 4, 1000
 """What fits beside the column of recipes' names; longer texts are broken, and cut after a few lines."""
 INK, MUTED, NEW, GONE, PAPER = "#22262b", "#6b737c", "#0a6ebd", "#d1495b", "#ffffff"
 
@@ -24,14 +24,15 @@ def contact_sheet(shown: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> byt
     """PNG. shown: each parent's text with (recipe's name, variant's text)."""
     drawn: list[str] = []
     y = MARGIN_PX
-    for parent, variants in shown:
+    for whole, variants in shown:
+        parent = whole[:SHOWN_CHARACTERS]
         for line in lines([(parent, "same")]):
             y += LINE_PX
             drawn.append(f'<text x="{MARGIN_PX}" y="{y}" font-weight="bold">{_runs(line)}</text>')
         for name, text in variants:
             y += LINE_PX
             drawn.append(f'<text x="{MARGIN_PX}" y="{y}" fill="{MUTED}">{_escaped(name)[:26]}</text>')
-            for number, line in enumerate(lines(changes(parent, text))):
+            for number, line in enumerate(lines(changes(parent, text[:SHOWN_CHARACTERS]))):
                 y += LINE_PX if number else 0
                 drawn.append(f'<text x="{MARGIN_PX + COLUMN_PX}" y="{y}">{_runs(line)}</text>')
         y += GAP_PX

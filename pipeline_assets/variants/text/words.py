@@ -18,7 +18,7 @@ from pipeline_assets.variants.text.lexicon import lexicon, word_set
 # scripts and emoji need. ASCII's and Unicode's punctuation is not.
 _BETWEEN = r"\s!-/:-@\[-^`{-~¡§«·»¿‐-‧‰-⁞⸀-⹿\u3000-\u3004\u3008-\u303f！-／：-＠［-｀｛-･"
 _WORD = re.compile(
-    rf"((?:https?://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[@#][^{_BETWEEN}]+|[^{_BETWEEN}]+(?:['’-][^{_BETWEEN}]+)*)"
+    rf"((?:https?://|www\.)\S+|[\w.+-]{{1,64}}@[\w-]{{1,64}}(?:\.[\w-]+)+|[@#][^{_BETWEEN}]+|[^{_BETWEEN}]+(?:['’-][^{_BETWEEN}]+)*)"
 )
 _JOINTS = str.maketrans("", "", "'’-")
 _STARTS = re.compile('[.!?…:\n"“”„«(\\[。！？：「]')
