@@ -27,6 +27,13 @@ def drawn(value: Range, random: np.random.Generator) -> float:
     return float(random.uniform(*value)) if isinstance(value, tuple) else float(value)
 
 
+def ascending(given: tuple[float, float]) -> tuple[float, float]:
+    """A range as given, for pydantic's `AfterValidator`. Raises ValueError if it runs backwards."""
+    if given[0] > given[1]:
+        raise ValueError(f"a range is (low, high), not {given}")
+    return given
+
+
 @dataclass(frozen=True)
 class Operation:
     """One thing that can be done to a kind of data.

@@ -1,0 +1,51 @@
+"""A sheet of small pictures in rows, each with its name under it: what the kinds that are no photos show people."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+GAP_PX = 14
+NAME_PX = 13
+LINE_PX = 16
+MAX_LINES = 3
+INK, FAINT, PAPER = (32, 36, 44), (120, 126, 138), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture and what is written under it: a name, and a fainter line of facts."""
+
+    picture: Image.Image
+    name: str
+    facts: str = ""
+
+
+def drawn(rows: Sequence[Sequence[Cell]]) -> bytes:
+    """A PNG of the rows; all pictures should be of one size. Empty rows give an empty sheet."""
+    shown = [list(row) for row in rows if row]
+    width = max((cell.picture.width for row in shown for cell in row), default=1)
+    height = max((cell.picture.height for row in shown for cell in row), default=1)
+    columns = max((len(row) for row in shown), default=1)
+    row_px = height + LINE_PX * (MAX_LINES + 1) + GAP_PX
+    sheet = Image.new("RGB", (GAP_PX + columns * (width + GAP_PX), GAP_PX + max(len(shown), 1) * row_px), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(NAME_PX)
+    for line, row in enumerate(shown):
+        for column, cell in enumerate(row):
+            left, top = GAP_PX + column * (width + GAP_PX), GAP_PX + line * row_px
+            sheet.paste(cell.picture, (left, top))
+            written = _wrapped(cell.name, font, width)
+            for number, text in enumerate(written):
+                pen.text((left, top + height + 3 + number * LINE_PX), text, INK, font)
+            pen.text((left, top + height + 3 + len(written) * LINE_PX), cell.facts, FAINT, font)
+    out = io.BytesIO()
+    sheet.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> list[str]:
+    """The text in as many lines as there is room for."""
+    letters = max(8, int(width_px / font.getlength("n")))
+    return textwrap.wrap(text, letters, max_lines=MAX_LINES, placeholder=" ...") or [""]

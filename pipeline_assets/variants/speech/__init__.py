@@ -1,0 +1,7 @@
+"""Speech variants: speed, tempo, pauses, mixing, noise and rooms, with the times of words that stay true."""
+
+from pipeline_assets.variants.speech.kind import Speech
+from pipeline_assets.variants.speech.schemas import SpeechColumns
+
+COLUMNS = SpeechColumns
+KIND = Speech()

@@ -1,0 +1,66 @@
+"""Where a clip can be opened without cutting into a sound: its quiet places, found by energy alone."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline_assets.variants.speech.sound import Clip
+
+WINDOW_S = 0.02
+HOP_S = 0.005
+QUIET_SHARE = 0.1
+"""So many of a clip's windows, the quietest, are quiet places."""
+
+
+def quiet_places(clip: Clip, margin_s: float) -> npt.NDArray[np.int64]:
+    """Samples in the middle of quiet windows, in order, none within the margin of an end; none if the clip is too short.
+
+    Where segments leave gaps, places lie in the gaps: a pause then splits no word.
+    """
+    middle, energy = _windows(clip, round(margin_s * clip.rate_hz))
+    if not len(middle):
+        return middle
+    between = _between_segments(clip, middle)
+    if between.any():
+        energy, middle = energy[between], middle[between]
+    count = max(1, int(len(energy) * QUIET_SHARE))
+    return middle[energy <= np.partition(energy, count - 1)[count - 1]]
+
+
+def chosen(places: npt.NDArray[np.int64], count: int, apart: int, random: np.random.Generator) -> list[int]:
+    """Up to `count` places in order, no two nearer than `apart`, drawn evenly."""
+    found: list[int] = []
+    for place in random.permutation(places):
+        if all(abs(place - other) >= apart for other in found):
+            found.append(int(place))
+        if len(found) == count:
+            break
+    return sorted(found)
+
+
+def noise_floor(clip: Clip) -> float:
+    """Root mean square of the clip's quietest window: what is heard when nobody speaks. 0 for a shorter clip."""
+    middle, energy = _windows(clip, 0)
+    return math.sqrt(int(energy.min()) / 2**30 / _samples(WINDOW_S, clip)) if len(middle) else 0.0
+
+
+def _windows(clip: Clip, margin: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The middle of each window that keeps the margin, and its energy in whole numbers: full scale for a sample is 2^30."""
+    window, hop = _samples(WINDOW_S, clip), _samples(HOP_S, clip)
+    starts = np.arange(margin, len(clip.samples) - margin - window + 1, hop)
+    squares = np.square(clip.samples, dtype=np.float64).mean(axis=1)
+    # Whole numbers add up without error: no window is affected by what came before it.
+    sums = np.concatenate([[0], np.cumsum(np.rint(np.minimum(squares, 1) * 2**30).astype(np.int64))])
+    return starts + window // 2, sums[starts + window] - sums[starts]
+
+
+def _samples(seconds: float, clip: Clip) -> int:
+    return max(1, round(seconds * clip.rate_hz))
+
+
+def _between_segments(clip: Clip, middle: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    free = np.ones(len(middle), np.bool_)
+    for segment in clip.segments:
+        free &= (middle <= segment["start_s"] * clip.rate_hz) | (middle >= segment["end_s"] * clip.rate_hz)
+    return free
