@@ -15,6 +15,7 @@ TABLES = (
     "photo_variants",
     "text_variants",
     "table_variants",
+    "speech_variants",
     "training_variants",
 )
 MODEL = ("training_pin", "staged_training_set", "popularity_model")

@@ -159,6 +159,35 @@ def table_variants(
     return made("tables", run, postgres, uploads, objects, variant_policy)
 
 
+@table_asset(
+    schema=schemas.SpeechVariants,
+    group="variants",
+    inputs={"raw_uploads": SAME_DAY},
+    sources=policy_of("speech"),
+    code=ENGINE,
+    checks=checks_of("speech"),
+    quarantines=True,
+    kinds={"numpy", "s3"},
+    pool="variants",
+    days_per_run=DAYS_PER_RUN,
+    automatic=True,
+    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
+)
+def speech_variants(
+    run: RunOfDays,
+    raw_uploads: pl.LazyFrame,
+    postgres: Database,
+    uploads: Objects,
+    objects: Objects,
+    variant_policy: VariantPolicy,
+) -> Table:
+    """Recordings made faster and slower, with pauses, noise, gain and rooms, and mixed with each other. Lossless.
+
+    The times of words and segments follow.
+    """
+    return made("speech", run, postgres, uploads, objects, variant_policy)
+
+
 def _share(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
     return dict.fromkeys(days, str(variant_policy.photos.share))
 

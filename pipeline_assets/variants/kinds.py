@@ -60,8 +60,11 @@ class Kind(Protocol):
 
     name: str
     operations: Operations
-    recipes: Mapping[str, Recipe]
-    """Ready-made recipes by name: what a policy chooses from."""
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """Ready-made recipes by name: what a policy chooses from."""
+        ...
 
     def complete(self, recipe: Recipe) -> Recipe:
         """The recipe with what it leaves open (how the result is encoded), resolved. Raises BadRecipe."""

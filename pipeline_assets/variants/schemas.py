@@ -3,7 +3,7 @@
 import dataframely as dy
 
 from pipeline_assets.training.schemas import SPLITS, TrainingTable
-from pipeline_assets.variants import photos, tables, text
+from pipeline_assets.variants import photos, speech, tables, text
 
 HASH = "^[0-9a-f]{64}$"
 
@@ -42,6 +42,10 @@ class TextVariants(Variants, text.COLUMNS):
 
 class TableVariants(Variants, tables.COLUMNS):
     """One variant of a table."""
+
+
+class SpeechVariants(Variants, speech.COLUMNS):
+    """One variant of a recording."""
 
 
 class TrainingVariants(TrainingTable):

@@ -12,7 +12,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.variants import parents, photos, schemas, tables, text
+from pipeline_assets.variants import parents, photos, schemas, speech, tables, text
 from pipeline_assets.variants.kinds import Fetch, Kind
 from pipeline_assets.variants.tables import frames
 from resources import ledger
@@ -73,6 +73,7 @@ SOURCES = {
             "user_features",
             partial(parents.tables, name="user_features", write=frames.write_table),
         ),
+        Source("speech_variants", speech.KIND, schemas.SpeechVariants, "raw_uploads", _uploads("audio/")),
     )
 }
 """By the kind's name."""
