@@ -9,6 +9,7 @@ from scipy.stats import ks_2samp, norm
 
 from pipeline_assets.variants.recipes import generator
 from pipeline_assets.variants.tables import copula, margins
+from pipeline_assets.variants.tables.copies import Rows
 from pipeline_assets.variants.tables.report import category_distance, compared, distribution_distance
 from pipeline_assets.variants.tables.synthesis import replacement, synthetic
 from tests.variants.table_frames import KEYS, users
@@ -187,6 +188,22 @@ def test_distances_are_those_of_the_text_book():
     assert distribution_distance(one, other) == pytest.approx(ks_2samp(one, other).statistic)
     assert distribution_distance(np.array([np.nan, 1.0]), np.array([1.0, 1.0])) == 0.5
     assert category_distance(pl.Series(["a", "a", "b", None]), pl.Series(["a", "c", "b", "b"])) == pytest.approx(0.5)
+
+
+def test_rows_are_found_again_whatever_is_in_them():
+    rows = {
+        "number": [1, 2, None, 4, 4],
+        "float": [0.5, None, 0.0, float("inf"), float("inf")],
+        "text": pl.Series(["a", "b", None, "c", "c"], dtype=pl.Categorical),
+        "plan": pl.Series(["x", "y", None, "x", "x"], dtype=pl.Enum(["y", "x"])),
+    }
+    frame = pl.DataFrame(rows)
+    other = pl.concat(
+        [frame[::-1].with_columns(pl.col("number") + 1), frame.with_columns(pl.col("text").cast(pl.Categorical))]
+    )
+    assert Rows.of(frame).found_in(other).tolist() == [2, 5, 6, 7, 8, 9]
+    assert Rows.of(frame, fewer_than=2).found_in(other).tolist() == [2, 5, 6, 7]
+    assert Rows.of(frame).found_in(frame[:0]).size == Rows.of(frame[:0]).found_in(frame).size == 0
 
 
 def test_the_report_finds_copies_and_rows_that_are_too_near():

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline_assets.variants.tables.copies import Rows
 from pipeline_assets.variants.tables.copula import Floats, correlations, scores
 from pipeline_assets.variants.tables.margins import Margin
 
@@ -24,7 +25,7 @@ def compared(
     other real rows; `closer_share`: of synthetic rows, those nearer than all but 5 % of other real rows: 0.05 is no sign of
     copying.
     """
-    copied = synthetic.join(real, on=real.columns, how="semi", nulls_equal=True).height
+    copied = Rows.of(real).found_in(synthetic).size
     true, drawn = (_sampled(frame, random, COMPARED_ROWS) for frame in (real, synthetic))
     of_real, of_synthetic = (np.stack([m.numbers(frame[m.name]) for m in columns]) for frame in (true, drawn))
     off = np.abs(correlations(scores(of_real)) - correlations(scores(of_synthetic)))

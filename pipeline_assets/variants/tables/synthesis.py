@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from scipy.special import ndtr
 
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.tables import margins
+from pipeline_assets.variants.tables.copies import Rows
 from pipeline_assets.variants.tables.copula import Floats, calibrated, correlated, correlations, scores
 from pipeline_assets.variants.tables.draft import columns_of, is_category
 from pipeline_assets.variants.tables.margins import Margin
@@ -171,10 +171,7 @@ def _without_copies(
     model: Model, real: pl.DataFrame, random: Random, rows: int, common: int
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Rows that equal no real one. What does is moved, from attempt to attempt further, and at last left out."""
-    forbidden = real
-    if common > 1:
-        count = _new_name(real)
-        forbidden = real.group_by(real.columns).len(count).filter(pl.col(count) < common).drop(count)
+    forbidden = Rows.of(real, fewer_than=common)
     kept: list[pl.DataFrame] = []
     normals = np.zeros((len(model.lower), rows))
     moved = 0
@@ -182,7 +179,7 @@ def _without_copies(
         moved += normals.shape[1] if attempt else 0
         # A mixture of normal numbers is normal again, so that what is kept has the model's distribution as nearly as can be.
         drawn = model.drawn(normals, lambda start, attempt=attempt: random(f"rows {attempt} {start}"), stay)  # type: ignore[misc]
-        of_real = _found_in(forbidden, drawn)
+        of_real = forbidden.found_in(drawn)
         is_new = np.ones(drawn.height, dtype=np.bool_)
         is_new[of_real] = False
         kept.append(drawn.filter(is_new))
@@ -193,18 +190,6 @@ def _without_copies(
     if left == rows:
         raise UnfitParent("only_copies", f"each of {rows:,} rows drawn was one that the table has, time after time")
     return pl.concat(kept), {"copies_moved": moved, "rows_left_out": left}
-
-
-def _found_in(real: pl.DataFrame, drawn: pl.DataFrame) -> npt.NDArray[np.uint32]:
-    """Numbers of the drawn rows that equal a real one, ascending."""
-    number = _new_name(drawn)
-    numbered = drawn.with_row_index(number)
-    copies = numbered.join(real, on=drawn.columns, how="semi", nulls_equal=True, maintain_order="left")
-    return copies[number].to_numpy()
-
-
-def _new_name(frame: pl.DataFrame) -> str:
-    return max(frame.columns, key=len) + "_"
 
 
 def facts(report: Mapping[str, Any]) -> str:
