@@ -8,8 +8,8 @@ class DarkroomError(Exception):
     """Base of all errors below: catch this to catch what Darkroom raises on purpose."""
 
 
-class BadImage(DarkroomError):
-    """Bytes that can't be decoded as a photo. Carries a quarantine reason.
+class BadUpload(DarkroomError):
+    """Bytes that can't be used. Carries a quarantine reason.
 
     reason: one of `ingestion.schemas.VERDICTS`; detail: a sentence for a person.
     """
@@ -18,6 +18,14 @@ class BadImage(DarkroomError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class BadImage(BadUpload):
+    """Bytes that can't be decoded as a photo."""
+
+
+class BadClip(BadUpload):
+    """Bytes that can't be decoded as sound or video."""
 
 
 class ModelUnusable(DarkroomError):

@@ -1,0 +1,101 @@
+"""Video as a kind of data: streamed from decoder to encoder, so that an hour takes no more memory than a minute."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from pipeline_assets.errors import BadClip, BadRecipe, UnfitParent
+from pipeline_assets.variants import segments
+from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
+from pipeline_assets.variants.recipes import Recipe, generator
+from pipeline_assets.variants.video.catalogue import VIDEO
+from pipeline_assets.variants.video.film import Film, film
+
+ENCODINGS = ("mp4", "ffv1")
+"""The steps that end a recipe."""
+
+RECIPES = {
+    "faster": Recipe("speed", factor=(1.1, 1.5)),
+    "slower": Recipe("speed", factor=(0.7, 0.9)),
+    "pause": Recipe("pause", duration_s=(0.4, 1.0)),
+    "frame_drop": Recipe("frame_drop", share=(0.1, 0.3)),
+    "concatenate": Recipe("concatenate"),
+    "picture_in_picture": Recipe("picture_in_picture", side=(0.25, 0.4)),
+}
+
+
+class Video:
+    """Variants of MP4, MOV, WebM and Matroska files as MP4, unless a recipe says otherwise."""
+
+    name = "video"
+    operations = VIDEO
+    recipes = RECIPES
+
+    def complete(self, recipe: Recipe) -> Recipe:
+        """The recipe with its encoding, resolved. Raises BadRecipe."""
+        ends = [step.name in ENCODINGS for step in recipe.steps]
+        if any(ends[:-1]):
+            raise BadRecipe(f"{' and '.join(ENCODINGS)} say how the result is written: one of them ends a recipe.")
+        if len(ends) == sum(ends):
+            raise BadRecipe("a recipe of video does something before the result is written.")
+        return VIDEO.resolve(recipe if ends[-1] else recipe.then(Recipe("mp4")))
+
+    def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
+        """Each task with its variant, in order, one at a time. A large result is a temporary file, the taker's to remove."""
+        read: dict[str, Film | UnfitParent] = {}
+        for task, parents in work:
+            read = {parent.sha256: read.get(parent.sha256) or _read(parent) for parent in parents}
+            try:
+                yield task, _made(task, parents, [_or_raise(read[parent.sha256]) for parent in parents])
+            except BadClip as bad:
+                yield task, UnfitParent(bad.reason, bad.detail)
+            except UnfitParent as unfit:
+                yield task, unfit
+
+    def problems(self, made: Made) -> list[str]:
+        """Segments that are not within the video."""
+        return segments.problems(made.labels.get("segments", []), made.columns["duration_s"])
+
+    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        """A strip of frames of each video, over the waveform of its sound."""
+        from pipeline_assets.variants.video.pictures import sheet
+
+        return sheet(shown)
+
+
+def _read(parent: Parent) -> Film | UnfitParent:
+    """The parent without its labels, which are read for each task: the same bytes may come with others."""
+    try:
+        return film(parent.data)
+    except BadClip as bad:
+        return UnfitParent(bad.reason, bad.detail)
+
+
+def _or_raise(found: Film | UnfitParent) -> Film:
+    if isinstance(found, UnfitParent):
+        raise UnfitParent(found.reason, found.detail)
+    return found
+
+
+def _made(task: Task, parents: tuple[Parent, ...], films: list[Film]) -> Made:
+    from pipeline_assets.variants.video.writing import written
+
+    made, *others = (
+        replace(one, segments=segments.of_labels(parent.labels, one.duration_s))
+        for parent, one in zip(parents, films, strict=True)
+    )
+    *steps, last = task.recipe.steps
+    for number, step in enumerate(steps):
+        operation = VIDEO[step.name]
+        random = generator(task.seed, f"{number} {step.name}")
+        made = operation.function(made, random, *others[: operation.parents - 1], **dict(step.parameters))
+    how = VIDEO[last.name].function(made, generator(task.seed, last.name), **dict(last.parameters))
+    data = written(made, how)
+    columns = {
+        "duration_s": made.duration_s,
+        "width_px": made.width_px,
+        "height_px": made.height_px,
+        "frames": made.ticks,
+        "frame_rate": float(made.rate),
+        "has_audio": made.has_audio,
+    }
+    return Made(data, how.media_type, how.encoding, segments.as_labels(parents[0].labels, made.segments), columns)

@@ -1,0 +1,84 @@
+"""From a film to a file, a tick at a time: one thread, no clock, no names of programs, so the same film gives the same bytes."""
+
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_assets.variants.video.catalogue import Written
+from pipeline_assets.variants.video.film import Film, chunked
+from pipeline_assets.variants.video.filters import LAYOUTS, frame_of
+
+if TYPE_CHECKING:
+    from av import AudioFrame, VideoFrame
+
+SOUND_CHUNK = 4_608
+"""Samples that FLAC codes together."""
+HELD_BYTES = 16 * 2**20
+"""A larger result stays on disk, for its taker to remove."""
+_EXACT = {"flags": "+bitexact"}
+
+
+def written(film: Film, how: Written) -> bytes | Path:
+    """The film as a file's bytes, or as a temporary file where they are many."""
+    with tempfile.NamedTemporaryFile(prefix="variant-", suffix=f".{how.container}", delete=False) as file:
+        path = Path(file.name)
+    try:
+        write(film, how, path)
+        if path.stat().st_size > HELD_BYTES:
+            return path
+        data = path.read_bytes()
+    except BaseException:
+        path.unlink()
+        raise
+    path.unlink()
+    return data
+
+
+def write(film: Film, how: Written, path: Path) -> None:
+    """Encode pictures and sound side by side: neither runs ahead of the other by more than a chunk."""
+    import av
+
+    with av.open(str(path), "w", format=how.container, options={"fflags": "+bitexact", "strict": "experimental"}) as out:
+        video = out.add_stream(how.codec, rate=film.rate)
+        video.width, video.height, video.pix_fmt = film.width_px, film.height_px, "yuv420p"
+        video.codec_context.thread_count = 1
+        video.codec_context.time_base = 1 / film.rate
+        video.codec_context.options = how.options | _EXACT
+        sound: Any = None
+        if film.has_audio:
+            sound = out.add_stream("flac", rate=film.sample_rate_hz)
+            sound.codec_context.layout = LAYOUTS[film.channels]
+            sound.codec_context.format = "s16"
+            # Level 2 predicts by integers alone, so its bytes hang on no processor.
+            sound.codec_context.options = {"compression_level": "2", **_EXACT}
+        heard = _sound(film) if sound else iter(())
+        given = 0
+        for tick, frame in enumerate(film.pictures()):
+            for packet in video.encode(_at(frame, tick, film.rate)):
+                out.mux(packet)
+            while sound and given < film.samples_at(tick + 1):
+                chunk = next(heard)
+                given += chunk.samples
+                for packet in sound.encode(chunk):
+                    out.mux(packet)
+        for stream in filter(None, (video, sound)):
+            for packet in stream.encode(None):
+                out.mux(packet)
+
+
+def _at(frame: "VideoFrame", tick: int, rate: Fraction) -> "VideoFrame":
+    """The picture at its time; whether it starts a group of pictures is the encoder's to say."""
+    from av.video.frame import PictureType
+
+    frame.pts, frame.time_base = tick, 1 / rate
+    frame.pict_type = PictureType.NONE
+    return frame
+
+
+def _sound(film: Film) -> "Iterator[AudioFrame]":
+    at = 0
+    for chunk in chunked(film.sound(), SOUND_CHUNK):
+        yield frame_of(chunk, film.sample_rate_hz, at)
+        at += len(chunk)
