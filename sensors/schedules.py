@@ -16,6 +16,7 @@ TABLES = (
     "text_variants",
     "table_variants",
     "speech_variants",
+    "video_variants",
     "training_variants",
 )
 MODEL = ("training_pin", "staged_training_set", "popularity_model")

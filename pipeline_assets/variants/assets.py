@@ -188,6 +188,32 @@ def speech_variants(
     return made("speech", run, postgres, uploads, objects, variant_policy)
 
 
+@table_asset(
+    schema=schemas.VideoVariants,
+    group="variants",
+    inputs={"raw_uploads": SAME_DAY},
+    sources=policy_of("video"),
+    code=ENGINE,
+    checks=checks_of("video"),
+    quarantines=True,
+    kinds={"ffmpeg", "s3"},
+    pool="variants",
+    days_per_run=DAYS_PER_RUN,
+    automatic=True,
+    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
+)
+def video_variants(
+    run: RunOfDays,
+    raw_uploads: pl.LazyFrame,
+    postgres: Database,
+    uploads: Objects,
+    objects: Objects,
+    variant_policy: VariantPolicy,
+) -> Table:
+    """Clips at another speed, with a pause, dropped frames, another clip or a photo's recipe all through; sound in step."""
+    return made("video", run, postgres, uploads, objects, variant_policy)
+
+
 def _share(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
     return dict.fromkeys(days, str(variant_policy.photos.share))
 

@@ -3,7 +3,7 @@
 import dataframely as dy
 
 from pipeline_assets.training.schemas import SPLITS, TrainingTable
-from pipeline_assets.variants import photos, speech, tables, text
+from pipeline_assets.variants import photos, speech, tables, text, video
 
 HASH = "^[0-9a-f]{64}$"
 
@@ -46,6 +46,10 @@ class TableVariants(Variants, tables.COLUMNS):
 
 class SpeechVariants(Variants, speech.COLUMNS):
     """One variant of a recording."""
+
+
+class VideoVariants(Variants, video.COLUMNS):
+    """One variant of a clip."""
 
 
 class TrainingVariants(TrainingTable):
