@@ -50,16 +50,27 @@ class _Pen:
         advance = self.cell * row.size if self.cell else 0.0
         width = advance * len(text) if self.cell else font.getlength(text)
         ink = Image.new("L", (int(width + 2 * size), int(2 * size)))
-        pen, weight = ImageDraw.Draw(ink), 0.05 * size if row.is_bold else 0
+        pen, weight = ImageDraw.Draw(ink), 0.025 * size if row.is_bold else 0
         if self.cell:
             for at, letter in enumerate(text):
-                middle = size / 2 + (at + 0.5) * advance
-                pen.text((middle, size / 3), letter, fill=255, font=font, anchor="ma", stroke_width=weight)
+                _in_cell(ink, letter, font, weight, size / 2 + at * advance, size / 3, advance)
         else:
             pen.text((size / 2, size / 3), text, fill=255, font=font, stroke_width=weight)
         box = ink.getbbox() or (0, 0, 1, 1)
         cut = ink.crop((box[0], 0, box[2], ink.height))
         return cut.resize((max(1, round(cut.width * self.stretch)), cut.height), Image.Resampling.BILINEAR)
+
+
+def _in_cell(
+    ink: Image.Image, letter: str, font: ImageFont.FreeTypeFont, weight: float, left: float, top: float, width: float
+) -> None:
+    """Draw a letter in the middle of its cell, narrowed if it is wider."""
+    size = font.getlength(letter) + 2 * weight
+    alone = Image.new("L", (int(size + 4), ink.height))
+    ImageDraw.Draw(alone).text((alone.width / 2, top), letter, fill=255, font=font, anchor="ma", stroke_width=weight)
+    if alone.width > width:
+        alone = alone.resize((max(1, int(width)), alone.height), Image.Resampling.BILINEAR)
+    ink.paste(255, (round(left + (width - alone.width) / 2), 0), alone)
 
 
 def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> Sheet:

@@ -14,6 +14,9 @@ from pipeline_assets.variants.receipts.paper import Points
 
 Renderer = Literal["scalar", "llvm"]
 LEAST_LLVM = 17
+LAMP = 0.6
+"""Half a side of the lamp, in halves of what the camera sees."""
+SMOOTHED_PX = 1.2
 BLOCK_PX = 32
 """Said, as mitsuba else takes smaller blocks on more threads, and a block has its own random numbers."""
 
@@ -70,9 +73,9 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
             "type": "scene",
             "integrator": {
                 "type": "aov",
-                "aovs": "uv:uv,shape:shape_index",
+                "aovs": "uv:uv,shape:shape_index,albedo:albedo",
                 "block_size": BLOCK_PX,
-                "image": {"type": "path", "max_depth": 4, "block_size": BLOCK_PX},
+                "image": {"type": "path", "max_depth": 3, "block_size": BLOCK_PX},
             },
             "sensor": {
                 "type": "perspective",
@@ -87,7 +90,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
                     "pixel_format": "rgb",
                     "component_format": "float32",
                 },
-                "sampler": {"type": "independent", "sample_count": view.samples},
+                "sampler": {"type": "multijitter", "sample_count": view.samples},
             },
             "paper": _mesh(mi, points, paper, tint),
             "table": {
@@ -99,7 +102,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
                 "type": "rectangle",
                 "to_world": transform()
                 .look_at(origin=[c * half for c in view.lamp], target=middle, up=[0, 1, 0.01])
-                .scale([0.7 * half, 0.7 * half, 1]),
+                .scale([LAMP * half, LAMP * half, 1]),
                 "emitter": {"type": "area", "radiance": {"type": "rgb", "value": _radiance(view)}},
             },
             "sky": {"type": "constant", "radiance": {"type": "rgb", "value": view.ambient * view.light}},
@@ -107,15 +110,30 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
     )
     rendered = np.array(mi.render(scene, spp=view.samples, seed=seed % 2**31), np.float32)
     uv, shape = rendered[..., 3:5], rendered[..., 5]
-    shapes = [i for i, s in enumerate(scene.shapes()) if s.id() == "paper"]
-    is_paper = np.abs(shape - shapes[0]) < 1e-4 if shapes else np.zeros(shape.shape, bool)
-    return Seen(rendered[..., :3], np.where(is_paper[..., None], uv, np.float32(np.nan)))
+    number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
+    is_paper = np.abs(shape - number) < 1e-4
+    return Seen(_smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan)))
+
+
+def _smoothed(
+    light: npt.NDArray[np.float32], albedo: npt.NDArray[np.float32], is_paper: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Few samples' noise taken from the light alone: what is printed keeps its edges, and paper keeps its own from the table's."""
+    from scipy.ndimage import gaussian_filter
+
+    found = np.zeros_like(light)
+    shade = light / np.maximum(albedo, 1e-3)
+    for part in (is_paper, ~is_paper):
+        weight = gaussian_filter(part.astype(np.float32), SMOOTHED_PX)[..., None]
+        blurred = gaussian_filter(np.where(part[..., None], shade, np.float32(0)), (SMOOTHED_PX, SMOOTHED_PX, 0))
+        found += np.where(part[..., None], blurred / np.maximum(weight, np.float32(1e-6)) * albedo, np.float32(0))
+    return found
 
 
 def _radiance(view: View) -> float:
     """Of a lamp that lights the paper alike from wherever it hangs."""
     away = float(np.linalg.norm(view.lamp))
-    return view.light * (1 - view.ambient) * away**2 / (4 * 0.7**2) * np.pi * away / view.lamp[2]
+    return view.light * (1 - view.ambient) * away**2 / (4 * LAMP**2) * np.pi * away / view.lamp[2]
 
 
 def _mesh(mi: Any, points: Points, paper: Grey, tint: npt.NDArray[np.float32]) -> Any:
