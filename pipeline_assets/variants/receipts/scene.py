@@ -112,7 +112,9 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
     uv, shape = rendered[..., 3:5], rendered[..., 5]
     number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
     is_paper = np.abs(shape - number) < 1e-4
-    return Seen(_smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan)))
+    return Seen(
+        _smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan))
+    )
 
 
 def _smoothed(
@@ -166,4 +168,9 @@ def normals(points: Points) -> Points:
 
 
 def _bitmap(mi: Any, pixels: npt.NDArray[np.float32]) -> dict[str, Any]:
-    return {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(pixels, np.float32)), "raw": True, "wrap_mode": "clamp"}
+    return {
+        "type": "bitmap",
+        "bitmap": mi.Bitmap(np.ascontiguousarray(pixels, np.float32)),
+        "raw": True,
+        "wrap_mode": "clamp",
+    }
