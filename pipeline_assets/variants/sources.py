@@ -71,7 +71,7 @@ SOURCES = {
             tables.KIND,
             schemas.TableVariants,
             "user_features",
-            partial(parents.tables, name="user_features", write=frames.write_table),
+            partial(parents.tables, name="user_features", keys=("day", "user_id", "as_of"), write=frames.write_table),
         ),
         Source("speech_variants", speech.KIND, schemas.SpeechVariants, "raw_uploads", _uploads("audio/")),
         Source("video_variants", video.KIND, schemas.VideoVariants, "raw_uploads", _uploads("video/")),
