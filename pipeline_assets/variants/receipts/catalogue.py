@@ -49,7 +49,9 @@ def render(
     samples: Samples = 8,
     renderer: Literal["scalar", "llvm"] = "scalar",
     wrinkle: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.1, 0.5),
-    folds: Annotated[tuple[Annotated[int, Field(ge=0, le=6)], Annotated[int, Field(ge=0, le=6)]], AfterValidator(ascending)] = (
+    folds: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=6)], Annotated[int, Field(ge=0, le=6)]], AfterValidator(ascending)
+    ] = (
         0,
         2,
     ),
@@ -62,9 +64,7 @@ def render(
     found = [drawn(value, random) for value in (wrinkle, curl, tilt_deg, light)]
     count = int(random.integers(folds[0], folds[1] + 1))
     chosen = ("white", "dark", "wood", "stone")[int(random.integers(4))]
-    return Setting(
-        width_px, height_px, samples, renderer, found[0], count, *found[1:], chosen if table == "any" else table
-    )
+    return Setting(width_px, height_px, samples, renderer, found[0], count, *found[1:], chosen if table == "any" else table)
 
 
 @RECEIPTS.operation()

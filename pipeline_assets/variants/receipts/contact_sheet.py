@@ -26,7 +26,9 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
             sheet.paste(picture, (x, y))
             fields = made.labels["fields"]
             creases = json.loads(str(made.columns["scene_json"]))["creases"]
-            caption = f"{fields['company'][:16]} {fields['total']}, wrinkle {creases['wrinkle']:.2f}, folds {creases['folds']}"
+            caption = (
+                f"{fields['company'][:16]} {fields['total']}, wrinkle {creases['wrinkle']:.2f}, folds {creases['folds']}"
+            )
             pen.text((x, y + CELL_PX[1] + 3), caption, fill=INK, font=font)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

@@ -23,13 +23,18 @@ BLOCK_PX = 32
 
 @dataclass(frozen=True)
 class View:
-    """tilt_deg, turn_deg: of the camera off the vertical and about it. light: of the lamp, 1 is a bright room. lamp: its place."""
+    """Camera and lamp.
+
+    tilt_deg, turn_deg: of the camera off the vertical and about it; roll_deg: about its own axis. light: 1 is a bright room; ambient:
+    its share from all around. lamp: its place, in halves of what the camera sees. margin: about the paper; below 0 it is cut.
+    """
 
     width_px: int
     height_px: int
     samples: int
     tilt_deg: float
     turn_deg: float
+    roll_deg: float
     light: float
     ambient: float
     lamp: tuple[float, float, float]
@@ -61,12 +66,15 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
     import mitsuba as mi
 
     mi.set_variant("scalar_rgb" if renderer == "scalar" else "llvm_ad_rgb")
-    half = max(np.ptp(points[..., 1]) / 2, np.ptp(points[..., 0]) / 2 * view.height_px / view.width_px) * (1 + view.margin)
+    roll = np.radians(view.roll_deg)
+    right = points[..., 0] * np.cos(roll) - points[..., 1] * np.sin(roll)
+    above = points[..., 0] * np.sin(roll) + points[..., 1] * np.cos(roll)
+    half = max(np.ptp(above) / 2, np.ptp(right) / 2 * view.height_px / view.width_px) * (1 + view.margin)
     distance = 4.0 * half
     tilt, turn = np.radians(view.tilt_deg), np.radians(view.turn_deg)
     eye = distance * np.array([np.sin(tilt) * np.sin(turn), -np.sin(tilt) * np.cos(turn), np.cos(tilt)])
     middle = [0.0, float(points[..., 1].max() + points[..., 1].min()) / 2, float(points[..., 2].mean())]
-    up = [np.sin(turn * 0.15), np.cos(turn * 0.15), 0.0]
+    up = [np.sin(roll), np.cos(roll), 0.0]
     transform = mi.ScalarTransform4f
     scene = mi.load_dict(
         {
@@ -112,7 +120,9 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
     uv, shape = rendered[..., 3:5], rendered[..., 5]
     number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
     is_paper = np.abs(shape - number) < 1e-4
-    return Seen(_smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan)))
+    return Seen(
+        _smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan))
+    )
 
 
 def _smoothed(
@@ -166,4 +176,9 @@ def normals(points: Points) -> Points:
 
 
 def _bitmap(mi: Any, pixels: npt.NDArray[np.float32]) -> dict[str, Any]:
-    return {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(pixels, np.float32)), "raw": True, "wrap_mode": "clamp"}
+    return {
+        "type": "bitmap",
+        "bitmap": mi.Bitmap(np.ascontiguousarray(pixels, np.float32)),
+        "raw": True,
+        "wrap_mode": "clamp",
+    }

@@ -128,7 +128,10 @@ def _particulars(day: str, random: np.random.Generator) -> list[Row]:
     number = f"{_one(('CS', 'TD', 'R', 'INV'), random)}{random.integers(10**5, 10**8):08d}"
     cashier = _one(("MANIS", "USER", "SIM", "AIDA", "TRAINEE", "LEE"), random)
     if random.random() < 0.5:
-        return [Row("spread", (f"Doc No: {number}", f"Date: {day}")), Row("spread", (f"Cashier: {cashier}", f"Time: {clock}"))]
+        return [
+            Row("spread", (f"Doc No: {number}", f"Date: {day}")),
+            Row("spread", (f"Cashier: {cashier}", f"Time: {clock}")),
+        ]
     return [Row("spread", (text,)) for text in (f"Invoice number: {number}", f"Date: {day} {clock}", f"Cashier: {cashier}")]
 
 
@@ -158,7 +161,9 @@ def _totals(shop: Shop, sums: Sums, total: str, random: np.random.Generator) -> 
         rate = f"{shop.tax_name} {shop.tax_percent:g}%"
         rows.append(Row("spread", (rate if sums.is_added else f"{rate} included", money(sums.tax))))
     called = _one(("TOTAL", "Total", "Total Sales", "Rounded Total", "Total Incl. Tax"), random)
-    rows.append(Row("spread", (called + unit, total), float(random.choice([1.0, 1.0, 1.2, 1.5])), bool(random.random() < 0.6)))
+    rows.append(
+        Row("spread", (called + unit, total), float(random.choice([1.0, 1.0, 1.2, 1.5])), bool(random.random() < 0.6))
+    )
     return [*rows, Row("spread", ("CASH", money(sums.cash))), Row("spread", ("CHANGE", money(sums.change)))]
 
 

@@ -38,7 +38,9 @@ def lines_seen(
         if visibility >= LEAST_SEEN:
             corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
             quad = [_place(corner, tree, paper, places) for corner in corners]
-            quad = [[round(float(np.clip(c, 0, edge)), 2) for c, edge in zip(at, uv.shape[1::-1], strict=True)] for at in quad]
+            quad = [
+                [round(float(np.clip(c, 0, edge)), 2) for c, edge in zip(at, uv.shape[1::-1], strict=True)] for at in quad
+            ]
             found.append({"text": line.text, "quad": quad, "visibility": round(visibility, 3)})
     return found
 
