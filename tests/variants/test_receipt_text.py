@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_boxes_lie_on_the_paper_apart_and_hold_ink(name, seed):
     again = layout.printed(receipt, shop.is_mono, generator(seed, "print"))
     assert np.array_equal(sheet.paper, again.paper) and sheet.lines == again.lines
     height, width = sheet.paper.shape
-    assert width == layout.WIDTH_PX and 0 <= sheet.paper.min() and sheet.paper.max() <= 1
+    assert width == layout.WIDTH_PX and sheet.paper.min() >= 0 and sheet.paper.max() <= 1
     texts = [
         c.strip() for row in receipt.rows if row.placed in ("centre", "spread", "table") for c in row.cells if c.strip()
     ]
@@ -85,7 +86,7 @@ def test_boxes_lie_on_the_paper_apart_and_hold_ink(name, seed):
         assert 0 <= left < right <= width and 0 <= top < bottom <= height
         assert sheet.paper[top:bottom, left:right].min() < plain - 0.15
     boxes = sorted((line.box[1], line.box) for line in sheet.lines)
-    for (_, a), (_, b) in zip(boxes, boxes[1:], strict=False):
+    for (_, a), (_, b) in pairwise(boxes):
         across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
         assert across <= 0 or down <= 5
 

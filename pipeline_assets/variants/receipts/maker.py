@@ -33,11 +33,17 @@ def made(shop: Shop, setting: Setting, written: Written, seed: int) -> Made:
     found = scene.seen(points, sheet.paper, tint, top, view, setting.renderer, seed)
     blur, noise = float(random.uniform(0.25, 0.75)), float(random.uniform(0.004, 0.018)) / np.sqrt(setting.light)
     exposure = exposure_of(found, setting.light, random)
-    pixels = camera.taken(found.linear, exposure, blur, noise, generator(seed, "noise"))
+    pixels = camera.taken(found.linear, exposure, setting.contrast, blur, noise, generator(seed, "noise"))
     lines = truth.lines_seen(
         found.uv, sheet.lines, sheet.paper.shape[::-1], paper_px_of_a_pixel(found.uv, sheet.paper.shape)
     )
-    shot = {"view": asdict(view), "creases": asdict(creases), "table": setting.table, "exposure": exposure}
+    shot = {
+        "view": asdict(view),
+        "creases": asdict(creases),
+        "table": setting.table,
+        "exposure": exposure,
+        "contrast": setting.contrast,
+    }
     scene_json = json.dumps({**shot, "blur_px": blur, "noise": noise}, sort_keys=True, separators=(",", ":"))
     encoding = camera.Encoding(written.quality)
     return Made(

@@ -1,4 +1,4 @@
-"""The paper on a table under a lamp, seen by a camera: mitsuba's picture of it, and its map of what paper each pixel sees."""
+"""The paper on a table under a lamp, seen by a camera: mitsuba's picture, and its map of the paper."""
 
 import os
 import re
@@ -25,8 +25,9 @@ BLOCK_PX = 32
 class View:
     """Camera and lamp.
 
-    tilt_deg, turn_deg: of the camera off the vertical and about it; roll_deg: about its own axis. light: 1 is a bright room; ambient:
-    its share from all around. lamp: its place, in halves of what the camera sees. margin: about the paper; below 0 it is cut.
+    tilt_deg, turn_deg: of the camera off the vertical and about it; roll_deg: about its own axis. light: 1 is a bright room;
+    ambient: its share from all around. lamp: its place, in halves of what the camera sees.
+    margin: about the paper; below 0 it is cut.
     """
 
     width_px: int
@@ -43,7 +44,7 @@ class View:
 
 @dataclass(frozen=True)
 class Seen:
-    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left corner; NaN where there is other than paper."""
+    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left; NaN off it."""
 
     linear: npt.NDArray[np.float32]
     uv: npt.NDArray[np.float32]
@@ -116,7 +117,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
             "sky": {"type": "constant", "radiance": {"type": "rgb", "value": view.ambient * view.light}},
         }
     )
-    rendered = np.array(mi.render(scene, spp=view.samples, seed=seed % 2**31), np.float32)
+    rendered = np.array(mi.render(scene, spp=view.samples, seed=mi.UInt32(seed % 2**31)), np.float32)
     uv, shape = rendered[..., 3:5], rendered[..., 5]
     number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
     is_paper = np.abs(shape - number) < 1e-4
@@ -128,7 +129,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
 def _smoothed(
     light: npt.NDArray[np.float32], albedo: npt.NDArray[np.float32], is_paper: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
-    """Few samples' noise taken from the light alone: what is printed keeps its edges, and paper keeps its own from the table's."""
+    """Few samples' noise taken from the light alone: print keeps its edges, and paper its own from the table's."""
     from scipy.ndimage import gaussian_filter
 
     found = np.zeros_like(light)
