@@ -46,7 +46,8 @@ def taken(
     random: np.random.Generator,
 ) -> npt.NDArray[np.uint8]:
     """(H, W, 3) light to sRGB bytes. noise: standard deviation at white; that of photons, with a floor in the dark.
-    contrast: 1 for none added."""
+    contrast: 1 for none added.
+    """
     light = gaussian_filter(linear, (blur_px, blur_px, 0)) * exposure
     light = light + noise * np.sqrt(np.maximum(light, 0) + 0.05) * random.standard_normal(light.shape)
     light = np.clip(light, 0, 1)

@@ -23,7 +23,7 @@ TABLES = ("white", "dark", "wood", "stone")
 
 @dataclass(frozen=True)
 class Setting:
-    """One receipt's scene before anything is drawn of its details. light: 1 is a bright room; contrast: 1 is the light's own."""
+    """One receipt's scene. light: 1 is a bright room; contrast: 1 is the light's own."""
 
     width_px: int
     height_px: int
@@ -54,7 +54,7 @@ def render(
     samples: Samples = 8,
     renderer: Literal["scalar", "llvm"] = "scalar",
     wrinkle: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.1, 0.5),
-    folds: Annotated[tuple[Count, Count], AfterValidator(ascending)] = (0, 2),
+    folds: int
     curl: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.4),
     tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 15.0),
     light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.7, 1.2),

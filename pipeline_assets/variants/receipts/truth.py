@@ -28,7 +28,7 @@ def lines_seen(
     if len(rows) < NEAREST:
         return []
     places = np.stack([columns, rows], -1) + 0.5
-    paper = uv[rows, columns].astype(np.float64) * np.array(paper_px)
+    paper = uv[rows, columns].astype(np.float64) * np.array(paper_px, np.float64)
     tree, found = cKDTree(paper), []
     for line in lines:
         left, top, right, bottom = line.box
