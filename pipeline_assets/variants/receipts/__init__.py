@@ -1,4 +1,4 @@
-"""Receipts: text with sums that agree, printed, wrinkled, lit and seen by a camera, with the renderer's own truth as labels."""
+"""Receipts: text with sums that agree, printed, wrinkled, lit and seen by a camera, with true labels."""
 
 from pipeline_assets.variants.receipts.kind import Receipts
 from pipeline_assets.variants.receipts.schemas import ReceiptColumns

@@ -1,4 +1,4 @@
-"""Receipts as a kind of data: a shop's template goes in, a picture of one of its receipts comes out, with what it says and where.
+"""Receipts as a kind of data: a shop's template in, a picture of one of its receipts out.
 
 mitsuba and scipy come in with the first variant: definitions load without them.
 """
@@ -29,6 +29,9 @@ class Receipts:
     operations: Operations = RECEIPTS
     recipes: Mapping[str, Recipe] = {
         "flat": Recipe("render", wrinkle=(0.0, 0.06), folds=(0, 0), curl=(0.0, 0.1), tilt_deg=(0.0, 4.0), light=(0.9, 1.2)),
+        "scanned": Recipe(
+            "render", wrinkle=(0.0, 0.12), folds=(0, 1), curl=0.0, tilt_deg=(0.0, 2.0), light=1.1, contrast=(1.6, 2.8)
+        ),
         "wrinkled": Recipe("render"),
         "folded": Recipe("render", wrinkle=(0.0, 0.2), folds=(1, 4)),
         "crumpled": Recipe("render", wrinkle=(0.7, 1.0), folds=(0, 2), curl=(0.1, 0.6)),

@@ -62,7 +62,13 @@ class _Pen:
 
 
 def _in_cell(
-    ink: Image.Image, letter: str, font: ImageFont.FreeTypeFont, weight: float, left: float, top: float, width: float
+    ink: Image.Image,
+    letter: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    weight: float,
+    left: float,
+    top: float,
+    width: float,
 ) -> None:
     """Draw a letter in the middle of its cell, narrowed if it is wider."""
     size = font.getlength(letter) + 2 * weight
@@ -90,7 +96,7 @@ def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> She
             lines += _row(pen, row, top)
         top += leading * (0.6 if row.placed in ("rule", "gap") else max(row.size, 1.0))
     height = int(top + random.uniform(40, 130))
-    ink = np.asarray(pen.image.crop((0, 0, WIDTH_PX, height)), np.float32) / 255
+    ink = np.asarray(pen.image.crop((0, 0, WIDTH_PX, height)), np.float32) / np.float32(255)
     return Sheet(_on_paper(ink, random), tuple(lines))
 
 

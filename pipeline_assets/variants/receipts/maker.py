@@ -33,11 +33,17 @@ def made(shop: Shop, setting: Setting, written: Written, seed: int) -> Made:
     found = scene.seen(points, sheet.paper, tint, top, view, setting.renderer, seed)
     blur, noise = float(random.uniform(0.25, 0.75)), float(random.uniform(0.004, 0.018)) / np.sqrt(setting.light)
     exposure = exposure_of(found, setting.light, random)
-    pixels = camera.taken(found.linear, exposure, blur, noise, generator(seed, "noise"))
+    pixels = camera.taken(found.linear, exposure, setting.contrast, blur, noise, generator(seed, "noise"))
     lines = truth.lines_seen(
         found.uv, sheet.lines, sheet.paper.shape[::-1], paper_px_of_a_pixel(found.uv, sheet.paper.shape)
     )
-    shot = {"view": asdict(view), "creases": asdict(creases), "table": setting.table, "exposure": exposure}
+    shot = {
+        "view": asdict(view),
+        "creases": asdict(creases),
+        "table": setting.table,
+        "exposure": exposure,
+        "contrast": setting.contrast,
+    }
     scene_json = json.dumps({**shot, "blur_px": blur, "noise": noise}, sort_keys=True, separators=(",", ":"))
     encoding = camera.Encoding(written.quality)
     return Made(
@@ -60,9 +66,10 @@ def view_of(setting: Setting, random: np.random.Generator) -> scene.View:
     turn, around = float(random.uniform(-180, 180)), float(random.uniform(0, 2 * np.pi))
     away, high = float(random.uniform(2.0, 3.0)), float(random.uniform(1.4, 2.8))
     lamp = (away * float(np.cos(around)), away * float(np.sin(around)), high)
-    ambient, margin = float(random.uniform(0.25, 0.6)), float(random.uniform(0.0, 0.12))
+    ambient, margin = float(random.uniform(0.25, 0.6)), float(random.uniform(-0.04, 0.14))
     size = (setting.width_px, setting.height_px, setting.samples)
-    return scene.View(*size, setting.tilt_deg, turn, setting.light, ambient, lamp, margin)
+    roll = float(random.uniform(-1, 1)) * (1.5 + 0.7 * setting.tilt_deg)
+    return scene.View(*size, setting.tilt_deg, turn, roll, setting.light, ambient, lamp, margin)
 
 
 def exposure_of(found: scene.Seen, light: float, random: np.random.Generator) -> float:

@@ -1,4 +1,4 @@
-"""The paper on a table under a lamp, seen by a camera: mitsuba's picture of it, and its map of what paper each pixel sees."""
+"""The paper on a table under a lamp, seen by a camera: mitsuba's picture, and its map of the paper."""
 
 import os
 import re
@@ -23,13 +23,19 @@ BLOCK_PX = 32
 
 @dataclass(frozen=True)
 class View:
-    """tilt_deg, turn_deg: of the camera off the vertical and about it. light: of the lamp, 1 is a bright room. lamp: its place."""
+    """Camera and lamp.
+
+    tilt_deg, turn_deg: of the camera off the vertical and about it; roll_deg: about its own axis. light: 1 is a bright room;
+    ambient: its share from all around. lamp: its place, in halves of what the camera sees.
+    margin: about the paper; below 0 it is cut.
+    """
 
     width_px: int
     height_px: int
     samples: int
     tilt_deg: float
     turn_deg: float
+    roll_deg: float
     light: float
     ambient: float
     lamp: tuple[float, float, float]
@@ -38,7 +44,7 @@ class View:
 
 @dataclass(frozen=True)
 class Seen:
-    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left corner; NaN where there is other than paper."""
+    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left; NaN off it."""
 
     linear: npt.NDArray[np.float32]
     uv: npt.NDArray[np.float32]
@@ -61,12 +67,15 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
     import mitsuba as mi
 
     mi.set_variant("scalar_rgb" if renderer == "scalar" else "llvm_ad_rgb")
-    half = max(np.ptp(points[..., 1]) / 2, np.ptp(points[..., 0]) / 2 * view.height_px / view.width_px) * (1 + view.margin)
+    roll = np.radians(view.roll_deg)
+    right = points[..., 0] * np.cos(roll) - points[..., 1] * np.sin(roll)
+    above = points[..., 0] * np.sin(roll) + points[..., 1] * np.cos(roll)
+    half = max(np.ptp(above) / 2, np.ptp(right) / 2 * view.height_px / view.width_px) * (1 + view.margin)
     distance = 4.0 * half
     tilt, turn = np.radians(view.tilt_deg), np.radians(view.turn_deg)
     eye = distance * np.array([np.sin(tilt) * np.sin(turn), -np.sin(tilt) * np.cos(turn), np.cos(tilt)])
     middle = [0.0, float(points[..., 1].max() + points[..., 1].min()) / 2, float(points[..., 2].mean())]
-    up = [np.sin(turn * 0.15), np.cos(turn * 0.15), 0.0]
+    up = [np.sin(roll), np.cos(roll), 0.0]
     transform = mi.ScalarTransform4f
     scene = mi.load_dict(
         {
@@ -108,7 +117,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
             "sky": {"type": "constant", "radiance": {"type": "rgb", "value": view.ambient * view.light}},
         }
     )
-    rendered = np.array(mi.render(scene, spp=view.samples, seed=seed % 2**31), np.float32)
+    rendered = np.array(mi.render(scene, spp=view.samples, seed=mi.UInt32(seed % 2**31)), np.float32)
     uv, shape = rendered[..., 3:5], rendered[..., 5]
     number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
     is_paper = np.abs(shape - number) < 1e-4
@@ -120,7 +129,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
 def _smoothed(
     light: npt.NDArray[np.float32], albedo: npt.NDArray[np.float32], is_paper: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
-    """Few samples' noise taken from the light alone: what is printed keeps its edges, and paper keeps its own from the table's."""
+    """Few samples' noise taken from the light alone: print keeps its edges, and paper its own from the table's."""
     from scipy.ndimage import gaussian_filter
 
     found = np.zeros_like(light)

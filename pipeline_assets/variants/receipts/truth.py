@@ -22,13 +22,13 @@ def lines_seen(
 ) -> list[dict[str, Any]]:
     """Labels of the lines that are seen at all: text, quad (clockwise from the top left, in pixels), visibility in [0, 1].
 
-    uv: (H, W, 2), NaN off the paper. paper_px: width and height of the print. pixel_in_paper_px: how much a pixel spans of it.
+    uv: (H, W, 2), NaN off the paper. paper_px: width and height of the print. pixel_in_paper_px: what a pixel spans of it.
     """
     rows, columns = np.nonzero(np.isfinite(uv[..., 0]))
     if len(rows) < NEAREST:
         return []
     places = np.stack([columns, rows], -1) + 0.5
-    paper = uv[rows, columns].astype(np.float64) * np.array(paper_px)
+    paper = uv[rows, columns].astype(np.float64) * np.array(paper_px, np.float64)
     tree, found = cKDTree(paper), []
     for line in lines:
         left, top, right, bottom = line.box
@@ -36,12 +36,10 @@ def lines_seen(
         away, _ = tree.query(grid.reshape(-1, 2))
         visibility = float((away < SEEN_WITHIN_PX * pixel_in_paper_px).mean())
         if visibility >= LEAST_SEEN:
-            corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-            quad = [_place(corner, tree, paper, places) for corner in corners]
-            quad = [
-                [round(float(np.clip(c, 0, edge)), 2) for c, edge in zip(at, uv.shape[1::-1], strict=True)] for at in quad
-            ]
-            found.append({"text": line.text, "quad": quad, "visibility": round(visibility, 3)})
+            corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
+            quad = np.array([_place(corner, tree, paper, places) for corner in corners])
+            quad = np.clip(quad, 0, uv.shape[1::-1]).round(2)
+            found.append({"text": line.text, "quad": quad.tolist(), "visibility": round(visibility, 3)})
     return found
 
 
