@@ -30,7 +30,7 @@ class Setting:
     samples: int
     renderer: Literal["scalar", "llvm"]
     wrinkle: float
-    folds: Annotated[tuple[Count, Count], AfterValidator(ascending)] = ((0, 2),)
+    folds: int
     curl: float
     tilt_deg: float
     light: float
@@ -54,7 +54,7 @@ def render(
     samples: Samples = 8,
     renderer: Literal["scalar", "llvm"] = "scalar",
     wrinkle: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.1, 0.5),
-    folds: int
+    folds: Annotated[tuple[Count, Count], AfterValidator(ascending)] = (0, 2),
     curl: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.4),
     tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 15.0),
     light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.7, 1.2),
