@@ -4,8 +4,8 @@
 
 Digits: a small network on log-mel spectrograms of spoken digits ({digit}_{speaker}_{take}.wav), a third of the speakers
 left out in turn for the test, with and without variants of the training recordings, for the same number of steps. Looks: a
-linear head on the photo classifier's embedding, trained on film looks of some photos and tested on those of others. Intervals
-are 95 percent of the mean over seeds, by Student's t.
+linear head on the photo classifier's embedding, trained on film looks of some photos and tested on those of others.
+Intervals are 95 percent of the mean over seeds, by Student's t.
 """
 
 import argparse

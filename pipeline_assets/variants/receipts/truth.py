@@ -27,7 +27,7 @@ def lines_seen(
     rows, columns = np.nonzero(np.isfinite(uv[..., 0]))
     if len(rows) < NEAREST:
         return []
-    places = np.stack([columns, rows], -1) + 0.5
+    places = np.stack([columns, rows], -1).astype(np.float64) + 0.5
     paper = uv[rows, columns].astype(np.float64) * np.array(paper_px, np.float64)
     tree, found = cKDTree(paper), []
     for line in lines:
