@@ -5,4 +5,3 @@ from pipeline_assets.variants.video.schemas import VideoColumns
 
 COLUMNS = VideoColumns
 KIND = Video()
-

@@ -72,15 +72,11 @@ def pause(film: Film, random: Random, *, duration_s: Lengths = (0.5, 1.5)) -> Fi
     made = replace(
         film,
         ticks=ticks,
-        pictures=lambda: selected(
-            film.pictures(), (k if k < at else max(at - 1, k - length) for k in range(ticks))
-        ),
+        pictures=lambda: selected(film.pictures(), (k if k < at else max(at - 1, k - length) for k in range(ticks))),
         segments=segments.opened(film.segments, float(at / film.rate), float(length / film.rate)),
     )
     silence = film.samples_at(at + length) - film.samples_at(at)
-    return _with_sound(
-        made, lambda: cut(film.sound(), film.samples_at(at), lambda: exactly((), silence, film.channels))
-    )
+    return _with_sound(made, lambda: cut(film.sound(), film.samples_at(at), lambda: exactly((), silence, film.channels)))
 
 
 @VIDEO.operation()

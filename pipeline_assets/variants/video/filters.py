@@ -107,9 +107,7 @@ def faster(chunks: Iterable[Samples], factor: float, rate_hz: int, channels: int
 
     graph = av.filter.Graph()
     graph.threads = 1
-    source = graph.add_abuffer(
-        format="s16", sample_rate=rate_hz, layout=LAYOUTS[channels], time_base=Fraction(1, rate_hz)
-    )
+    source = graph.add_abuffer(format="s16", sample_rate=rate_hz, layout=LAYOUTS[channels], time_base=Fraction(1, rate_hz))
     tempo, sink = graph.add("atempo", repr(factor)), graph.add("abuffersink")
     graph.link_nodes(source, tempo, sink).configure()
     at = 0
