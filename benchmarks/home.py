@@ -16,6 +16,7 @@ import dagster as dg
 from benchmarks.contests import Used, measured
 from pipeline_assets import nightly
 from pipeline_assets.definitions import build_defs
+from resources.dagster_instance import open_instance
 from resources.embedded import Services
 from resources.services import running
 from resources.settings import Settings, load_settings
@@ -48,7 +49,7 @@ def run_assets(assets: Sequence[str], day: date, build: Callable[[Settings], dg.
     """One Dagster run over one day, in this process. Raises AssertionError with the reasons if it fails."""
     with (
         running(load_settings()) as settings,
-        dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml") as instance,
+        open_instance(settings) as instance,
     ):
         result = nightly.execute(build(settings), instance, nightly.Launch(tuple(assets), day, day))
     assert result.success, nightly.failures(result)

@@ -24,6 +24,7 @@ from benchmarks.figures import Figure, add_options, at_most, finish
 from benchmarks.home import fresh_home, run_assets
 from benchmarks.photos import photos
 from pipeline_assets.definitions import build_defs
+from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.job import discover
 from pipeline_assets.partitions import daily
 from resources.assembly import resolve
@@ -123,7 +124,7 @@ def warm(_options: argparse.Namespace) -> dict[str, Any]:
     with running(load_settings()) as settings:
         found = resolve(settings)
         results = Results(found["postgres"], found["objects"].store)
-        rows = found["lake"].scan("raw_uploads", [DAY]).filter(pl.col("verdict") == "ok").collect()
+        rows = found["lake"].scan("raw_uploads", [DAY]).filter(IS_PHOTO).collect()
         new = results.missing(classify.MODEL_ID, rows["sha256"].to_list())
         half = rows.filter(~pl.col("sha256").is_in(new[len(new) // 2 :]))
         run = RunOfDays("photo_classes", (DAY,), "benchmark", "benchmark", logging.getLogger("benchmark"))

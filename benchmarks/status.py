@@ -95,7 +95,7 @@ def make_outside(found: Mapping[str, Any], span: Sequence[date]) -> None:
 def record(found: Mapping[str, Any], name: str, days: list[date]) -> None:
     """Enter days of an asset as computed from what is there now, each after an older version."""
     asset = DECLARATIONS[name]
-    plan = plan_days(asset, found["postgres"], days, {key: found[key] for key in asset.resources})
+    plan = plan_days(asset, found["postgres"], days, found)
     for version, code in ((1, "older"), (2, asset.code_version)):
         entries = [
             ledger.Materialization(

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from pipeline_assets.errors import DarkroomError
+from pipeline_assets.variants.cli import variants
 from pipeline_assets.versioning import cli_formats
 from pipeline_assets.versioning.cli import COMMANDS
 from pipeline_assets.versioning.formats import FORMATS, REPOSITORIES
@@ -363,7 +364,7 @@ def document(output: Path) -> None:
     output.write_text(tables_page())
 
 
-for command in (*COMMANDS, *cli_formats.COMMANDS):
+for command in (*COMMANDS, *cli_formats.COMMANDS, variants):
     main.add_command(command)
 
 if __name__ == "__main__":

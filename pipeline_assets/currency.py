@@ -60,7 +60,7 @@ def survey(resources: Mapping[str, Any], today: date, nights: Range | None = Non
         logs = nightly.log_days(resources["lake_bucket"])
         newest = asked.result()
         wanted = _wanted(resources, newest, logs, today, nights)
-        sources = {name: pool.submit(_outside, name, days, resources) for name, days in wanted.items()}
+        sources = {name: pool.submit(DECLARATIONS[name].ask_outside, days, resources) for name, days in wanted.items()}
         outside = {name: source.result() for name, source in sources.items()}
     return Survey(staleness.survey(rules(), wanted, newest, outside), newest)
 
@@ -78,13 +78,6 @@ def _wanted(
         is_model = name in nightly.MODEL
         wanted[str(name)].update(day for day in entries["day"] if not is_model or (nights and day in nights))
     return {name: sorted(days) for name, days in wanted.items()}
-
-
-def _outside(name: str, days: list[date], resources: Mapping[str, Any]) -> Mapping[date, str]:
-    asset = DECLARATIONS[name]
-    if not days or asset.sources is None:
-        return {}
-    return asset.sources(days, **{key: resources[key] for key in asset.resources})
 
 
 def ranges(days: pl.Series) -> list[Range]:

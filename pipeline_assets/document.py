@@ -80,8 +80,7 @@ def _asset(declared: Declaration, asset: dg.AssetsDefinition) -> Iterator[str]:
     for upstream, window in declared.inputs.items():
         yield f"  - `{upstream}`: {_window(window)}"
     if declared.sources:
-        outside = [name for name in declared.resources if name != "lake"]
-        yield f"- Also reads what lies outside the lake, through: {', '.join(f'`{name}`' for name in outside)}."
+        yield f"- Also reads what lies outside the lake, through: {', '.join(f'`{name}`' for name in declared.outside)}."
     if declared.quarantines:
         yield f"- Inputs that break the contract are kept aside in [`{declared.name}_rejected`](#rejected-inputs)."
     yield "- Checks:"

@@ -157,7 +157,7 @@ def plan_days(
     reach = [day for window in asset.inputs.values() for edge in (days[0], days[-1]) for day in window.of(edge)]
     known = ledger.latest(postgres, [asset.name, *asset.inputs], min([*days, *reach]), max([*days, *reach]))
     newest = staleness.Ledger(known)
-    outside = asset.sources(days, **resources) if asset.sources else {}
+    outside = asset.ask_outside(days, resources)
     now = staleness.read_now(asset.rule, pl.Series(days, dtype=pl.Date), newest, outside)
     verdicts = staleness.judge(asset.name, asset.rule, now, newest)
     reasons = {day: reason for day, reason in verdicts.select("day", "reason").iter_rows() if reason}

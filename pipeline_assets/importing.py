@@ -10,18 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
 from pipeline_assets.progress import track
-from pipeline_assets.sample import appeal, logs, photos, simulator
+from pipeline_assets.sample import appeal, logs, photos, recordings, simulator
 from pipeline_assets.sample.simulator import Simulation
 from resources.database import Database
 from resources.object_store import ObjectStore
 
 SAMPLE = "sample"
-"""The source that stands for the photos that come with a dependency."""
+"""The source that stands for the photos that come with a dependency, and recordings and clips that are made."""
 MATURITY_DAYS = 8
 """A photo's label needs seven days of views and one of grace for late log lines."""
 PHOTOS_PER_USER = 8
@@ -55,7 +56,7 @@ def files_of(source: str, store_of: Callable[[str], ObjectStore]) -> Iterator[Fi
     Raises FileNotFoundError if a folder does not exist.
     """
     if source == SAMPLE:
-        for shipped in photos.sample_photos():
+        for shipped in chain(photos.sample_photos(), recordings.recordings(), recordings.clips()):
             yield File(shipped.name, partial(bytes, shipped.data))
     elif "://" in source:
         store = store_of(source)

@@ -8,7 +8,6 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
-import dagster as dg
 import polars as pl
 import sqlalchemy.exc
 from dagster_postgres.utils import DagsterPostgresException
@@ -21,6 +20,7 @@ from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
 from pipeline_assets.progress import TELL_EVERY_S
 from resources import ledger, reconciliation
 from resources.assembly import resolve
+from resources.dagster_instance import open_instance
 from resources.database import Database
 from resources.errors import StoreUnavailable
 from resources.lake import Lake
@@ -66,7 +66,7 @@ def _launch_all(
     timings: dict[str, float] = {}
     speed: dict[str, float] = {}
     ok = True
-    defs, instance = build_defs(settings), dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
+    defs, instance = build_defs(settings), open_instance(settings)
     with instance, dagster_storage_reached():
         end_dead_runs(instance)
         for launch in launches:
@@ -209,6 +209,7 @@ def _print_model(lake: Lake, console: Console) -> None:
         ("ridge on posting metadata", "r2_metadata", "spearman_metadata"),
         ("ridge on everything", "r2_ridge", "spearman_ridge"),
         ("the model", "r2", "spearman"),
+        (f"the same without its {model['rows_variants']:,} variants", "r2_without_variants", "spearman_without_variants"),
         ("oracle (the simulator's own expectation)", "r2_oracle", "spearman_oracle"),
     )
     for name, r2, spearman in lines:

@@ -19,8 +19,17 @@ from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
 PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
+VARIANTS = (
+    "photo_variants",
+    "text_variants",
+    "table_variants",
+    "speech_variants",
+    "video_variants",
+    "receipt_renders",
+    "training_variants",
+)
 MODEL = ("training_pin", "staged_training_set", "popularity_model")
-ASSETS = (*PHOTOS[:2], *LOGS, *PHOTOS[2:], *MODEL)
+ASSETS = (*PHOTOS[:2], *LOGS, *PHOTOS[2:], *VARIANTS, *MODEL)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Launch:
 
 
 def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date) -> list[Launch]:
-    """The runs that make a set of upload days current: logs, then photos to training rows, then one night's model.
+    """The runs that make a set of upload days current: logs, photos to training rows, variants, one night's model.
 
     The model is that of the night on which the last mature photos' labels were ready; none where no photo is mature.
     """
@@ -46,6 +55,7 @@ def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date)
         found.append(Launch(LOGS, min(log_days), max(log_days)))
     if upload_days:
         found.append(Launch(PHOTOS, min(upload_days), max(upload_days)))
+        found.append(Launch(VARIANTS, min(upload_days), max(upload_days)))
     ready = [night for day in upload_days if (night := day + timedelta(days=MATURITY_DAYS)) < today]
     if ready:
         found.append(Launch(MODEL, max(ready), max(ready)))
@@ -57,8 +67,7 @@ def stale(postgres: Database, resources: Mapping[str, object], launch: Launch) -
     found: dict[str, dict[date, str]] = {}
     for name in launch.assets:
         asset = DECLARATIONS[name]
-        needs = {key: resources[key] for key in asset.resources}
-        plan = plan_days(asset, postgres, launch.days(), needs)
+        plan = plan_days(asset, postgres, launch.days(), resources)
         if plan.reasons:
             found[name] = dict(plan.reasons)
     return found

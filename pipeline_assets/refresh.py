@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import click
-import dagster as dg
 import polars as pl
 from rich.console import Console
 from rich.table import Table as Grid
@@ -16,6 +15,7 @@ from pipeline_assets.job import dagster_storage_reached, discover
 from pipeline_assets.versioning import staleness
 from resources import ledger
 from resources.assembly import resolve
+from resources.dagster_instance import open_instance
 from resources.run_processes import end_dead_runs
 from resources.settings import Settings
 
@@ -64,7 +64,7 @@ def refresh(
 
 def _run(settings: Settings, runs: Sequence[nightly.Launch], console: Console) -> bool:
     """Run one after the other; what follows a failed run is not begun."""
-    defs, instance = build_defs(settings), dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
+    defs, instance = build_defs(settings), open_instance(settings)
     with instance, dagster_storage_reached():
         end_dead_runs(instance)
         for run in runs:

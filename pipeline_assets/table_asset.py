@@ -117,6 +117,15 @@ class Declaration:
         return Rule(self.code_version, self.parts, windows, has_source=self.sources is not None)
 
     @property
+    def outside(self) -> list[str]:
+        """The resources through which it asks whether what lies outside the lake has changed."""
+        return list(inspect.signature(self.sources).parameters)[1:] if self.sources else []
+
+    def ask_outside(self, days: Sequence[date], resources: Mapping[str, Any]) -> Mapping[date, str]:
+        """Digests of what lies outside, by day; none where nothing does. resources: at least those of `outside`."""
+        return self.sources(days, **{name: resources[name] for name in self.outside}) if self.sources and days else {}
+
+    @property
     def key(self) -> list[str]:
         """The columns that name a row: the day and the schema's primary key."""
         return list(dict.fromkeys(["day", *self.schema.primary_key()]))

@@ -15,6 +15,7 @@ from resources.settings import Settings
 from resources.sqlite import Sqlite
 from resources.staging import StagingPolicy
 from resources.upload_queue import UploadQueue
+from resources.variant_policy import VariantPolicy
 
 
 def build_resources(settings: Settings) -> dict[str, object]:
@@ -45,6 +46,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "lake_bucket": Objects(url=settings.lake_url, **s3),
         "objects": Objects(url=objects_url(settings), **s3),
         "classifier": ClassifierChoice(model=settings.model, device=settings.device, cache=str(settings.home / "compiled")),
+        "variant_policy": VariantPolicy(**settings.variants),
         "local_disk": Filesystem(root=str(settings.staging)),
         "staging_policy": StagingPolicy(keep=settings.staging_keep, window_days=settings.training_window_days),
     }

@@ -6,7 +6,7 @@ import yaml
 
 from resources.settings import Settings
 
-POOLS = {"gpu": 1, "postgres": 4, "s3": 4}
+POOLS = {"gpu": 1, "postgres": 4, "s3": 4, "variants": 1}
 """How many runs may use a thing at once; set when the UI starts, and changed there under Deployment, Concurrency."""
 
 TICKS_KEPT_DAYS = {"skipped": 3, "success": 30, "failure": 90}

@@ -7,6 +7,7 @@ to `.darkroom/env` (mode 0600), which is read first; the environment wins. Secre
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from pydantic import Field, SecretStr, field_validator
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     model: str = Field("efficientnet-lite0", description="classifier: a built-in name, or a folder with model.pt2")
     device: str = Field("auto", description="auto, cuda, mps or cpu")
     training_window_days: int = Field(90, ge=1, description="days of mature rows that a nightly model learns from")
+    variants: dict[str, Any] = Field({}, description='policy of variants as JSON: {"photos": {"children": 4}, "seed": 1}')
     first_day: str = Field("2026-01-01", description="first day partition (UTC)")
     max_quarantined_share: float = Field(0.2, ge=0, le=1, description="above it, a day's uploads raise an alarm")
     alert_webhook: SecretStr | None = Field(None, description="URL that gets a JSON post for each failed run")

@@ -12,6 +12,13 @@ TABLES = (
     "photo_styles",
     "user_features",
     "training_table",
+    "photo_variants",
+    "text_variants",
+    "table_variants",
+    "speech_variants",
+    "video_variants",
+    "receipt_renders",
+    "training_variants",
 )
 MODEL = ("training_pin", "staged_training_set", "popularity_model")
 LABEL_DAYS = 8

@@ -17,6 +17,7 @@ from pipeline_assets.versioning.staleness import ENTRY, VERDICT
 from resources import ledger
 from resources.objects import Objects
 from resources.postgres import Postgres
+from resources.variant_policy import VariantPolicy
 from sensors.schedules import check_current
 
 # Jobs whose assets are backfilled in chunks of different sizes.
@@ -90,7 +91,12 @@ def test_the_check_asks_the_ledger_and_the_sources_when_it_is_run(
     made = dg.Definitions(
         asset_checks=[current_days],
         jobs=[check_current],
-        resources={"postgres": postgres, "uploads": uploads, "lake_bucket": lake_bucket},
+        resources={
+            "postgres": postgres,
+            "uploads": uploads,
+            "lake_bucket": lake_bucket,
+            "variant_policy": VariantPolicy(),
+        },
     )
     ran = made.resolve_job_def("check_current").execute_in_process(instance=instance)
     told = {found.asset_key.to_user_string(): found for found in ran.get_asset_check_evaluations()}

@@ -20,7 +20,7 @@ from resources.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-UNSAID = {"DarkroomError", "ObjectError", "ResourceError"}
+UNSAID = {"BadUpload", "DarkroomError", "ObjectError", "ResourceError"}
 """Bases that are never raised themselves."""
 REASON = re.compile(r'(?:_Refused|Damage|reject\([\w+ ]+,|pl\.lit)\(?\s*"([a-z_]+)"(?=[,)])')
 """A reject reason where the code gives it."""

@@ -22,6 +22,8 @@ from resources import ledger
 from resources.lake import Lake
 from resources.sqlite import Sqlite
 
+WITHOUT_ROWS = {"speech_variants", "video_variants", "receipt_renders", "training_variants"}
+"""Only photos are imported; rendering takes long; no model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PHOTOS = 24
@@ -52,6 +54,7 @@ def environment(root: Path) -> dict[str, str]:
         "DARKROOM_POSTGRES_URL": "sqlite:///darkroom.db",
         "DARKROOM_UPLOADS_URL": (root / "uploads").as_uri(),
         "DARKROOM_LAKE_URL": (root / "lake").as_uri(),
+        "DARKROOM_VARIANTS": '{"receipts": {"children": 0}}',
         "COLUMNS": "160",
     }
 
@@ -102,7 +105,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_a_run_fills_every_table(project: Project) -> None:
     rows = {asset: project.lake.scan(asset).select(pl.len()).collect().item() for asset in ASSETS}
-    assert all(rows.values()), rows
+    assert {asset for asset, height in rows.items() if not height} == WITHOUT_ROWS, rows
     assert rows["raw_uploads"] == rows["photo_metadata"] == PHOTOS + 1
     assert rows["photo_classes"] == rows["photo_styles"] == rows["training_table"] == PHOTOS
     details = json.loads(project.lake.scan("photo_metadata").select("details_json").first().collect().item())

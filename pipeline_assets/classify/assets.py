@@ -15,7 +15,7 @@ import polars as pl
 
 from pipeline_assets.classify import checks, registry, styles
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
-from pipeline_assets.ingestion.schemas import Rejected
+from pipeline_assets.ingestion.schemas import IS_PHOTO, Rejected
 from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
 from pipeline_assets.versioning.code import Part
@@ -103,7 +103,7 @@ def look_up(
 ) -> Table:
     """Rows of one kind for the run's days; what is unknown is computed, what can't be is rejected with its reason."""
     photos = (
-        raw_uploads.filter(pl.col("verdict") == "ok", pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
+        raw_uploads.filter(IS_PHOTO, pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
         .select("day", "sha256", "key", "version_id")
         .unique(["day", "sha256"], keep="first", maintain_order=True)
         .sort("day", "key", "version_id")

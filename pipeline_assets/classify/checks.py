@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.table_asset import DayCheck, RunOfDays, Verdict
 
 ROUNDING = 1e-3
@@ -18,11 +19,7 @@ def most_common_classes(rows: pl.DataFrame) -> dict[str, Any]:
 
 def _complete(day: date, rows: pl.DataFrame, rejected: pl.DataFrame, run: RunOfDays) -> Verdict:
     photos = (
-        run.inputs["raw_uploads"]
-        .filter(pl.col("verdict") == "ok", pl.col("day") == day)
-        .select(pl.col("sha256").n_unique())
-        .collect()
-        .item()
+        run.inputs["raw_uploads"].filter(IS_PHOTO, pl.col("day") == day).select(pl.col("sha256").n_unique()).collect().item()
     )
     lost = photos - rows.height - rejected.height
     return Verdict(

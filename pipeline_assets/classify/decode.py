@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipeline_assets.classify.registry import Preprocessing
@@ -50,6 +51,50 @@ class Decoded:
     height_px: int
 
 
+@dataclass(frozen=True)
+class Upright:
+    """One photo upright, 8-bit sRGB.
+
+    pixels: (H, W, 3) uint8, all of it, perhaps scaled down while it was decoded; writable. width_px, height_px: of the photo
+    as stored, after orientation.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    width_px: int
+    height_px: int
+
+
+def decode_upright(data: bytes, short_px: int) -> Upright:
+    """Decode one still photo whole, its short side at least short_px where the photo has that.
+
+    Pixels become RGB as in `decode`, which raises the same reasons.
+    """
+    image = _open(data)
+    pixels = _whole_jpeg(data, image, short_px)
+    if pixels is not None:
+        orientation = _orientation(image)
+        height, width = pixels.shape[:2]
+        if orientation > 1:
+            pixels = np.array(_upright(Image.fromarray(pixels), orientation))
+        return Upright(pixels, *((height, width) if orientation >= 5 else (width, height)))
+    with decoding(image):
+        rgb, orientation, (width, height) = _read(image, short_px)
+        return Upright(np.array(_upright(rgb, orientation)), width, height)
+
+
+def _whole_jpeg(data: bytes, image: Image.Image, short: int) -> npt.NDArray[np.uint8] | None:
+    """A sound JPEG in colour, decoded at its full size; None for all else, and where a smaller size would do.
+
+    The same pixels as Pillow's, a fifth faster, and another thread can run beside it all the time.
+    """
+    if image.format != "JPEG" or image.mode != "RGB" or min(image.size) >= 2 * short:
+        return None
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:
+        return None
+
+
 def decode(data: bytes, preprocessing: Preprocessing) -> Decoded:
     """Decode one still photo straight to the needed sizes (JPEG: scaled in the DCT domain).
 
@@ -63,8 +108,22 @@ def decode(data: bytes, preprocessing: Preprocessing) -> Decoded:
 
 
 def _decode(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
+    rgb, orientation, (width, height) = _read(image, max(STYLE_SHORT_PX, preprocessing.resize_short_px))
+    scaled = _scale(rgb, STYLE_SHORT_PX)
+    is_shared = preprocessing.resize_short_px == STYLE_SHORT_PX
+    source = scaled if is_shared else _scale(rgb, preprocessing.resize_short_px)
+    crop = _centre(source, (preprocessing.crop_px, preprocessing.crop_px))
+    return Decoded(
+        scaled=np.asarray(_upright(scaled, orientation)),
+        crop=np.asarray(_upright(crop, orientation)).transpose(2, 0, 1),
+        width_px=width,
+        height_px=height,
+    )
+
+
+def _read(image: Image.Image, short: int) -> tuple[Image.Image, int, tuple[int, int]]:
+    """The pixels as they are stored, their EXIF orientation, and the photo's width and height once it is upright."""
     stored = image.size
-    short = max(STYLE_SHORT_PX, preprocessing.resize_short_px)
     try:
         # Grey stays grey; a coded size of at least the target's is chosen, so that scaling never enlarges it.
         image.draft(None, _scaled_size(stored, short))
@@ -80,19 +139,7 @@ def _decode(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
         # Decoders' complaints have no common type: on bytes of a known format they all mean damage.
         raise BadImage("truncated", f"the pixels can't be decoded: {error!s:.200}") from error
     width, height = stored if is_drafted else image.size
-    if orientation >= 5:
-        width, height = height, width
-
-    scaled = _scale(rgb, STYLE_SHORT_PX)
-    is_shared = preprocessing.resize_short_px == STYLE_SHORT_PX
-    source = scaled if is_shared else _scale(rgb, preprocessing.resize_short_px)
-    crop = _centre(source, (preprocessing.crop_px, preprocessing.crop_px))
-    return Decoded(
-        scaled=np.asarray(_upright(scaled, orientation)),
-        crop=np.asarray(_upright(crop, orientation)).transpose(2, 0, 1),
-        width_px=width,
-        height_px=height,
-    )
+    return rgb, orientation, (height, width) if orientation >= 5 else (width, height)
 
 
 def _open(data: bytes) -> Image.Image:

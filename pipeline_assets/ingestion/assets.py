@@ -19,6 +19,8 @@ from pipeline_assets.ingestion import (
     keys,
     log_files,
     media_types,
+    sounds,
+    videos,
 )
 from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
@@ -52,7 +54,7 @@ def _seen_uploads(days: Sequence[date], postgres: Database, uploads: Objects) ->
     schema=RawUploads,
     group="ingestion",
     sources=_seen_uploads,
-    code=[read, inspection, keys, exif, containers, media_types, duplicates],
+    code=[read, inspection, keys, exif, containers, media_types, sounds, videos, duplicates],
     checks=[checks.EVERY_OBJECT_HAS_ONE_ROW, checks.QUARANTINED_SHARE, checks.BUCKET_KEEPS_VERSIONS],
     kinds={"s3", "polars"},
     pool="s3",

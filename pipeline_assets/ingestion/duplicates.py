@@ -3,6 +3,7 @@
 Order is (uploaded_at, key, version_id), so the answer depends on neither the frame's order nor its batches.
 """
 
+from collections.abc import Iterator
 from itertools import combinations
 
 import polars as pl
@@ -10,6 +11,11 @@ import polars as pl
 MAX_DISTANCE = 4
 MAX_NAMED_IN_BUCKET = 256
 MIN_INFORMATIVE_BITS = 16
+
+TELLS_APART = pl.col("hash").bitwise_count_ones().is_between(MIN_INFORMATIVE_BITS, 64 - MIN_INFORMATIVE_BITS)
+"""Whether a hash is not that of a flat picture, which says nothing."""
+
+ARE_NEAR = (pl.col("hash") ^ pl.col("other")).bitwise_count_ones() <= MAX_DISTANCE
 
 _SEGMENTS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))
 _ORDER = ("uploaded_at", "key", "version_id")
@@ -52,44 +58,42 @@ def _earliest_near(photos: pl.DataFrame) -> pl.DataFrame:
 
     Rows of one hash share their neighbours, so that only distinct hashes are joined.
     """
-    photos = photos.drop_nulls("phash").with_columns(
-        hash=pl.col("phash").str.head(8).str.to_integer(base=16, dtype=pl.UInt64) * 2**32
-        + pl.col("phash").str.tail(8).str.to_integer(base=16, dtype=pl.UInt64)
-    )
-    ones = pl.col("hash").bitwise_count_ones()
-    hashes = (
-        photos.filter(ones.is_between(MIN_INFORMATIVE_BITS, 64 - MIN_INFORMATIVE_BITS))
-        .group_by("hash")
-        .agg(first=pl.col("_rank").min())
-        .sort("first")
-    )
+    photos = hashed(photos)
+    hashes = photos.filter(TELLS_APART).group_by("hash").agg(first=pl.col("_rank").min()).sort("first")
     found = [hashes.select("hash", pl.col("first").alias("_near"))]
     if hashes.height <= _FEW_HASHES:
         named = hashes.select(pl.col("hash").alias("other"), pl.col("first").alias("_near"))
         found.append(_nearest(hashes.join(named, how="cross")))
     else:
-        for kept in combinations(_SEGMENTS, 2):
-            found.extend(_matches_in_band(hashes, kept))
+        for banded, named in bands(hashes):
+            named = named.select("band", pl.col("hash").alias("other"), pl.col("first").alias("_near"))
+            found += [_nearest(part.join(named, on="band")) for part in banded.iter_slices(_ROWS_PER_JOIN)]
     nearest = pl.concat(found).group_by("hash").agg(pl.col("_near").min())
     return photos.join(nearest, on="hash").filter(pl.col("_near") < pl.col("_rank")).select("_rank", "_near")
 
 
-def _matches_in_band(hashes: pl.DataFrame, kept: tuple[tuple[int, int], ...]) -> list[pl.DataFrame]:
-    """The near pairs, as (hash, _near), among hashes that agree in two segments.
+def hashed(photos: pl.DataFrame) -> pl.DataFrame:
+    """The photos that have a `phash` (16 hex digits), with it as `hash`, a UInt64."""
+    halves = (pl.col("phash").str.head(8), pl.col("phash").str.tail(8))
+    high, low = (half.str.to_integer(base=16, dtype=pl.UInt64) for half in halves)
+    return photos.drop_nulls("phash").with_columns(hash=high * 2**32 + low)
 
-    Of six segments 4 differing bits leave two equal at the least, so all fifteen bands together miss none. A band holds
-    20 to 22 bits: few hashes share one by chance. Where more than 256 do, only the earliest 256 are named by others.
+
+def bands(hashes: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Where near pairs of distinct `hash` are to be looked for: fifteen times the frame with its `band`, and whom to name.
+
+    Hashes that agree in two segments share a band. Of six segments 4 differing bits leave two equal at the least, so all
+    bands together miss none. A band holds 20 to 22 bits: few hashes share one by chance. Where more than 256 do, only the
+    first 256 are named by others.
     """
-    mask = sum(((1 << width) - 1) << start for start, width in kept)
-    banded = hashes.with_columns(band=pl.col("hash") & pl.lit(mask, pl.UInt64))
-    banded = banded.filter(pl.len().over("band") > 1)
-    named = banded.group_by("band", maintain_order=True).head(MAX_NAMED_IN_BUCKET)
-    named = named.select("band", pl.col("hash").alias("other"), pl.col("first").alias("_near"))
-    return [_nearest(part.join(named, on="band")) for part in banded.iter_slices(_ROWS_PER_JOIN)]
+    for kept in combinations(_SEGMENTS, 2):
+        mask = sum(((1 << width) - 1) << start for start, width in kept)
+        banded = hashes.with_columns(band=pl.col("hash") & pl.lit(mask, pl.UInt64))
+        banded = banded.filter(pl.len().over("band") > 1)
+        yield banded, banded.group_by("band", maintain_order=True).head(MAX_NAMED_IN_BUCKET)
 
 
 def _nearest(pairs: pl.DataFrame) -> pl.DataFrame:
     """Of pairs (hash, first; other, _near): for each hash with an earlier other within 4 bits, the earliest _near."""
-    distance = (pl.col("hash") ^ pl.col("other")).bitwise_count_ones()
-    near = pairs.filter(pl.col("_near") < pl.col("first"), distance <= MAX_DISTANCE)
+    near = pairs.filter(pl.col("_near") < pl.col("first"), ARE_NEAR)
     return near.group_by("hash").agg(pl.col("_near").min())

@@ -1,4 +1,4 @@
-"""One look at an upload's bytes: what it is, whether it is a photo that decodes whole, and what its EXIF says.
+"""One look at an upload's bytes: what it is, whether it decodes, what its EXIF says. Sound, video: `sounds`, `videos`.
 
 Every object gets exactly one verdict. A photo is decoded once; its perceptual hash comes from the same pixels.
 Everything is safe on threads: no warnings are caught, no global of Pillow is touched. `containers` says what the
@@ -24,8 +24,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from pipeline_assets.errors import BadImage
+from pipeline_assets.errors import BadImage, BadUpload
 from pipeline_assets.headroom import decoding
+from pipeline_assets.ingestion import sounds, videos
 from pipeline_assets.ingestion.containers import read_container
 from pipeline_assets.ingestion.exif import parse_exif
 from pipeline_assets.ingestion.media_types import DECODED, claimed, sniff
@@ -65,6 +66,7 @@ class Inspection:
     verdict_detail: str | None = None
     sha256: str | None = None
     media_type: str | None = None
+    duration_s: float | None = None
     width_px: int | None = None
     height_px: int | None = None
     mode: str | None = None
@@ -87,7 +89,7 @@ def inspect(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Inspecti
     facts: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest()}
     try:
         _examine(data, name, limits, facts)
-    except BadImage as bad:
+    except BadUpload as bad:
         return Inspection(bad.reason, bad.detail, **facts)
     return Inspection("ok", **facts)
 
@@ -105,7 +107,16 @@ def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> N
         raise BadImage("empty", "the object has zero bytes")
     media_type = facts["media_type"] = sniff(data)
     if len(data) > limits.max_bytes:
-        raise BadImage("too_large", f"{len(data)} bytes; at most {limits.max_bytes} are read as a photo")
+        raise BadImage("too_large", f"{len(data)} bytes; at most {limits.max_bytes} are read")
+    if media_type in sounds.DECODED:
+        facts["duration_s"] = sounds.facts(data).duration_s
+        _check_name(name, media_type)
+        return
+    if media_type in videos.DEMUXERS:
+        video = videos.facts(data)
+        facts |= {"duration_s": video.duration_s, "width_px": video.width_px, "height_px": video.height_px}
+        _check_name(name, media_type)
+        return
     if not media_type.startswith("image/"):
         raise BadImage("not_an_image", f"the bytes are {media_type}")
     if media_type not in DECODED:
@@ -124,10 +135,14 @@ def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> N
         raise BadImage("unsupported_mode", f"mode {image.mode} has no agreed conversion to 8-bit RGB")
     with decoding(image):
         luma = _guarded(lambda: _small_luma(image))
+    _check_name(name, media_type)
+    facts["phash"] = str(imagehash.phash(_upright(luma, facts["orientation"])))
+
+
+def _check_name(name: str, media_type: str) -> None:
     claim = claimed(name)
     if claim not in (None, media_type):
         raise BadImage("wrong_extension", f"the name claims {claim}, the bytes are {media_type}")
-    facts["phash"] = str(imagehash.phash(_upright(luma, facts["orientation"])))
 
 
 def _guarded(work: Callable[[], _T]) -> _T:

@@ -33,6 +33,7 @@ _MAGIC = (
     (b"OggS", "application/ogg"),
     (b"fLaC", "audio/flac"),
     (b"ID3", "audio/mpeg"),
+    *((bytes((0xFF, second)), "audio/mpeg") for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2)),
 )
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS = {
@@ -59,6 +60,9 @@ _EXTENSIONS = {
     "zip": "application/zip",
     "gz": "application/gzip",
     "mov": "video/quicktime",
+    "webm": "video/webm",
+    **dict.fromkeys(("ogg", "oga"), "application/ogg"),
+    "flac": "audio/flac",
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
 }

@@ -1,13 +1,16 @@
 """Contracts of the ingestion tables. A row that fails one is quarantined with its reason, never dropped."""
 
 import dataframely as dy
+import polars as pl
 
 VERDICTS = {
-    "ok": "a still photo that decodes whole",
+    "ok": "a still photo or a recording that decodes whole, or a video whose pictures can be read",
     "empty": "zero bytes",
-    "not_an_image": "the bytes are of no image format that Darkroom knows",
+    "not_an_image": "the bytes are of no image, sound or video format that Darkroom knows",
+    "undecodable": "sound or video that its decoder refuses",
     "unsupported_format": "an image, but of a format that the classifiers do not read",
-    "truncated": "an image whose bytes end early or are corrupt",
+    "truncated": "bytes that end early or are corrupt",
+    "too_long": "sound or video of more than two hours",
     "too_many_pixels": "declared dimensions above the limit (a decompression bomb)",
     "too_small": "a side of fewer than 16 pixels",
     "too_large": "more bytes than the limit for one photo",
@@ -19,6 +22,9 @@ VERDICTS = {
     "gone": "listed, but deleted before it could be read",
 }
 """Quarantine reasons by name (`ok` is none): the values of `RawUploads.verdict`."""
+
+IS_PHOTO = (pl.col("verdict") == "ok") & pl.col("media_type").str.starts_with("image/")
+"""Of rows of `RawUploads`: a photo that can be used. Sound and video are `ok` too."""
 
 EVENT_KINDS = ("login", "view", "like", "post")
 
@@ -35,6 +41,7 @@ class RawUploads(dy.Schema):
     size_bytes = dy.Int64(min=0)
     sha256 = dy.String(nullable=True, regex="^[0-9a-f]{64}$", description="of the content; null if it was not read")
     media_type = dy.String(nullable=True, description="sniffed from the bytes, never from the name")
+    duration_s = dy.Float64(nullable=True, min=0, description="of sound and video")
     width_px = dy.Int32(nullable=True, description="after EXIF orientation")
     height_px = dy.Int32(nullable=True, description="after EXIF orientation")
     mode = dy.String(nullable=True, description="colour mode as stored: RGB, L, CMYK, P, I;16 ...")

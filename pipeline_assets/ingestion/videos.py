@@ -88,6 +88,13 @@ def facts(data: bytes | Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFact
 
     Reads the whole file, decodes one picture. Raises BadClip: undecodable, too_small, too_many_pixels, too_long.
     """
+    try:
+        return _facts(data, limits)
+    except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # PyAV, at damaged headers
+        raise BadClip("undecodable", f"its headers make no sense: {error!s:.200}") from error
+
+
+def _facts(data: bytes | Path, limits: VideoLimits) -> VideoFacts:
     with opened(data) as container:
         if not container.streams.video:
             raise BadClip("undecodable", "the file holds no pictures")

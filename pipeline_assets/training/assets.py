@@ -165,9 +165,13 @@ def staged_training_set(
     )
 
 
-def _stage(run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Filesystem) -> Path:
+def _stage(
+    run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Filesystem, variants: pl.LazyFrame | None = None
+) -> Path:
     """The folder of a night's shards. Where they are on this disk already, they are verified and nothing is written."""
     rows = lake.scan("training_table", list(WINDOW.of(night)), version)
+    if variants is not None:
+        rows = pl.concat([rows.select(TrainingTable.column_names()), variants.select(TrainingTable.column_names())])
     plan = staging_plan.plan(rows, table_version=version)
     folder = local_disk.path(plan.name)
     if not (folder / staging.MANIFEST).exists():
@@ -181,7 +185,7 @@ def _stage(run: RunOfDays, night: date, version: int, lake: Lake, local_disk: Fi
 @table_asset(
     schema=PopularityModel,
     group="training",
-    inputs={"training_pin": SAME_DAY, "staged_training_set": SAME_DAY},
+    inputs={"training_pin": SAME_DAY, "staged_training_set": SAME_DAY, "training_variants": WINDOW},
     code=[*MODEL_CODE, feature_matrix, scores, str(SEED)],
     checks=[checks.BETTER_THAN_THE_MEAN],
     kinds={"pytorch", "s3"},
@@ -194,6 +198,7 @@ def popularity_model(
     run: RunOfDays,
     training_pin: pl.LazyFrame,
     staged_training_set: pl.LazyFrame,
+    training_variants: pl.LazyFrame,
     lake: Lake,
     local_disk: Filesystem,
     objects: Objects,
@@ -204,6 +209,7 @@ def popularity_model(
 
     A small torch network on the photo's embedding and the features; early stopping on the validation split. Its weights
     lie in the object store under their SHA-256. Where the data are simulated, the oracle's score is the best reachable.
+    With variants in the training split (`training_variants`) it is trained a second time, without them, to tell their gain.
     """
     from pipeline_assets.training import plots, popularity_model  # torch and altair take seconds to import
 
@@ -214,11 +220,19 @@ def popularity_model(
         folder = _stage(run, night, staged, lake, local_disk)  # on another machine the shards are made again
         started = time.monotonic()
         trained = popularity_model.train(folder, seed=SEED, device=classifier.device)
+        without = None
+        variants = training_variants.filter(pl.col("day").is_between(night + timedelta(WINDOW.start), night))
+        if added := variants.select(pl.len()).collect().item():
+            without, folder = trained, _stage(run, night, staged, lake, local_disk, variants)
+            trained = popularity_model.train(folder, seed=SEED, device=classifier.device)
         seconds = time.monotonic() - started
         objects.store.put_if_absent(trained.weights)
         oracle = scores.oracle_scores(trained.predictions, _truth(postgres))
         rows.append({"day": night, **_model_row(trained, oracle), "training_s": seconds})
         rows[-1]["pin_identity"] = pin["identity"]
+        rows[-1]["rows_variants"] = added
+        rows[-1]["r2_without_variants"] = without.scores.r2 if without else None
+        rows[-1]["spearman_without_variants"] = without.scores.spearman if without else None
         rows[-1]["table_versions_json"] = json.dumps(table_pins.versions(pin["reference_json"]), sort_keys=True)
         pictures = {
             "prediction_against_truth": plots.prediction_against_truth(trained.predictions, r2=trained.scores.r2),

@@ -1,6 +1,6 @@
 """The contract between the engine and a kind of data: tasks and parents go in, made variants or reasons come out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,9 @@ class Made:
     also: Mapping[str, bytes] = field(default_factory=dict)
 
 
+Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes | Exception]]]
+"""The bytes of contents by sha256, in any order; a content asked for twice comes twice."""
+
 Work = tuple[Task, tuple[Parent, ...]]
 Outcome = tuple[Task, Made | UnfitParent]
 
@@ -57,8 +60,11 @@ class Kind(Protocol):
 
     name: str
     operations: Operations
-    recipes: Mapping[str, Recipe]
-    """Ready-made recipes by name: what a policy chooses from."""
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """Ready-made recipes by name: what a policy chooses from."""
+        ...
 
     def complete(self, recipe: Recipe) -> Recipe:
         """The recipe with what it leaves open (how the result is encoded), resolved. Raises BadRecipe."""
@@ -69,7 +75,10 @@ class Kind(Protocol):
         ...
 
     def problems(self, made: Made) -> list[str]:
-        """What is wrong with a variant's labels, in sentences: a box outside the image, a span that is not the text."""
+        """What is wrong with a variant's labels, in sentences: a box outside the image, a span that is not the text.
+
+        The engine asks when a variant is made. A check asks again of each row, whose `data` and `also` are then empty.
+        """
         ...
 
     def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:

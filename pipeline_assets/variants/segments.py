@@ -31,7 +31,8 @@ def problems(segments: Iterable[Segment], duration_s: float) -> list[str]:
     """What is wrong with segments of a clip of this duration, in sentences."""
     wrong = []
     for number, segment in enumerate(segments):
-        start, end = segment.get("start_s"), segment.get("end_s")
+        start: Any = segment.get("start_s")
+        end: Any = segment.get("end_s")
         if not _is_time(start) or not _is_time(end):
             wrong.append(f"segment {number} has no start_s and end_s in seconds")
         elif not 0 <= start <= end <= duration_s + TOLERANCE_S:

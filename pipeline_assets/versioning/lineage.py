@@ -68,8 +68,9 @@ def _outside(asset: Declaration, reference: Reference) -> list[str]:
         "uploads": f"the uploads in {stores.get('uploads', '?')}",
         "lake_bucket": f"the logs in {stores.get('lake', '?')}/events",
         "postgres": "the application's database",
+        "variant_policy": "the policy of variants (DARKROOM_VARIANTS)",
     }
-    return [places.get(name, name) for name in asset.resources]
+    return [places.get(name, name) for name in asset.outside]
 
 
 def _runs(reference: Reference, name: str, postgres: Database) -> list[Run]:

@@ -30,8 +30,8 @@ SCHEMA = pl.Schema(
 """path: relative, `/` between parts, unique. sha256: 32 bytes. store: whose object `key` is. version_id: the object's
 version; null where the bucket keeps none. offset: where in the object the file's bytes begin; null if it is the whole."""
 
-CONTENT_COLUMNS = UPLOADED, KEPT = "sha256", "weights_sha256"
-"""Columns of tables whose values name files, as hex: of uploads, and of what Darkroom has put into its own store."""
+CONTENT_COLUMNS = UPLOADED, WEIGHTS, VARIANT = "sha256", "weights_sha256", "content_sha256"
+"""Columns of tables whose values name files, as hex: of uploads, of models' weights and of variants in Darkroom's store."""
 
 MAX_PATH_BYTES = 1_024
 MAX_PART_BYTES = 255

@@ -29,6 +29,8 @@ from resources.lake import Lake
 from resources.object_store import ObjectStore, content_key
 
 STAGED_FROM = "training_table"
+VARIANTS = "variants/"
+"""How kinds of kept results begin whose rows name contents themselves."""
 
 
 @dataclass
@@ -81,7 +83,7 @@ def find_roots(of: Sources, forgotten: Iterable[str] = (), tell: Callable[[str],
     for table in of.tables.values():
         for version in table.since(of.moment):
             roots.add_version(table.name, version)
-    _from_results(roots, of.postgres, list(forgotten))
+    _from_results(roots, of, seen, list(forgotten))
     _from_rows(roots, of, seen)
     return roots
 
@@ -149,10 +151,18 @@ def _from_ledger(roots: Roots, of: Sources) -> None:
         roots.days.setdefault(asset, {}).setdefault(version, set()).add(day)
 
 
-def _from_results(roots: Roots, postgres: Database, forgotten: list[str]) -> None:
-    """Chunks of results that are indexed."""
-    chunks = postgres.read("select distinct kind, chunk from results").filter(~pl.col("kind").is_in(list(forgotten)))
+def _from_results(roots: Roots, of: Sources, seen: set[str], forgotten: list[str]) -> None:
+    """Chunks of results that are indexed, and the variants that the rows of some of them name."""
+    chunks = of.postgres.read("select distinct kind, chunk from results").filter(~pl.col("kind").is_in(list(forgotten)))
     roots.contents.update(bytes.fromhex(chunk) for chunk in chunks["chunk"])
+    naming = chunks.filter(pl.col("kind").str.starts_with(VARIANTS))["chunk"].unique()
+    for chunk, data in of.objects.get_many(naming, key=content_key):
+        if isinstance(data, NotFound):
+            roots.notes.append(f"The kept results {chunk} are gone already; a run that needs them makes them again.")
+        elif isinstance(data, ObjectError):
+            raise data
+        else:
+            _from_frame(pl.read_ipc(io.BytesIO(data)), f"The kept results {chunk}", roots, of, seen)
 
 
 def _from_rows(roots: Roots, of: Sources, seen: set[str]) -> None:
@@ -189,8 +199,12 @@ def _telling(columns: Iterable[str]) -> list[str]:
 
 def _from_file(data: bytes, source: str, roots: Roots, of: Sources, seen: set[str]) -> None:
     columns = _telling(pl.read_parquet_schema(io.BytesIO(data)))
-    rows = pl.read_parquet(io.BytesIO(data), columns=columns) if columns else pl.DataFrame()
-    for name in columns:
+    if columns:
+        _from_frame(pl.read_parquet(io.BytesIO(data), columns=columns), source, roots, of, seen)
+
+
+def _from_frame(rows: pl.DataFrame, source: str, roots: Roots, of: Sources, seen: set[str]) -> None:
+    for name in _telling(rows.columns):
         for value in rows[name].drop_nulls().unique():
             try:
                 _from_value(name, value, roots, of, seen)

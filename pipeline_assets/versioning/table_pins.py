@@ -11,7 +11,7 @@ from pipeline_assets.execution import plan_days
 from pipeline_assets.ingestion.media_types import UNKNOWN, extension_of
 from pipeline_assets.table_asset import DECLARATIONS
 from pipeline_assets.versioning.day_digests import newest
-from pipeline_assets.versioning.manifest import KEPT, SCHEMA, UPLOADED
+from pipeline_assets.versioning.manifest import SCHEMA, UPLOADED, VARIANT, WEIGHTS
 from pipeline_assets.versioning.pins import NO_FILES, Label, reference
 from pipeline_assets.versioning.reference import Reference, TableVersion
 from resources.database import Database
@@ -86,10 +86,9 @@ def versions(reference_json: str) -> dict[str, int]:
 def _refuse_stale(asset: str, days: Sequence[date], of: Pinnable) -> None:
     declaration = DECLARATIONS[asset]
     available = {"lake": of.lake, "postgres": of.postgres, "uploads": of.uploads, "objects": of.objects}
-    needs = {name: available[name] for name in declaration.resources if name in available}
-    if declaration.sources and len(needs) < len(declaration.resources):
+    if not available.keys() >= set(declaration.outside):
         return  # what comes from outside is not named by a reference, so it can't have changed since
-    plan = plan_days(declaration, of.postgres, days, needs)
+    plan = plan_days(declaration, of.postgres, days, available)
     stale = plan.reasons
     if stale:
         day, reason = min(stale.items())
@@ -122,8 +121,13 @@ def _files(asset: str, rows: pl.LazyFrame, tables: Mapping[str, TableVersion], o
     of_uploads = "raw_uploads" in (asset, *DECLARATIONS[asset].inputs)  # elsewhere it is of other contents: staged shards
     if UPLOADED in names and of_uploads and "raw_uploads" in tables:
         found.append(_uploaded(rows, tables["raw_uploads"], of))
-    if KEPT in names:
-        found.append(_kept(rows))
+    if WEIGHTS in names:
+        found.append(_kept(rows.select(sha256=WEIGHTS, size_bytes="weights_bytes"), "weights/{}.safetensors"))
+    if VARIANT in names:
+        media_types = rows.select(pl.col("media_type").unique().sort()).collect()["media_type"]
+        for media_type in media_types:
+            of_type = rows.filter(pl.col("media_type") == media_type).select("size_bytes", sha256=VARIANT)
+            found.append(_kept(of_type, "files/{}" + extension_of(media_type)))
     return pl.concat(found)
 
 
@@ -166,12 +170,13 @@ def _uploaded(rows: pl.LazyFrame, uploads: TableVersion, of: Pinnable) -> pl.Dat
     ).match_to_schema(SCHEMA)
 
 
-def _kept(rows: pl.LazyFrame) -> pl.DataFrame:
-    found = rows.select(KEPT, size_bytes="weights_bytes").unique().collect()
-    hexes = found[KEPT]
+def _kept(rows: pl.LazyFrame, path: str) -> pl.DataFrame:
+    """Files in Darkroom's own store. rows: sha256, size_bytes; path: with {} for the hash."""
+    found = rows.unique().collect()
+    hexes = found["sha256"]
     return pl.DataFrame(
         {
-            "path": [f"weights/{sha256}.safetensors" for sha256 in hexes],
+            "path": [path.format(sha256) for sha256 in hexes],
             "sha256": [bytes.fromhex(sha256) for sha256 in hexes],
             "size_bytes": found["size_bytes"],
             "store": ["objects"] * len(hexes),

@@ -124,12 +124,17 @@ def test_no_secret_is_in_what_the_ui_answers(ui: Ui, secrets: dict[str, str]) ->
 
 def test_no_secret_is_in_a_command_line_and_environments_are_for_the_owner_alone(ui: Ui, secrets: dict[str, str]) -> None:
     family = psutil.Process().children(recursive=True)
-    commands = [(str(p.pid), "\0".join(p.cmdline()).encode()) for p in psutil.process_iter() if p.is_running()]
+    processes = psutil.process_iter(["cmdline"])  # of one that ends meanwhile it is None
+    commands = [(str(p.pid), "\0".join(p.info["cmdline"] or ()).encode()) for p in processes]
     assert len(family) > 5
     assert _found(secrets, iter(commands))[1] == []
     if Path("/proc").is_dir():
         # Linux shows a process's environment to its owner and to root alone.
-        modes = [(Path("/proc") / str(p.pid) / "environ").stat() for p in family if p.is_running()]
+        modes = []
+        for process in family:
+            with contextlib.suppress(FileNotFoundError):  # it has ended
+                modes.append((Path("/proc") / str(process.pid) / "environ").stat())
+        assert len(modes) > 5
         assert {mode.st_mode & 0o077 for mode in modes} == {0}
         assert {mode.st_uid for mode in modes} == {os.getuid()}
 

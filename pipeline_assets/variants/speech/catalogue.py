@@ -5,7 +5,7 @@ that is a pair of numbers is drawn between them. Samples are float32; nothing is
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -160,7 +160,8 @@ def _stretched(clip: Clip, random: Random, factor: float, semitones: float) -> S
     stretch.timeFactor = factor
     if semitones:
         stretch.setTransposeSemitones(semitones)
-    found = np.ascontiguousarray(stretch.process(np.ascontiguousarray(clip.samples.T)).T, np.float32)
+    stretched: Any = stretch.process(np.ascontiguousarray(clip.samples.T))
+    found = np.ascontiguousarray(stretched.T, np.float32)
     if not len(found):
         raise UnfitParent("too_short", f"{clip.duration_s:.3f} s can't be stretched")
     return found

@@ -37,7 +37,7 @@ def strip(shown: Film) -> Image.Image:
     wanted = [int((part + 0.5) * ticks / FRAMES) for part in range(FRAMES)]
     for tick, frame in zip(range(wanted[-1] + 1), shown.pictures(), strict=False):
         for part in (part for part, one in enumerate(wanted) if one == tick):
-            small = frame.to_image()
+            small = frame.to_image()  # type: ignore[no-untyped-call]
             small.thumbnail((FRAME_PX - 2, height - 2))
             image.paste(small, (part * FRAME_PX + (FRAME_PX - small.width) // 2, (height - small.height) // 2))
     if shown.has_audio:

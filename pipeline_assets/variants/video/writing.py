@@ -1,4 +1,4 @@
-"""From a film to a file, a tick at a time: one thread, no clock, no names of programs, so the same film gives the same bytes."""
+"""From a film to a file, a tick at a time: one thread, no clock, no names of programs, so equal films, equal bytes."""
 
 import tempfile
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def write(film: Film, how: Written, path: Path) -> None:
     import av
 
     with av.open(str(path), "w", format=how.container, options={"fflags": "+bitexact", "strict": "experimental"}) as out:
-        video = out.add_stream(how.codec, rate=film.rate)
+        video: Any = out.add_stream(how.codec, rate=film.rate)
         video.width, video.height, video.pix_fmt = film.width_px, film.height_px, "yuv420p"
         video.codec_context.thread_count = 1
         video.codec_context.time_base = 1 / film.rate

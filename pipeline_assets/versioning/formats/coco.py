@@ -16,6 +16,7 @@ import polars as pl
 
 from pipeline_assets.errors import ExportRefused
 from pipeline_assets.ingestion.inspection import inspect
+from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats.coco_reading import batches
 from pipeline_assets.versioning.formats.json_cells import plain
@@ -75,7 +76,7 @@ class Facts:
         """Width and height by sha256, of photos that decode; empty where no uploads are pinned."""
         if "raw_uploads" not in self.pinned.reference.tables:
             return {}
-        rows = self.pinned.rows("raw_uploads").filter(pl.col("verdict") == "ok")
+        rows = self.pinned.rows("raw_uploads").filter(IS_PHOTO)
         found = rows.select("sha256", "width_px", "height_px").unique("sha256").collect(engine="streaming")
         return {sha256: (width, height) for sha256, width, height in found.iter_rows()}
 

@@ -1,0 +1,288 @@
+"""From a plan to rows: what is known already is looked up, the rest is made and kept, and what can't be made is rejected.
+
+A variant is kept by its identity, so a killed run goes on where it was, an item on two days is worked on once, and a policy
+that is taken back costs nothing. Its bytes are written before its row.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from pipeline_assets.errors import UnfitParent
+from pipeline_assets.ingestion.schemas import Rejected
+from pipeline_assets.table_asset import RunOfDays, Table
+from pipeline_assets.variants.families import split_families
+from pipeline_assets.variants.kinds import Fetch, Kind, Made, Parent, Task, Work
+from pipeline_assets.variants.planning import Planned, chosen, plan
+from pipeline_assets.variants.schemas import Variants
+from resources.errors import NotFound
+from resources.results import KEY, Results
+from resources.variant_policy import KindPolicy
+
+KEPT_AT_ONCE = 256
+"""Variants whose rows are kept together: what a kill can cost."""
+WRITERS = 8
+"""Variants whose bytes are sent at once, while others are made."""
+SHOWN_PARENTS = 6
+"""Items on a contact sheet."""
+
+_KEPT = ("content_sha256", "size_bytes", "media_type", "encoding", "labels_json")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A variant that could not be made, with its reason."""
+
+    planned: Planned
+    reason: str
+    detail: str
+
+
+def variants_of(
+    run: RunOfDays,
+    kind: Kind,
+    schema: type[dy.Schema],
+    parents: pl.DataFrame,
+    fetch: Fetch,
+    results: Results,
+    policy: KindPolicy,
+    seed: int,
+) -> Table:
+    """The variants of these parents under a policy, as rows of `schema`; what could not be made is rejected.
+
+    parents: the columns of `planning.PARENTS`. Raises BadRecipe for a policy that does not fit the kind.
+    """
+    wanted = parents.filter(pl.col("split").is_in(policy.splits))
+    torn = _torn(parents)
+    leaking = wanted.join(torn, on=["day", "sha256"], how="semi")
+    wanted = wanted.join(torn, on=["day", "sha256"], how="anti")
+    planned = plan(kind, wanted, chosen(kind, policy.recipes), policy.children, seed)
+    by_key = {kept_as(one): one for one in planned}
+    known = results.index(kept_kind(kind), list(by_key))["key"]
+    missing = [by_key[key] for key in by_key.keys() - set(known)]
+    missing.sort(key=lambda one: (one.day, one.task.parents, one.number))
+    failures, shown = make(run, kind, missing, fetch, results)
+    rows, rejected = _rows(kind, schema, planned, results, by_key), _rejected(failures, planned)
+    if rows.height + rejected.height != len(planned):
+        raise RuntimeError(f"{len(planned)} variants were planned, {rows.height} made and {rejected.height} rejected")
+    sheet = {f"{kind.name}: variants": kind.contact_sheet(shown)} if shown else {}
+    rejected = pl.concat([rejected, _leaking(leaking)])
+    facts = {"parents": wanted.height, "planned": len(planned), "made": len(missing) - len(failures)}
+    facts["looked_up"] = len(by_key) - len(missing)
+    return Table(rows, rejected=rejected, metadata=facts, pictures=sheet)
+
+
+def _torn(parents: pl.DataFrame) -> pl.DataFrame:
+    """(day, sha256) of parents whose family is in two splits of its day."""
+    days = parents.partition_by("day", maintain_order=True)
+    found = [pl.DataFrame({"sha256": split_families(day)}, schema={"sha256": pl.String}) for day in days]
+    frames = [torn.with_columns(day=pl.lit(day["day"][0])) for day, torn in zip(days, found, strict=True)]
+    return pl.concat([pl.DataFrame(schema={"sha256": pl.String, "day": pl.Date}), *frames])
+
+
+def _leaking(parents: pl.DataFrame) -> pl.DataFrame:
+    told = "the same bytes, or a look-alike, belong to a user of another split: its variants would leak"
+    return parents.select(
+        "day", "source", reason=pl.lit("family_in_two_splits"), detail=pl.lit(told), raw=pl.lit(None, pl.String)
+    )
+
+
+def kept_kind(kind: Kind) -> str:
+    """The name under which the results of a kind are kept: `darkroom gc` knows them by it."""
+    return f"variants/{kind.name}"
+
+
+def kept_as(planned: Planned) -> str:
+    """The key under which a variant is kept: its identity, and the labels that it was given, which may change."""
+    if all(labels == "{}" for labels in planned.labels):
+        return planned.task.variant_id
+    return hashlib.sha256("\n".join((planned.task.variant_id, *planned.labels)).encode()).hexdigest()
+
+
+def make(
+    run: RunOfDays, kind: Kind, missing: Sequence[Planned], fetch: Fetch, results: Results
+) -> tuple[list[Failure], list[tuple[Parent, list[tuple[Task, Made]]]]]:
+    """Make what is missing and keep it. Returns what failed, and some parents with their variants, for people."""
+    failures: list[Failure] = []
+    sheet: dict[str, tuple[Parent, list[tuple[Task, Made]]]] = {}
+    if not missing:
+        return failures, []
+    by_id: dict[str, list[Planned]] = {}
+    for one in missing:
+        by_id.setdefault(one.task.variant_id, []).append(one)
+    parents: dict[str, Parent] = {}
+
+    def watched(work: Iterator[Work]) -> Iterator[Work]:
+        for task, given in work:
+            if len(parents) < SHOWN_PARENTS:
+                parents.setdefault(given[0].sha256, given[0])
+            yield task, given
+
+    work = watched(read_ahead_of(missing, fetch, failures))
+    outcomes = run.progress(kind.make(work), len(missing), "variants")
+    with _Keeper(kept_kind(kind), results) as keeper:
+        for task, outcome in outcomes:
+            planned = by_id[task.variant_id].pop(0)
+            if isinstance(outcome, UnfitParent):
+                failures.append(Failure(planned, outcome.reason, outcome.detail))
+            elif problems := kind.problems(outcome):
+                failures.append(Failure(planned, "labels_untrue", "; ".join(problems)[:500]))
+            else:
+                if isinstance(outcome.data, bytes) and (parent := parents.get(task.parents[0])):
+                    sheet.setdefault(parent.sha256, (parent, []))[1].append((task, outcome))
+                keeper.keep(planned, outcome)
+    return failures, [sheet[sha256] for sha256 in sorted(sheet)]
+
+
+def read_ahead_of(missing: Sequence[Planned], fetch: Fetch, failures: list[Failure]) -> Iterator[Work]:
+    """Each task with its parents; all that one item (or pair) is the parent of come together, so it is fetched once."""
+    together: dict[tuple[str, ...], list[Planned]] = {}
+    for one in missing:
+        together.setdefault(one.task.parents, []).append(one)
+    wanted: dict[str, list[tuple[str, ...]]] = {}
+    arrived: dict[tuple[str, ...], dict[str, bytes | Exception]] = {}
+
+    def asked() -> Iterator[str]:
+        for group in together:
+            for sha256 in group:
+                wanted.setdefault(sha256, []).append(group)
+                yield sha256
+
+    for sha256, data in fetch(asked()):
+        group = wanted[sha256].pop(0)
+        found = arrived.setdefault(group, {})
+        found[sha256] = data
+        if len(found) == len(group):
+            yield from _complete(together[group], arrived.pop(group), failures)
+
+
+def _complete(group: Sequence[Planned], found: Mapping[str, bytes | Exception], failures: list[Failure]) -> Iterator[Work]:
+    for planned in group:
+        parents = []
+        for sha256, labels in zip(planned.task.parents, planned.labels, strict=True):
+            data = found[sha256]
+            if isinstance(data, Exception) and not isinstance(data, NotFound):
+                raise data
+            if isinstance(data, Exception):
+                failures.append(Failure(planned, "gone", str(data)))
+                break
+            if (actual := hashlib.sha256(data).hexdigest()) != sha256:
+                told = f"the bytes read have sha256 {actual}: restore the object, then compute the day with force"
+                failures.append(Failure(planned, "corrupt", told))
+                break
+            parents.append(Parent(sha256, data, json.loads(labels)))
+        else:
+            yield planned.task, tuple(parents)
+
+
+class _Keeper:
+    """Writes variants' bytes on threads, and their rows whenever many are together. As a context: the rest on exit."""
+
+    def __init__(self, kind: str, results: Results) -> None:
+        self.kind = kind
+        self.results = results
+        self.threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="variants-keep")
+        self.writing: list[Future[dict[str, Any]]] = []
+
+    def __enter__(self) -> "_Keeper":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._flush()  # what was made is kept also when the work ends with an error
+        finally:
+            self.threads.shutdown()
+
+    def keep(self, planned: Planned, made: Made) -> None:
+        self.writing.append(self.threads.submit(self._write, planned, made))
+        if len(self.writing) >= KEPT_AT_ONCE:
+            self._flush()
+        elif len(self.writing) >= 2 * WRITERS:
+            self.writing[-2 * WRITERS].result()  # no more bytes wait than this
+
+    def _write(self, planned: Planned, made: Made) -> dict[str, Any]:
+        store = self.results.store
+        ref = store.put_if_absent(made.data)
+        further = {name: store.put_if_absent(data).sha256 for name, data in made.also.items()}
+        if isinstance(made.data, Path):
+            with suppress(FileNotFoundError):
+                made.data.unlink()
+        return {
+            KEY: kept_as(planned),
+            "content_sha256": ref.sha256,
+            "size_bytes": ref.size,
+            "media_type": made.media_type,
+            "encoding": made.encoding,
+            "labels_json": json.dumps(made.labels, sort_keys=True, separators=(",", ":"), allow_nan=False),
+            **made.columns,
+            **further,
+        }
+
+    def _flush(self) -> None:
+        writing, self.writing = self.writing, []
+        rows = [done.result() for done in writing]
+        if rows:
+            self.results.put(self.kind, pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _rows(
+    kind: Kind, schema: type[dy.Schema], planned: Sequence[Planned], results: Results, by_key: Mapping[str, Planned]
+) -> pl.DataFrame:
+    """The table's rows: every planned variant that is known."""
+    names = [name for name in schema.column_names() if name in _KEPT or name not in Variants.column_names()]
+    types = schema.create_empty().schema
+    empty = pl.DataFrame(schema={KEY: pl.String, **{name: types[name] for name in names}})
+    parts = [empty]
+    for part in results.parts(kept_kind(kind), list(by_key)):
+        parts.append(part.select(pl.col(KEY), *(_column(part, name, types[name]) for name in names)))
+    plans = pl.DataFrame(
+        [
+            {
+                KEY: kept_as(one),
+                "day": one.day,
+                "variant_id": one.task.variant_id,
+                "parent_sha256": one.task.parents[0],
+                "other_parent_sha256": one.task.parents[1] if len(one.task.parents) > 1 else None,
+                "source": one.source,
+                "kind": kind.name,
+                "recipe": one.recipe,
+                "recipe_json": one.task.recipe.json,
+                "number": one.number,
+                "seed": one.task.seed,
+                "split": one.split,
+                "is_synthetic": True,
+            }
+            for one in planned
+        ],
+        schema={KEY: pl.String, **{name: kept for name, kept in types.items() if name not in names}},
+    )
+    return plans.join(pl.concat(parts), on=KEY).select(schema.column_names()).sort("day", "source", "number", "variant_id")
+
+
+def _column(part: pl.DataFrame, name: str, kept: pl.DataType) -> pl.Expr:
+    return pl.col(name).cast(kept) if name in part.columns else pl.lit(None, kept).alias(name)
+
+
+def _rejected(failures: Sequence[Failure], planned: Sequence[Planned]) -> pl.DataFrame:
+    """Each variant that could not be made, on each of the days that it was planned for."""
+    reasons = {failure.planned.task.variant_id: failure for failure in failures}
+    rows = [
+        {
+            "day": one.day,
+            "source": f"{one.source} #{one.number}",
+            "reason": failure.reason,
+            "detail": failure.detail,
+            "raw": one.task.recipe.json[:2000],
+        }
+        for one in planned
+        if (failure := reasons.get(one.task.variant_id))
+    ]
+    return pl.DataFrame(rows, schema=Rejected.create_empty().schema)

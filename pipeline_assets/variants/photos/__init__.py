@@ -1,0 +1,7 @@
+"""Photo variants: geometry, colour, blur, noise, mixing and film looks, with boxes that stay true."""
+
+from pipeline_assets.variants.photos.kind import Photos
+from pipeline_assets.variants.photos.schemas import PhotoColumns
+
+COLUMNS = PhotoColumns
+KIND = Photos()

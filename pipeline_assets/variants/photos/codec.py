@@ -1,0 +1,120 @@
+"""Between photos' bytes and pixels on a canvas. On the host, a photo at a time; safe on threads."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+import torch
+import torch.nn.functional as functional
+from PIL import Image
+from scipy.fft import dct
+
+from pipeline_assets.classify.decode import decode_upright
+from pipeline_assets.errors import BadImage, UnfitParent
+from pipeline_assets.ingestion.inspection import DEFAULT_LIMITS
+from pipeline_assets.variants.photos.effects import Canvas, Encoding
+from pipeline_assets.variants.photos.plans import Region
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W, 3), sRGB."""
+OVERSAMPLED = 2
+"""A photo is decoded at no less than this many times the canvas's side, where it has that: cuts out of it stay sharp."""
+PNG_LEVEL = 3
+_HASH_SIDE_PX, _HASH_ROWS = 32, 8
+_LOWEST = dct(np.eye(_HASH_SIDE_PX), axis=0)[:_HASH_ROWS]
+"""(8, 32): the lowest frequencies of a column."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded parent, perhaps scaled down. width_px, height_px: of the whole photo upright, as its labels count."""
+
+    pixels: Pixels
+    width_px: int
+    height_px: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the whole photo."""
+        return self.width_px, self.height_px
+
+    def snapped(self, region: Region) -> Region:
+        """The region of whole decoded pixels that comes nearest, at least one wide and high."""
+        height, width = self.pixels.shape[:2]
+        left, right = _whole(region[0], region[2], width / self.width_px, width)
+        top, bottom = _whole(region[1], region[3], height / self.height_px, height)
+        x, y = self.width_px / width, self.height_px / height
+        return left * x, top * y, right * x, bottom * y
+
+    def fitted(self, canvas: Canvas, region: Region) -> Pixels:
+        """A snapped region scaled to the canvas, bilinearly with antialiasing."""
+        x, y = self.pixels.shape[1] / self.width_px, self.pixels.shape[0] / self.height_px
+        left, right, top, bottom = round(region[0] * x), round(region[2] * x), round(region[1] * y), round(region[3] * y)
+        cut = torch.from_numpy(self.pixels[top:bottom, left:right]).permute(2, 0, 1)[None]
+        cut = cut.contiguous(memory_format=torch.channels_last)
+        size = (canvas.height, canvas.width)
+        scaled = functional.interpolate(cut, size, mode="bilinear", align_corners=False, antialias=True)
+        return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
+
+
+def decoded(data: bytes, side_px: int) -> Photo:
+    """A parent's pixels, good for canvases of this short side. Raises UnfitParent: a reason of `decode`, or too_large."""
+    if len(data) > DEFAULT_LIMITS.max_bytes:
+        raise UnfitParent("too_large", f"{len(data)} bytes; at most {DEFAULT_LIMITS.max_bytes} are read as a photo")
+    try:
+        photo = decode_upright(data, OVERSAMPLED * side_px)
+    except BadImage as bad:
+        raise UnfitParent(bad.reason, bad.detail) from bad
+    return Photo(photo.pixels, photo.width_px, photo.height_px)
+
+
+def mirrored(pixels: Pixels, axes: tuple[int, ...]) -> Pixels:
+    """Turned over along axes: 0 down, 1 across. Columns are turned as one number a pixel, which is six times faster."""
+    if 1 in axes:
+        pixels = torch.from_numpy(pixels).flip(1).numpy()
+    return np.ascontiguousarray(pixels[::-1]) if 0 in axes else pixels
+
+
+def encoded(pixels: Pixels, encoding: Encoding) -> bytes:
+    """The bytes of a result. pixels: contiguous."""
+    if encoding.quality is not None:
+        return jpeg(pixels, encoding.quality)
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if encoding.format == "png":
+        image.save(buffer, "PNG", compress_level=PNG_LEVEL)
+    else:
+        image.save(buffer, "WEBP", lossless=True, quality=0, method=1)
+    return buffer.getvalue()
+
+
+def jpeg(pixels: Pixels, quality: int) -> bytes:
+    """A JPEG with colour at half the resolution."""
+    return simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="420")
+
+
+def recompressed(pixels: Pixels, quality: int) -> Pixels:
+    """What a JPEG of this quality leaves."""
+    return simplejpeg.decode_jpeg(jpeg(pixels, quality), "RGB")
+
+
+def _whole(start: float, end: float, scale: float, size: int) -> tuple[int, int]:
+    """Whole pixels nearest to a stretch, at least one, within size."""
+    first = min(max(round(start * scale), 0), size - 1)
+    return first, min(max(round(end * scale), first + 1), size)
+
+
+def perceptual_hash(pixels: Pixels) -> str:
+    """64 bits as 16 hex digits, as `raw_uploads` has them of such a picture, give or take two bits.
+
+    The same as `imagehash.phash` of the small luma, in a third of its time; scaling down in two steps saves as much again.
+    """
+    image = Image.fromarray(pixels)
+    if (shrink := min(image.size) // (2 * _HASH_SIDE_PX)) > 1:
+        image = image.reduce(shrink)
+    luma = image.convert("L").resize((_HASH_SIDE_PX, _HASH_SIDE_PX), Image.Resampling.LANCZOS)
+    low = (_LOWEST @ np.asarray(luma, dtype=np.float64) @ _LOWEST.T).ravel().round(6)
+    middle = np.sort(low)[31:33].sum() / 2
+    return np.packbits(low > middle).tobytes().hex()

@@ -1,0 +1,220 @@
+"""Effects carried out on batches of photos with torch: the same code on every device.
+
+A batch is (B, 3, H, W) with channels last in memory, as photos are decoded and encoded: uint8 for as long as nothing needs
+more, else float32 in [0, 255]. No effect changes H or W. An effect may overwrite a float32 batch, never a uint8 one. What
+becomes of a photo does not depend on the others. Noise is drawn on the host, so that it is the same on every device; other
+results of two devices may differ in the last bit.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from scipy.special import ndtri
+
+from pipeline_assets.variants.photos import codec, effects
+from pipeline_assets.variants.photos.effects import Effect
+from pipeline_assets.variants.recipes import generator
+
+SIGMAS = 3.0
+"""Where a Gaussian is cut off."""
+
+
+def apply(images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch.Tensor | None = None) -> torch.Tensor:
+    """Carry out each photo's effects.
+
+    images, others: (B, 3, H, W) uint8; others: what is mixed in, where an effect does that. steps: of each photo; all have
+    effects of the same types in the same order.  Returns (B, 3, H, W) uint8.
+    """
+    for same in zip(*steps, strict=True):
+        images = _DO[type(same[0])](images, same, others)
+    return as_bytes(images)
+
+
+def as_floats(images: torch.Tensor) -> torch.Tensor:
+    """The same values as float32."""
+    return images if images.is_floating_point() else images.float()
+
+
+def as_bytes(images: torch.Tensor) -> torch.Tensor:
+    """Rounded to 8 bits; floats are overwritten."""
+    return images.add_(0.5).to(torch.uint8) if images.is_floating_point() else images
+
+
+def warp(images: torch.Tensor, steps: Sequence[effects.Warp], _: Any = None) -> torch.Tensor:
+    """Move pixels, bilinearly; a point outside the photo takes its edge's colour."""
+    images = as_floats(images)
+    _, _, height, width = images.shape
+    backward = np.linalg.inv(np.stack([step.matrix for step in steps]))
+    # From pixels to grid_sample's [-1, 1].
+    unit = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+    to_source = unit @ backward
+    to_source /= to_source[:, 2:, 2:]
+    m = _column(to_source, images).view(-1, 3, 3, 1, 1)
+    x = torch.arange(width, device=images.device) + 0.5
+    y = (torch.arange(height, device=images.device) + 0.5)[:, None]
+    grid = torch.empty((len(images), height, width, 2), device=images.device)
+    for axis in range(2):
+        torch.add(m[:, axis, 0] * x, m[:, axis, 1] * y + m[:, axis, 2], out=grid[..., axis])
+    if to_source[:, 2, :2].any():
+        grid /= (m[:, 2, 0] * x + (m[:, 2, 1] * y + 1))[..., None]
+    return functional.grid_sample(images, grid, "bilinear", "border", align_corners=False)
+
+
+def colour(images: torch.Tensor, steps: Sequence[effects.Colour], _: Any = None) -> torch.Tensor:
+    """Mix channels."""
+    pixels = as_floats(images).permute(0, 2, 3, 1)
+    matrix = _column(np.stack([step.matrix.T for step in steps]), images)  # (B, 4, 3)
+    mixed = torch.bmm(pixels.flatten(1, 2), matrix[:, :3]).view(pixels.shape)
+    # Whole lines of pixels: broadcasting over three channels that lie innermost in memory takes four times as long.
+    mixed.flatten(2).add_(matrix[:, 3:].repeat(1, 1, pixels.shape[2]), alpha=255)
+    return mixed.clamp_(0, 255).permute(0, 3, 1, 2)
+
+
+def curve(images: torch.Tensor, steps: Sequence[effects.Curve], _: Any = None) -> torch.Tensor:
+    """Look tones up. Returns uint8."""
+    tables = as_bytes(torch.from_numpy(np.stack([step.table for step in steps])).to(images.device) * 255)  # (B, 3, 256)
+    pixels = as_bytes(images).permute(0, 2, 3, 1)
+    width = pixels.shape[2]
+    first = torch.arange(0, tables.numel(), 256, dtype=torch.int32, device=images.device).view(-1, 1, 3)
+    at = pixels.flatten(2).int().add_(first.repeat(1, 1, width))
+    return tables.flatten().index_select(0, at.flatten()).view(pixels.shape).permute(0, 3, 1, 2)
+
+
+def blur(images: torch.Tensor, steps: Sequence[effects.Blur], _: Any = None) -> torch.Tensor:
+    """Convolve with each photo's Gaussian, edges mirrored. Photo by photo: kernels differ, and one lies in the cache."""
+    lines = images.permute(0, 2, 3, 1)  # (B, H, W, 3)
+    done = torch.empty(lines.shape, device=images.device)
+    for blurred, one, step in zip(done, lines, steps, strict=True):
+        blurred.copy_(_blurred(_blurred(as_floats(one), 0, step.sigma), 1, step.sigma))
+    return done.permute(0, 3, 1, 2)
+
+
+def noise(images: torch.Tensor, steps: Sequence[effects.Noise], _: Any = None) -> torch.Tensor:
+    """Add noise."""
+    height, width = images.shape[2:]
+    channels = 1 if steps[0].is_grey else 3
+    drawn = np.empty((len(steps), height * width * channels), dtype=np.float32)
+    for row, step in zip(drawn, steps, strict=True):
+        _draw_normal(step.seed, 255 * step.sigma, row)
+    added = torch.from_numpy(drawn).view(-1, height, width, channels).to(images.device).permute(0, 3, 1, 2)
+    return as_floats(images).add_(added).clamp_(0, 255)
+
+
+def recompress(images: torch.Tensor, steps: Sequence[effects.Recompress], _: Any = None) -> torch.Tensor:
+    """To JPEG and back, on the host."""
+    pixels = as_bytes(images).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    back = [codec.recompressed(image, step.quality) for image, step in zip(pixels, steps, strict=True)]
+    return torch.from_numpy(np.stack(back)).to(images.device).permute(0, 3, 1, 2)
+
+
+def vignette(images: torch.Tensor, steps: Sequence[effects.Vignette], _: Any = None) -> torch.Tensor:
+    """Darken by the square of the distance from the centre, which is 1 in the corners."""
+    height, width = images.shape[2:]
+    x = ((torch.arange(width, device=images.device) + 0.5) * 2 / width - 1) ** 2 / 2
+    y = ((torch.arange(height, device=images.device) + 0.5) * 2 / height - 1) ** 2 / 2
+    strength = _column([step.strength for step in steps], images).view(-1, 1, 1)
+    light = 1 - strength * (x.repeat_interleave(3) + y[:, None])
+    lines = as_floats(images).permute(0, 2, 3, 1).flatten(2)
+    return lines.mul_(light).view(-1, height, width, 3).permute(0, 3, 1, 2)
+
+
+def detail(images: torch.Tensor, steps: Sequence[effects.Detail], _: Any = None) -> torch.Tensor:
+    """Enlarge differences from the surroundings, which are the mean of about a seventh of a side."""
+    images = as_floats(images)
+    height, width = images.shape[2:]
+    small = functional.interpolate(images, (max(height // 8, 1), max(width // 8, 1)), mode="area")
+    small = functional.avg_pool2d(small, 5, stride=1, padding=2, count_include_pad=False)
+    across, down = (_enlarging(small.shape[axis], images.shape[axis]).to(images.device) for axis in (3, 2))
+    around = (down @ (small @ across.T)).contiguous(memory_format=torch.channels_last)
+    amount = _column([step.amount for step in steps], images).view(-1, 1, 1, 1)
+    return images.add_(images.sub(around).mul_(amount)).clamp_(0, 255)
+
+
+def cut(images: torch.Tensor, steps: Sequence[effects.Cut], _: Any = None) -> torch.Tensor:
+    """Cover rectangles with grey."""
+    images = images.clone()
+    for image, step in zip(images, steps, strict=True):
+        left, top, right, bottom = step.rectangle
+        image[:, top:bottom, left:right] = round(step.grey * 255)
+    return images
+
+
+def blend(images: torch.Tensor, steps: Sequence[effects.Blend], others: torch.Tensor | None) -> torch.Tensor:
+    """Mix in the other photo."""
+    share = _column([step.share for step in steps], images).view(-1, 1, 1, 1)
+    return torch.lerp(as_floats(images), as_floats(_there(others)), share)
+
+
+def paste(images: torch.Tensor, steps: Sequence[effects.Paste], others: torch.Tensor | None) -> torch.Tensor:
+    """Show the other photo in a rectangle."""
+    others = as_floats(_there(others)) if images.is_floating_point() else _there(others)
+    images = images.clone()
+    for image, other, step in zip(images, others, steps, strict=True):
+        left, top, right, bottom = step.rectangle
+        image[:, top:bottom, left:right] = other[:, top:bottom, left:right]
+    return images
+
+
+_DO: dict[type, Callable[[torch.Tensor, Any, torch.Tensor | None], torch.Tensor]] = {
+    effects.Warp: warp,
+    effects.Colour: colour,
+    effects.Curve: curve,
+    effects.Blur: blur,
+    effects.Noise: noise,
+    effects.Recompress: recompress,
+    effects.Vignette: vignette,
+    effects.Detail: detail,
+    effects.Cut: cut,
+    effects.Blend: blend,
+    effects.Paste: paste,
+}
+
+
+def _there(others: torch.Tensor | None) -> torch.Tensor:
+    if others is None:
+        raise ValueError("this effect needs a second photo")
+    return others
+
+
+def _column(values: Any, like: torch.Tensor) -> torch.Tensor:
+    """Numbers of the host as float32 beside a batch."""
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(like.device)
+
+
+def _blurred(image: torch.Tensor, axis: int, sigma: float) -> torch.Tensor:
+    """Along an axis. image: (H, W, 3). Shifted sums are faster on a core than a convolution of few channels."""
+    size = image.shape[axis]
+    reach = min(max(round(SIGMAS * sigma), 1), size - 1)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = (weights / weights.sum()).tolist()
+    before, after = image.narrow(axis, 1, reach).flip(axis), image.narrow(axis, size - 1 - reach, reach).flip(axis)
+    padded = torch.cat([before, image, after], dim=axis)
+    done = padded.narrow(axis, reach, size) * weights[reach]
+    for step in range(reach):
+        done.add_(padded.narrow(axis, step, size), alpha=weights[step])
+        done.add_(padded.narrow(axis, 2 * reach - step, size), alpha=weights[step])
+    return done
+
+
+@cache
+def _enlarging(size: int, target: int) -> torch.Tensor:
+    """(target, size): the matrix that interpolates linearly, pixel centres aligned. Two products beat interpolate."""
+    with torch.inference_mode(False):
+        points = torch.eye(size)[:, None]
+        return functional.interpolate(points, target, mode="linear", align_corners=False)[:, 0].T.contiguous()
+
+
+def _draw_normal(seed: int, sigma: float, into: np.ndarray) -> None:
+    """Gaussian noise: quantiles by 16 random bits, three times as fast as exact draws, cut off at 4.3 sigma."""
+    words = generator(seed, "noise").bit_generator.random_raw(-(-into.size // 4))
+    bits = words.astype("<u8", copy=False).view("<u2")[: into.size]
+    (_quantiles() * np.float32(sigma)).take(bits, out=into, mode="clip")
+
+
+@cache
+def _quantiles() -> Any:
+    return ndtri((np.arange(65536) + 0.5) / 65536).astype(np.float32)

@@ -1,0 +1,88 @@
+"""Which variants there are to be: pure functions of parents, recipes and a seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from pipeline_assets.errors import BadRecipe
+from pipeline_assets.variants.kinds import Kind, Task
+from pipeline_assets.variants.recipes import Recipe, generator, seed_of, variant_id
+
+PARENTS = {
+    "day": pl.Date,
+    "sha256": pl.String,
+    "source": pl.String,
+    "split": pl.String,
+    "labels_json": pl.String,
+}
+"""What planning needs to know of parents, whose order is that of their arrival."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A variant to be, with what its row says of where it comes from."""
+
+    task: Task
+    day: date
+    source: str
+    split: str
+    recipe: str
+    number: int
+    labels: tuple[str, ...]
+    """The parents' labels, as JSON."""
+
+
+def chosen(kind: Kind, names: Sequence[str]) -> dict[str, Recipe]:
+    """The recipes of a policy, completed, by name. None named is all. Raises BadRecipe for a name that there is not."""
+    unknown = [name for name in names if name not in kind.recipes]
+    if unknown:
+        raise BadRecipe(f"{kind.name} has no recipe {', '.join(unknown)}. There are: {', '.join(kind.recipes)}.")
+    return {name: kind.complete(kind.recipes[name]) for name in names or kind.recipes}
+
+
+def plan(kind: Kind, parents: pl.DataFrame, recipes: Mapping[str, Recipe], children: int, run_seed: int) -> list[Planned]:
+    """`children` variants of each parent, each by another recipe as far as those reach, chosen by the parent's hash.
+
+    parents: the columns of PARENTS, in the order of arrival; one content of a day counts once. A recipe that takes two mixes
+    in one that came earlier on the same day in the same split, so that a later parent changes nothing of earlier ones; the
+    first of a day has no such partner, and its turn goes to the next recipe.
+    """
+    found: list[Planned] = []
+    for (_, _), same in parents.unique(["day", "sha256"], keep="first", maintain_order=True).group_by(
+        ["day", "split"], maintain_order=True
+    ):
+        rows = same.to_dicts()
+        for position, row in enumerate(rows):
+            found += _of_parent(kind, row, rows[:position], recipes, children, run_seed)
+    return found
+
+
+def _of_parent(
+    kind: Kind,
+    row: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, Any]],
+    recipes: Mapping[str, Recipe],
+    children: int,
+    run_seed: int,
+) -> list[Planned]:
+    partners = [other for other in earlier if other["sha256"] != row["sha256"]]
+    usable = [name for name in sorted(recipes) if kind.operations.parents(recipes[name]) == 1 or partners]
+    if not usable:
+        return []
+    order = generator(int(row["sha256"][:15], 16), f"recipes {run_seed}").permutation(len(usable))
+    found = []
+    for number in range(children):
+        name = usable[order[number % len(usable)]]
+        recipe = recipes[name]
+        parents: tuple[str, ...] = (row["sha256"],)
+        labels: tuple[str, ...] = (row["labels_json"],)
+        if kind.operations.parents(recipe) == 2:
+            pick = generator(seed_of(parents, recipe, run_seed, number), "partner").integers(len(partners))
+            parents, labels = (*parents, partners[pick]["sha256"]), (*labels, partners[pick]["labels_json"])
+        seed = seed_of(parents, recipe, run_seed, number)
+        task = Task(variant_id(parents, recipe, seed), parents, recipe, seed)
+        found.append(Planned(task, row["day"], row["source"], row["split"], name, number, labels))
+    return found

@@ -1,0 +1,87 @@
+"""The six tables of variants: what each is made of, and how the bytes of its parents are got.
+
+Assets, `darkroom variants` and the checks all look here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from pipeline_assets.variants import parents, photos, receipts, schemas, speech, tables, text, video
+from pipeline_assets.variants.kinds import Fetch, Kind
+from pipeline_assets.variants.tables import frames
+from resources import ledger
+from resources.object_store import ObjectStore
+
+READ_AHEAD = 16
+"""Uploads fetched at once while earlier ones are worked on."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of variants. reads: the table that its parents are in; none where they come along.
+
+    parents: of the days of a frame of that table, or of the days themselves: columns as `parents` says.
+    """
+
+    asset: str
+    kind: Kind
+    schema: type[dy.Schema]
+    reads: str | None
+    parents: Callable[[Any], pl.DataFrame]
+
+    def of(self, inputs: Mapping[str, pl.LazyFrame], days: Sequence[date]) -> pl.DataFrame:
+        """The parents of these days. inputs: by table; may hold more days."""
+        if self.reads is None:
+            return self.parents(days)
+        wanted = pl.Series(list(days), dtype=pl.Date)
+        return self.parents(inputs[self.reads].filter(pl.col("day").is_in(wanted.implode())))
+
+
+def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
+    """Reads the contents of a frame of parents: those that it brings along, or uploads."""
+    if "data" in found.columns:
+        contents = dict(zip(found["sha256"], found["data"], strict=True))
+        return lambda hashes: ((sha256, contents[sha256]) for sha256 in hashes)
+    places = {row["sha256"]: row for row in found.iter_rows(named=True)}
+    return lambda hashes: uploads.get_many(
+        hashes,
+        key=lambda sha256: places[sha256]["key"],
+        version_id=lambda sha256: ledger.readable_version(places[sha256]["version_id"]),
+        concurrency=READ_AHEAD,
+    )
+
+
+def _uploads(media: str) -> Callable[[pl.LazyFrame], pl.DataFrame]:
+    return partial(parents.uploads, media=media)
+
+
+SOURCES = {
+    source.kind.name: source
+    for source in (
+        Source("photo_variants", photos.KIND, schemas.PhotoVariants, "raw_uploads", _uploads("image/")),
+        Source("text_variants", text.KIND, schemas.TextVariants, "photo_metadata", parents.titles),
+        Source(
+            "table_variants",
+            tables.KIND,
+            schemas.TableVariants,
+            "user_features",
+            partial(parents.tables, name="user_features", keys=("day", "user_id", "as_of"), write=frames.write_table),
+        ),
+        Source("speech_variants", speech.KIND, schemas.SpeechVariants, "raw_uploads", _uploads("audio/")),
+        Source("video_variants", video.KIND, schemas.VideoVariants, "raw_uploads", _uploads("video/")),
+        Source(
+            "receipt_renders",
+            receipts.KIND,
+            schemas.ReceiptRenders,
+            None,
+            partial(parents.in_turn, contents=receipts.TEMPLATES),
+        ),
+    )
+}
+"""By the kind's name."""

@@ -1,0 +1,9 @@
+"""Variants of texts: synonyms, another order of words, words left out, typing mistakes; names and numbers stay."""
+
+from pipeline_assets.variants.text.kind import Texts
+from pipeline_assets.variants.text.schemas import TextColumns
+
+__all__ = ["COLUMNS", "KIND"]
+
+KIND = Texts()
+COLUMNS = TextColumns

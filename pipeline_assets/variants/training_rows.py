@@ -1,0 +1,55 @@
+"""Variants of photos as rows to train on: a photo's row with the picture of one of its variants. Functions of frames."""
+
+import polars as pl
+
+from pipeline_assets.training.schemas import TrainingTable
+
+STYLES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
+
+
+def choose(variants: pl.DataFrame, training: pl.LazyFrame, share: float) -> pl.DataFrame:
+    """The variants to train on, by day: of photos with a label in the train split, at most `share` for each such photo.
+
+    variants: rows of PhotoVariants. Mixtures are left out: whose popularity would theirs be? Which ones are taken is by
+    variant_id, a hash, so it depends on nothing else. Returns day, variant_id, sha256 (the variant's), parent_sha256.
+    """
+    labelled = (
+        training.filter(pl.col("split") == "train", pl.col("popularity").is_not_null()).select("day", "sha256").collect()
+    )
+    allowed = labelled.group_by("day").len().select("day", most=(pl.col("len") * share).ceil().cast(pl.Int64))
+    return (
+        variants.filter(pl.col("other_parent_sha256").is_null(), pl.col("split") == "train")
+        .join(labelled.unique(), left_on=["day", "parent_sha256"], right_on=["day", "sha256"], how="semi")
+        .sort("day", "variant_id")
+        .with_columns(rank=pl.int_range(pl.len()).over("day"))
+        .join(allowed, on="day")
+        .filter(pl.col("rank") < pl.col("most"))
+        .select("day", "variant_id", "parent_sha256", sha256="content_sha256")
+    )
+
+
+def rows_of(chosen: pl.DataFrame, training: pl.LazyFrame, classes: pl.DataFrame, styles: pl.DataFrame) -> pl.DataFrame:
+    """Rows as in the training table, with the variant's own classes and measures; the rest is the photo's.
+
+    classes, styles: of the variants' sha256, as `PhotoClasses` and `PhotoStyles` have them. photo_id: negative, from the
+    variant's identity; what the photo is, `parent_sha256` says. One row a chosen variant and posting of its photo.
+    """
+    postings = training.filter(pl.col("split") == "train", pl.col("popularity").is_not_null())
+    drop = ("model_id", "top_class", "top_probability", "embedding", *STYLES)
+    known = postings.drop(drop).rename({"sha256": "parent_sha256"}).collect()
+    seen = classes.select(
+        "sha256",
+        "model_id",
+        "embedding",
+        top_class=pl.col("top5_label").list.first(),
+        top_probability=pl.col("top5_probability").list.first(),
+    )
+    identity = pl.col("variant_id").str.head(14).str.to_integer(base=16, dtype=pl.Int64)
+    return (
+        chosen.join(known, on=["day", "parent_sha256"])
+        .with_columns(photo_id=-(identity + pl.col("photo_id").rank("dense").over("day", "variant_id").cast(pl.Int64)))
+        .join(styles.select("sha256", *STYLES), on="sha256")
+        .join(seen, on="sha256")
+        .select(*TrainingTable.column_names(), "variant_id", "parent_sha256")
+        .sort("day", "photo_id")
+    )

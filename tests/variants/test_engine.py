@@ -1,0 +1,199 @@
+"""From parents to rows, with real databases and stores: nothing twice, nothing lost, nothing over a split."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+
+import dataframely as dy
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from toy_kind import Words
+
+from pipeline_assets.errors import BadRecipe
+from pipeline_assets.table_asset import RunOfDays, Table
+from pipeline_assets.variants.making import variants_of
+from pipeline_assets.variants.schemas import Variants
+from resources.database import Database
+from resources.errors import NotFound, StoreUnavailable
+from resources.object_store import ObjectStore
+from resources.results import Results
+from resources.variant_policy import KindPolicy
+
+DAY, NEXT = date(2026, 3, 1), date(2026, 3, 2)
+
+
+class WordVariants(Variants):
+    length = dy.Int32(nullable=True)
+    mask_sha256 = dy.String(nullable=True)
+
+
+def of(*words: str, day: date = DAY, split: str = "train", labels: str = "{}") -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            {
+                "day": day,
+                "sha256": hashlib.sha256(word.encode()).hexdigest(),
+                "source": word,
+                "split": split,
+                "labels_json": labels,
+                "phash": None,
+                "data": word.encode(),
+            }
+            for word in words
+        ],
+        schema_overrides={"phash": pl.String, "data": pl.Binary},
+    )
+
+
+class World:
+    """One database and store; each call is a run."""
+
+    def __init__(self, database: Database, store: ObjectStore) -> None:
+        self.results = Results(database, store)
+        self.kind = Words()
+
+    def run(self, parents: pl.DataFrame, policy: KindPolicy | None = None, seed: int = 0, fetch: object = None) -> Table:
+        self.kind.made.clear()
+        contents = dict(zip(parents["sha256"], parents["data"], strict=True))
+
+        def served(hashes: Iterable[str]) -> Iterator[tuple[str, bytes | Exception]]:
+            asked = list(hashes)
+            self.fetched = len(asked)
+            return ((sha256, contents[sha256]) for sha256 in reversed(asked))
+
+        days = tuple(parents["day"].unique().sort())
+        run = RunOfDays("word_variants", days, "code", "run", logging.getLogger("test"))
+        return variants_of(
+            run,
+            self.kind,
+            WordVariants,
+            parents,
+            fetch or served,
+            self.results,
+            policy or KindPolicy(),
+            seed,  # type: ignore[arg-type]
+        )
+
+    def text(self, content: str) -> str:
+        return self.results.store.get_content(content).decode()
+
+
+@pytest.fixture
+def world(database: Database, object_store: Callable[[str], ObjectStore]) -> World:
+    return World(database, object_store("folder"))
+
+
+def rows(table: Table) -> pl.DataFrame:
+    assert isinstance(table.rows, pl.DataFrame)
+    return WordVariants.validate(table.rows)
+
+
+def test_a_variant_is_a_row_whose_bytes_are_kept(world: World) -> None:
+    found = rows(world.run(of("abc"), KindPolicy(recipes=["turned"], children=1)))
+    row = found.row(0, named=True)
+    assert world.text(row["content_sha256"]) == "cba"
+    assert world.text(row["mask_sha256"]) == "mcba"
+    assert (row["source"], row["recipe"], row["size_bytes"], row["length"]) == ("abc", "turned", 3, 3)
+    assert row["other_parent_sha256"] is None
+    assert world.fetched == 1
+
+
+def test_what_is_known_is_looked_up_and_a_new_parent_makes_its_own_alone(world: World) -> None:
+    first = rows(world.run(of("abc", "defg")))
+    assert len(world.kind.made) == 4
+    assert_frame_equal(rows(world.run(of("abc", "defg"))), first)
+    assert world.kind.made == []
+    grown = rows(world.run(of("abc", "defg", "hijk")))
+    assert len(world.kind.made) == 2
+    assert_frame_equal(grown.filter(pl.col("source") != "hijk"), first)
+
+
+def test_neither_order_nor_company_changes_a_variant_of_one_parent(world: World) -> None:
+    policy = KindPolicy(recipes=["turned", "shuffled"], children=3)
+    apart = pl.concat([rows(world.run(of(word), policy, seed=3)) for word in ("abcdef", "ghijkl")])
+    world.results.postgres.execute("delete from results", ())
+    together = rows(world.run(of("ghijkl", "abcdef"), policy, seed=3))
+    assert len(world.kind.made) == 6
+    assert_frame_equal(together, apart.sort("day", "source", "number"))
+    assert rows(world.run(of("abcdef"), policy, seed=4))["seed"].to_list() != apart["seed"].to_list()[:3]
+
+
+def test_a_mixture_names_both_parents_of_one_split(world: World) -> None:
+    policy = KindPolicy(recipes=["joined"], children=1, splits=["train", "test"])
+    found = rows(world.run(pl.concat([of("ab", "cd", "ef"), of("gh", split="test")]), policy))
+    assert found["source"].to_list() == ["cd", "ef"]  # the first has no earlier partner, and test none at all
+    assert world.text(found["content_sha256"][0]) == "cdab"
+    assert set(found["split"]) == {"train"}
+
+
+def test_the_same_item_on_two_days_is_worked_on_once(world: World) -> None:
+    found = rows(world.run(pl.concat([of("abc"), of("abc", day=NEXT)])))
+    assert len(world.kind.made) == 2
+    assert found.group_by("day").len().sort("day").rows() == [(DAY, 2), (NEXT, 2)]
+
+
+def test_a_bad_item_is_rejected_with_its_reason_and_harms_no_neighbour(world: World) -> None:
+    table = world.run(of("abc", "a1c", "def"), KindPolicy(recipes=["turned"], children=1))
+    assert rows(table)["source"].to_list() == ["abc", "def"]
+    assert table.rejected is not None
+    assert table.rejected.select("day", "source", "reason").rows() == [(DAY, "a1c #0", "undecodable")]
+
+
+def test_labels_that_are_not_true_any_more_keep_the_variant_out(world: World) -> None:
+    labelled = of("abx", labels='{"letter":"a"}')
+    table = world.run(labelled, KindPolicy(recipes=["turned"], children=1))
+    assert rows(table).is_empty()
+    assert table.rejected is not None
+    assert table.rejected["reason"].to_list() == ["labels_untrue"]
+
+
+def test_changed_labels_make_the_row_anew(world: World) -> None:
+    policy = KindPolicy(recipes=["turned"], children=1)
+    before = rows(world.run(of("abc"), policy))
+    after = rows(world.run(of("abc", labels='{"letter":"a"}'), policy))
+    assert after["labels_json"].to_list() == ['{"letter":"c"}']
+    assert after["variant_id"].to_list() == before["variant_id"].to_list()
+
+
+def test_an_item_in_two_splits_has_no_variants(world: World) -> None:
+    everywhere = KindPolicy(splits=["train", "test"], recipes=["turned"], children=1)
+    table = world.run(pl.concat([of("abc", "def"), of("abc", split="test")]), everywhere)
+    assert rows(table)["source"].to_list() == ["def"]
+    assert table.rejected is not None
+    assert table.rejected["reason"].to_list() == ["family_in_two_splits"] * 2
+
+
+def test_bytes_that_are_gone_or_others_are_reasons_and_a_store_that_is_away_ends_the_run(world: World) -> None:
+    parents, policy = of("abc", "def", "ghi"), KindPolicy(recipes=["turned"], children=1)
+
+    def answers(by_position: list[bytes | Exception]) -> Callable[[Iterable[str]], Iterator[tuple[str, bytes | Exception]]]:
+        return lambda hashes: zip(hashes, by_position, strict=False)
+
+    failed = world.run(parents, policy, fetch=answers([NotFound("k", "deleted"), b"others", b"others too"])).rejected
+    assert failed is not None
+    assert sorted(failed["reason"]) == ["corrupt", "corrupt", "gone"]
+    with pytest.raises(StoreUnavailable):
+        world.run(parents, policy, fetch=answers([StoreUnavailable("away")]))
+
+
+def test_what_was_made_before_an_error_is_not_made_again(world: World) -> None:
+    parents, policy = of("abc", "def", "ghi"), KindPolicy(recipes=["turned"], children=1)
+
+    def breaking(hashes: Iterable[str]) -> Iterator[tuple[str, bytes | Exception]]:
+        contents = dict(zip(parents["sha256"], parents["data"], strict=True))
+        for number, sha256 in enumerate(hashes):
+            if number == 2:
+                raise StoreUnavailable("away")
+            yield sha256, contents[sha256]
+
+    with pytest.raises(StoreUnavailable):
+        world.run(parents, policy, fetch=breaking)
+    assert rows(world.run(parents, policy)).height == 3
+    assert len(world.kind.made) == 1
+
+
+def test_a_policy_that_names_no_recipe_of_the_kind_says_which_there_are(world: World) -> None:
+    with pytest.raises(BadRecipe, match=r"words has no recipe sepia. There are: turned, shuffled, joined"):
+        world.run(of("abc"), KindPolicy(recipes=["sepia"]))

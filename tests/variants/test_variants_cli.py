@@ -1,0 +1,176 @@
+"""`darkroom variants` on a project without a server, after a run with variants to train on; and the page's own recipe."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline_assets.cli import main
+from pipeline_assets.sample.photos import sample_photos
+from pipeline_assets.variants.photos import KIND, catalogue, ready_made
+from pipeline_assets.variants.preview import of_contents
+from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+from pipeline_assets.variants.sources import SOURCES
+from pipeline_assets.variants.verification import LOST, NOT_ITS_ID, OTHER, SAME, UNMADE, verify
+from resources.lake import Lake
+from resources.object_store import ObjectStore, content_key
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PHOTOS = 24
+POLICY = {"photos": {"children": 2, "share": 1.0}, "receipts": {"children": 0}}
+
+
+class Project:
+    """A folder and an SQLite file that a run has filled."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def environment(self) -> dict[str, str]:
+        others = {k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "AWS_", "DAGSTER"))}
+        return others | {
+            "DARKROOM_HOME": str(self.root / ".darkroom"),
+            "DARKROOM_POSTGRES_URL": f"sqlite:///{self.root}/darkroom.db",
+            "DARKROOM_UPLOADS_URL": (self.root / "uploads").as_uri(),
+            "DARKROOM_LAKE_URL": (self.root / "lake").as_uri(),
+            "DARKROOM_VARIANTS": json.dumps(POLICY),
+            "COLUMNS": "160",
+        }
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(url=(self.root / "lake").as_uri())
+
+    @property
+    def objects(self) -> ObjectStore:
+        return ObjectStore.open((self.root / "lake" / "objects").as_uri())
+
+    def darkroom(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
+        monkeypatch.chdir(self.root)
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        return CliRunner().invoke(main, ["variants", *words])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("project"))
+    (made.root / "photos").mkdir()
+    small = (photo for photo in sample_photos() if re.search(r"-\d{4}\.jpg$", photo.name))
+    for photo in islice(small, PHOTOS):
+        (made.root / "photos" / photo.name).write_bytes(photo.data)
+    command = [str(Path(sys.executable).with_name("darkroom")), "run", "--photos", "photos", "--days", "4"]
+    done = subprocess.run(command, env=made.environment, cwd=made.root, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def rows(project: Project, table: str) -> pl.DataFrame:
+    return project.lake.scan(table).collect()
+
+
+def test_variants_are_of_training_photos_alone_and_none_is_a_copy(project: Project) -> None:
+    made = rows(project, "photo_variants")
+    assert made.height > PHOTOS
+    assert set(made["split"]) == {"train"}
+    assert made["variant_id"].n_unique() == made.select("variant_id").unique().height
+    assert not set(made["content_sha256"]) & set(made["parent_sha256"])
+    uploads = rows(project, "raw_uploads")
+    assert set(made["parent_sha256"]) <= set(uploads["sha256"])
+
+
+def test_a_model_with_a_share_says_both_scores(project: Project) -> None:
+    (model,) = rows(project, "popularity_model").to_dicts()
+    added = rows(project, "training_variants")
+    assert model["rows_variants"] == added.height > 0
+    assert model["r2_without_variants"] is not None
+    assert model["r2"] != model["r2_without_variants"]
+    real = rows(project, "training_table")
+    assert model["rows_train"] == real.filter(split="train").height + added.height
+    assert model["rows_test"] == real.filter(split="test").height
+    assert (added["photo_id"] < 0).all()
+
+
+def test_everything_is_made_again_to_the_byte(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = project.darkroom(monkeypatch, "verify", "--json")
+    assert done.exit_code == 0, done.output
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {finding["verdict"] for finding in found} == {SAME}
+    expected = sum(rows(project, table).height for table in ("photo_variants", "text_variants", "table_variants"))
+    assert len(found) == expected
+
+
+def test_a_sample_is_as_large_as_asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = project.darkroom(monkeypatch, "verify", "--kind", "photos", "--sample", "5")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"photos\s+│\s+5\s+│\s+5\s+│\s+0", done.output)
+
+
+def test_what_is_not_as_it_was_is_told(project: Project) -> None:
+    source = SOURCES["photos"]
+    uploads = ObjectStore.open((project.root / "uploads").as_uri())
+    same, other, lost, unmade, renamed = (
+        rows(project, "photo_variants").filter(pl.col("other_parent_sha256").is_null()).to_dicts()[:5]
+    )
+    other["content_sha256"] = same["content_sha256"]
+    project.objects.delete(content_key(lost["content_sha256"]))
+    recipe = Recipe.from_json(unmade["recipe_json"].replace('"version":1', '"version":99'))
+    unmade |= {"recipe_json": recipe.json, "variant_id": variant_id((unmade["parent_sha256"],), recipe, unmade["seed"])}
+    renamed["seed"] += 1
+    chosen = [same, other, lost, unmade, renamed]
+    found = {one.variant_id: one.verdict for one in verify(source, project.lake, uploads, project.objects, chosen)}
+    assert [found[row["variant_id"]] for row in chosen] == [SAME, OTHER, LOST, UNMADE, NOT_ITS_ID]
+
+
+@pytest.mark.parametrize("kind", ["photos", "text", "tables"])
+def test_a_contact_sheet_is_a_picture_and_keeps_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    before = sum(1 for _ in project.objects.list())
+    done = project.darkroom(monkeypatch, "preview", kind, "--items", "2", "--output", str(tmp_path / "sheet.png"))
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert sum(1 for _ in project.objects.list()) == before
+
+
+def test_recipes_are_listed_with_their_parameters(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = project.darkroom(monkeypatch, "recipes", "photos")
+    assert done.exit_code == 0, done.output
+    assert "sepia" in done.output
+    assert "crop area=" in done.output
+
+
+def test_the_pages_recipe_works(project: Project) -> None:
+    """What docs/variants.md tells to write, carried out as it stands."""
+    page = (ROOT / "docs" / "variants.md").read_text()
+    operation, recipe = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    try:
+        exec(operation, vars(catalogue))  # noqa: S102
+        exec(recipe, vars(ready_made))  # noqa: S102
+        data = next(photo.data for photo in sample_photos())
+        sheet, told = of_contents("photos", [data], ["cold"], 0)
+        assert told == []
+        assert sheet is not None
+        assert "cold" in KIND.recipes
+    finally:
+        ready_made.RECIPES.pop("cold", None)
+        catalogue.PHOTOS._known.pop("cold", None)
+
+
+def test_another_seed_makes_other_variants(project: Project) -> None:
+    row = rows(project, "photo_variants").filter(pl.col("other_parent_sha256").is_null()).row(0, named=True)
+    recipe = Recipe.from_json(row["recipe_json"])
+    assert seed_of((row["parent_sha256"],), recipe, 0, row["number"]) == row["seed"]
+    assert seed_of((row["parent_sha256"],), recipe, 1, row["number"]) != row["seed"]
+    assert row["day"] >= date(2026, 1, 1)
