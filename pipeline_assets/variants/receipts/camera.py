@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-PAPER = 0.82
+PAPER = 0.93
 """The tone that contrast is about: a scanner makes paper white and ink black."""
 
 
@@ -52,5 +52,5 @@ def taken(
     light = light + noise * np.sqrt(np.maximum(light, 0) + 0.05) * random.standard_normal(light.shape)
     light = np.clip(light, 0, 1)
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
-    curve = np.clip((curve - PAPER) * contrast + PAPER + 0.1 * (contrast - 1), 0, 1)
+    curve = np.clip((curve - PAPER) * contrast + PAPER, 0, 1)
     return np.round(curve * 255).astype(np.uint8)

@@ -152,5 +152,5 @@ def _on_paper(ink: Grey, random: np.random.Generator) -> Grey:
     weight = np.clip(1 + 1.2 * bands + 0.8 * patches, 0.45, 1.1) * gaussian_filter(dots, 0.4)
     white, black = float(random.uniform(0.8, 0.93)), float(random.uniform(0.03, 0.25))
     grain = 0.012 * gaussian_filter(random.standard_normal((height, width)), 0.7)
-    covered = np.clip(spread * 1.25 * weight, 0, 1)
+    covered = np.clip(spread * 1.6 * weight, 0, 1)
     return np.clip(white + grain - covered * (white - black), 0, 1).astype(np.float32)

@@ -44,8 +44,11 @@ def lines_seen(
 
 
 def _place(
-    corner: npt.NDArray[np.float64], tree: cKDTree, paper: npt.NDArray[np.float64], places: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+    corner: npt.NDArray[np.floating[Any]],
+    tree: cKDTree,
+    paper: npt.NDArray[np.floating[Any]],
+    places: npt.NDArray[np.floating[Any]],
+) -> npt.NDArray[np.floating[Any]]:
     """The pixel that shows a point of the paper: affine through those that show what is nearest to it."""
     _, near = tree.query(corner, k=NEAREST)
     known = np.concatenate([paper[near] - corner, np.ones((NEAREST, 1))], axis=1)
