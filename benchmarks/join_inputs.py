@@ -26,7 +26,8 @@ def write_inputs(folder: Path, events: int, photos: int, users: int, seed: int) 
         .with_columns(posted_at=_moment("posted"), sha256=pl.col("photo_id").cast(pl.String).str.zfill(64))
         .with_columns(day=pl.col("posted_at").dt.date(), key=pl.format("uploads/{}", "photo_id"))
     )
-    uploads = frame.select("day", "key", "sha256", version_id=pl.lit("v"), verdict=pl.lit("ok"), uploaded_at="posted_at")
+    usable = {"media_type": pl.lit("image/jpeg"), "verdict": pl.lit("ok")}
+    uploads = frame.select("day", "key", "sha256", **usable, version_id=pl.lit("v"), uploaded_at="posted_at")
     uploads.write_parquet(folder / "raw_uploads.parquet")
     frame.select(
         *("day", "photo_id", "user_id", "key", "posted_at"),

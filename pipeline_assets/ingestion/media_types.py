@@ -30,11 +30,12 @@ _MAGIC = (
     (b"PK\5\6", "application/zip"),
     (b"\x1f\x8b", "application/gzip"),
     (b"\x1aE\xdf\xa3", "video/webm"),
-    (b"OggS", "application/ogg"),
     (b"fLaC", "audio/flac"),
     (b"ID3", "audio/mpeg"),
     *((bytes((0xFF, second)), "audio/mpeg") for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2)),
 )
+_OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
+"""What the first packet of an Ogg file begins with, after a page header of 28 bytes, if it is sound."""
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
@@ -61,7 +62,7 @@ _EXTENSIONS = {
     "gz": "application/gzip",
     "mov": "video/quicktime",
     "webm": "video/webm",
-    **dict.fromkeys(("ogg", "oga"), "application/ogg"),
+    **dict.fromkeys(("ogg", "oga", "opus"), "audio/ogg"),
     "flac": "audio/flac",
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
@@ -76,6 +77,8 @@ def sniff(data: bytes) -> str:
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
             return media_type
+    if head[:4] == b"OggS":
+        return "audio/ogg" if any(head.startswith(codec, 28) for codec in _OGG_SOUND) else "application/ogg"
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12], UNKNOWN)
     if head[4:8] == b"ftyp":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline_assets.errors import BadClip
 
-DECODED = frozenset({"audio/wav", "audio/flac", "application/ogg", "audio/mpeg"})
+DECODED = frozenset({"audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"})
 """Sound types that are read."""
 MAX_DURATION_S = 7_200.0
 _BLOCK = 1 << 18

@@ -11,6 +11,7 @@ import polars as pl
 
 from pipeline_assets.batches import in_batches
 from pipeline_assets.features.history import History
+from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.training.labels import labelled
 from pipeline_assets.training.schemas import TrainingTable
 from pipeline_assets.training.split import DEFAULT_FRACTIONS, split_of
@@ -143,9 +144,7 @@ def _fates(
 
 def _with_contents(photos: pl.LazyFrame, raw_uploads: pl.LazyFrame) -> pl.LazyFrame:
     """Photos that have an ok upload, by day and photo_id, with the last of them: upload_day and sha256 instead of key."""
-    uploads = raw_uploads.filter(pl.col("verdict") == "ok").select(
-        "key", "uploaded_at", "version_id", "sha256", upload_day="day"
-    )
+    uploads = raw_uploads.filter(IS_PHOTO).select("key", "uploaded_at", "version_id", "sha256", upload_day="day")
     is_last = (pl.col("photo_id") != pl.col("photo_id").shift(-1)).fill_null(True)
     return (
         photos.join(uploads, on="key")

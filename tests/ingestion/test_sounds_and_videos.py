@@ -35,7 +35,7 @@ def video(pictures: int, side: int = 64, container: str = "mp4", codec: str = "l
     [
         ("WAV", "audio/wav", "a.wav"),
         ("FLAC", "audio/flac", "a.flac"),
-        ("OGG", "application/ogg", "a.ogg"),
+        ("OGG", "audio/ogg", "a.ogg"),
         ("MP3", "audio/mpeg", "a.mp3"),
     ],
 )
@@ -79,3 +79,13 @@ def test_no_cut_of_a_file_ends_anything(make: object) -> None:
     data = sound(0.5, "FLAC") if make is sound else video(12)
     for end in range(1, len(data), max(1, len(data) // 40)):
         assert inspect(data[:end], "a").verdict in {"ok", "undecodable", "truncated", "not_an_image"}
+
+
+@pytest.mark.parametrize(("kind", "subtype", "media_type"), [("OGG", "VORBIS", "audio/ogg"), ("OGG", "OPUS", "audio/ogg")])
+def test_sound_in_ogg_is_told_from_other_ogg(kind: str, subtype: str, media_type: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.sin(np.arange(8_000) / 9) / 2, 8_000, format=kind, subtype=subtype)
+    data = file.getvalue()
+    assert inspect(data, "a.ogg").media_type == media_type
+    other = inspect(data[:28] + b"\x80theora" + data[35:], "a")
+    assert (other.media_type, other.verdict) == ("application/ogg", "not_an_image")

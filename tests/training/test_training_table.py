@@ -31,6 +31,7 @@ def upload(number: int, **changes: object) -> dict[str, object]:
     row = dict.fromkeys(RawUploads.column_names()) | {
         "day": D0, "bucket": "b", "key": f"k{number}", "version_id": "v1", "uploaded_at": START + HOUR,
         "size_bytes": 10, "sha256": sha(number), "latitude_deg": 51.5, "camera": "secret camera", "verdict": "ok",
+        "media_type": "image/jpeg",
     }  # fmt: skip
     return row | changes
 
@@ -130,6 +131,7 @@ def test_the_last_ok_version_of_a_key_is_the_photo():
         upload(1, version_id="v3", sha256=sha(3), uploaded_at=START + 2 * HOUR),
         upload(1, version_id="v4", sha256=sha(4), uploaded_at=START + 3 * HOUR, verdict="truncated"),
         upload(1, version_id="v5", sha256=None, uploaded_at=START + 4 * HOUR, verdict="gone"),
+        upload(1, version_id="v6", sha256=sha(6), uploaded_at=START + 5 * HOUR, media_type="video/mp4"),
     ]
     numbers = range(1, 5)
     world = World(uploads=versions, classified=[classes(n) for n in numbers], styled=[styles(n) for n in numbers])

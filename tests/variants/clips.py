@@ -66,8 +66,9 @@ def flashes(
 
 
 def seen_s(film: Film) -> list[float]:
-    """When white frames begin, those that follow each other as one."""
-    lit = [frame.to_ndarray(format="gray").mean() > 120 for frame in film.pictures()]
+    """When white frames begin in the middle of the picture, those that follow each other as one."""
+    middle = slice(film.height_px // 2 - 4, film.height_px // 2 + 4), slice(film.width_px // 2 - 4, film.width_px // 2 + 4)
+    lit = [frame.to_ndarray(format="gray")[middle].mean() > 120 for frame in film.pictures()]
     return [float(tick / film.rate) for tick, on in enumerate(lit) if on and not (tick and lit[tick - 1])]
 
 

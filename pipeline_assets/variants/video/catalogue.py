@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants import segments
 from pipeline_assets.variants.operations import Operations, ascending, drawn
-from pipeline_assets.variants.video import filters
+from pipeline_assets.variants.video import filters, looks
 from pipeline_assets.variants.video.film import Film, Samples, cut, exactly, selected
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
 CORNERS: tuple[Corner, ...] = ("top_left", "top_right", "bottom_left", "bottom_right")
 
 VIDEO = Operations("video")
+looks.enter(VIDEO)
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def _overlaid(frame: "VideoFrame", put: "VideoFrame", left: int, top: int) -> "V
         little = small[rows:].reshape(2, rows // 2, columns // 2)[plane]
         big[top // 2 : (top + rows) // 2, left // 2 : (left + columns) // 2] = little
     made = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
-    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    filters.tag(made, frame)
     return made
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Samples = npt.NDArray[np.int16]
 SCALE = "bicubic+accurate_rnd+bitexact"
 LAYOUTS = {1: "mono", 2: "stereo"}
+_MATRICES = {1: "bt709", 4: "fcc", 7: "smpte240m", 9: "bt2020"}
+"""Names of colour matrices by their number in ITU-T H.273; all others are the usual one."""
+_FULL = 2
 _TURNS = {90: ("transpose", "2"), 180: ("transpose", "2"), 270: ("transpose", "1")}
 
 
@@ -71,6 +74,47 @@ class Upright(Scaled):
 
     def __init__(self, facts: VideoFacts) -> None:
         super().__init__(facts.width_px // 2 * 2, facts.height_px // 2 * 2, facts.turn_deg, is_cropped=True)
+
+
+class Converted:
+    """Pictures in another pixel format, of their size. model: whose colour matrix and range a result in YUV has."""
+
+    def __init__(self, pixel_format: str, model: "VideoFrame | None" = None) -> None:
+        self._format = pixel_format
+        self._model = model
+        self._graph: Any = None
+
+    def __call__(self, frame: "VideoFrame") -> "VideoFrame":
+        """One picture; all must be of one size and format."""
+        if self._graph is None:
+            self._graph = self._built(frame)
+        self._graph.vpush(frame)
+        made: VideoFrame = self._graph.vpull()
+        if self._model is not None:
+            tag(made, self._model)
+        return made
+
+    def _built(self, frame: "VideoFrame") -> Any:
+        import av
+
+        graph = av.filter.Graph()
+        graph.threads = 1
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 90_000)
+        )
+        how = f"flags={SCALE}"
+        if self._model is not None:
+            matrix = _MATRICES.get(int(self._model.colorspace), "bt601")
+            how += f":out_color_matrix={matrix}:out_range={'full' if int(self._model.color_range) == _FULL else 'limited'}"
+        scale, format_ = graph.add("scale", how), graph.add("format", f"pix_fmts={self._format}")
+        graph.link_nodes(source, scale, format_, graph.add("buffersink")).configure()
+        return graph
+
+
+def tag(made: Any, model: Any) -> None:
+    """Say that a picture's, or a stream's, colours are coded as another's."""
+    made.color_range, made.colorspace = model.color_range, model.colorspace
+    made.color_primaries, made.color_trc = model.color_primaries, model.color_trc
 
 
 class AsInt16:

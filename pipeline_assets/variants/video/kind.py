@@ -6,9 +6,11 @@ from dataclasses import replace
 from pipeline_assets.errors import BadClip, BadRecipe, UnfitParent
 from pipeline_assets.variants import segments
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
+from pipeline_assets.variants.photos.ready_made import LOOKS
 from pipeline_assets.variants.recipes import Recipe, generator
 from pipeline_assets.variants.video.catalogue import VIDEO
 from pipeline_assets.variants.video.film import Film, film
+from pipeline_assets.variants.video.looks import MOVING
 
 ENCODINGS = ("mp4", "ffv1")
 """The steps that end a recipe."""
@@ -20,6 +22,10 @@ RECIPES = {
     "frame_drop": Recipe("frame_drop", share=(0.1, 0.3)),
     "concatenate": Recipe("concatenate"),
     "picture_in_picture": Recipe("picture_in_picture", side=(0.25, 0.4)),
+    "mirrored": Recipe("flip"),
+    "colour": Recipe("colour"),
+    "poor_camera": Recipe("exposure").then(Recipe("blur", sigma=(0.5, 1.2)), Recipe("frame_drop", share=(0.05, 0.2))),
+    **{look: Recipe(look) for look in LOOKS},
 }
 
 
@@ -84,6 +90,8 @@ def _made(task: Task, parents: tuple[Parent, ...], films: list[Film]) -> Made:
         for parent, one in zip(parents, films, strict=True)
     )
     *steps, last = task.recipe.steps
+    if any(step.name in MOVING for step in steps) and any("boxes" in parent.labels for parent in parents):
+        raise UnfitParent("bad_labels", f"boxes do not follow {task.recipe.name} in a video")
     for number, step in enumerate(steps):
         operation = VIDEO[step.name]
         random = generator(task.seed, f"{number} {step.name}")

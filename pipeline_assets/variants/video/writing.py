@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.variants.video.catalogue import Written
 from pipeline_assets.variants.video.film import Film, chunked
-from pipeline_assets.variants.video.filters import LAYOUTS, frame_of
+from pipeline_assets.variants.video.filters import LAYOUTS, frame_of, tag
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
@@ -56,6 +56,8 @@ def write(film: Film, how: Written, path: Path) -> None:
         heard = _sound(film) if sound else iter(())
         given = 0
         for tick, frame in enumerate(film.pictures()):
+            if tick == 0:
+                tag(video.codec_context, frame)
             for packet in video.encode(_at(frame, tick, film.rate)):
                 out.mux(packet)
             while sound and given < film.samples_at(tick + 1):

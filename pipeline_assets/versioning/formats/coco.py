@@ -167,7 +167,8 @@ class _Writer:
         if known:
             return known
         found = inspect(data, path)
-        if found.verdict != "ok" or found.width_px is None or found.height_px is None:
+        is_photo = found.verdict == "ok" and (found.media_type or "").startswith("image/")
+        if not is_photo or found.width_px is None or found.height_px is None:
             return None
         return found.width_px, found.height_px
 
