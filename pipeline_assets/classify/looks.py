@@ -6,6 +6,7 @@ and its inputs are what a photo has already: a look costs a few microseconds.
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement
@@ -63,11 +64,11 @@ def save(head: Head, path: Path = HEAD) -> None:
 def load(path: Path = HEAD) -> Head:
     """Read a head. Raises ModelUnusable if it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             told = json.loads(str(arrays["told"]))
             accuracy = {name: (mean, half) for name, (mean, half) in told["accuracy"].items()}
             head = Head(arrays["weights"], arrays["bias"], tuple(told["looks"]), told["classifier_id"], accuracy)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelUnusable(f"{path} can't be read ({error!r}): install the project again") from error
     if head.weights.shape != (len(head.weights), len(head.looks)) or head.bias.shape != (len(head.looks),):
         raise ModelUnusable(f"{path} has weights {head.weights.shape}, not for {len(head.looks)} looks: install it again")
