@@ -29,8 +29,13 @@ BENCHMARKS = (
     "large_files",
     "big_day",
     "versions_rows",
+    "variants_photos",
+    "variants_media",
+    "variants_text",
+    "variants_tables",
+    "variants_gain",
 )
-OF_PHOTOS = ("classify", "rivals", "increment", "loader")
+OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_gain")
 """Those that take a folder of photos instead of the sample."""
 TIMEOUT_S = 1800
 

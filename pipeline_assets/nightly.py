@@ -19,7 +19,15 @@ from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
 PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
-VARIANTS = ("photo_variants", "text_variants", "table_variants", "speech_variants", "video_variants", "training_variants")
+VARIANTS = (
+    "photo_variants",
+    "text_variants",
+    "table_variants",
+    "speech_variants",
+    "video_variants",
+    "receipt_renders",
+    "training_variants",
+)
 MODEL = ("training_pin", "staged_training_set", "popularity_model")
 ASSETS = (*PHOTOS[:2], *LOGS, *PHOTOS[2:], *VARIANTS, *MODEL)
 

@@ -17,6 +17,7 @@ TABLES = (
     "table_variants",
     "speech_variants",
     "video_variants",
+    "receipt_renders",
     "training_variants",
 )
 MODEL = ("training_pin", "staged_training_set", "popularity_model")

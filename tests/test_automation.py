@@ -39,6 +39,8 @@ def test_a_new_upload_sets_its_own_day_in_motion_down_to_the_training_table_even
         "user_features": True,
         "training_table": True,
         "photo_variants": True,
+        "speech_variants": True,
+        "video_variants": True,
         "text_variants": True,
         "table_variants": True,
         "training_variants": True,

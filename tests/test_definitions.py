@@ -63,6 +63,8 @@ def test_the_whole_graph_is_there(described: dict[str, Any]) -> None:
     assert parents["staged_training_set"] == ["training_pin", "training_table"]
     assert parents["popularity_model"] == ["staged_training_set", "training_pin", "training_variants"]
     assert parents["photo_variants"] == ["raw_uploads"]
+    assert parents["speech_variants"] == parents["video_variants"] == ["raw_uploads"]
+    assert parents["receipt_renders"] == []
     assert parents["text_variants"] == ["photo_metadata"]
     assert parents["table_variants"] == ["user_features"]
     assert parents["training_variants"] == ["photo_variants", "training_table"]
@@ -94,7 +96,9 @@ def test_definitions_hold_the_names_of_secrets_and_never_their_values(described:
     assert "s3cr3t" not in described["snap"]
 
 
-@pytest.mark.parametrize("module", ["torch", "scipy", "altair", "skimage", "matplotlib", "pandas"])
+@pytest.mark.parametrize(
+    "module", ["torch", "scipy", "altair", "skimage", "matplotlib", "pandas", "kornia", "av", "soundfile", "mitsuba"]
+)
 def test_loading_the_definitions_does_not_load_what_only_runs_need(described: dict[str, Any], module: str) -> None:
     """They are loaded at each start of the UI, the daemon and every run."""
     assert "dagster" in described["loaded"]

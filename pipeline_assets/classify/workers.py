@@ -44,7 +44,7 @@ class Workers(Generic[T, M, R]):
         An error that items raise is raised after the results before it; one of the work, in place of its results. Close
         the generator to stop: it waits for what is being drawn and worked on at that moment.
         """
-        # A thread may hold all but one of its rows until more items come: there must be room for those.
+        # Room for all that the threads hold, so that they rarely finish fewer than `rows` for want of items.
         ready: queue.Queue[Future[R] | BaseException | None] = queue.Queue(
             max(2 * size, 2 * self._work.rows * self._threads)
         )
@@ -70,9 +70,21 @@ class Workers(Generic[T, M, R]):
                 done.result()
 
     def _run(self) -> None:
-        """What one thread does, until None comes."""
+        """What one thread does, until None comes.
+
+        What it holds does not wait for company that does not come: the other threads may take every further item, and none
+        is fed while the reader waits for one of these.
+        """
         waiting: list[tuple[Future[R], M]] = []
-        while (task := self._todo.get()) is not None:
+        while True:
+            try:
+                task = self._todo.get(timeout=_POLL_S if waiting else None)
+            except queue.Empty:
+                self._finish(waiting)
+                waiting = []
+                continue
+            if task is None:
+                break
             future, item = task
             if self._stop.is_set():
                 continue

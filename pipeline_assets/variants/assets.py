@@ -214,6 +214,24 @@ def video_variants(
     return made("video", run, postgres, uploads, objects, variant_policy)
 
 
+@table_asset(
+    schema=schemas.ReceiptRenders,
+    group="variants",
+    sources=policy_of("receipts"),
+    code=ENGINE,
+    checks=checks_of("receipts"),
+    quarantines=True,
+    kinds={"mitsuba"},
+    pool="variants",
+    days_per_run=DAYS_PER_RUN,
+)
+def receipt_renders(
+    run: RunOfDays, postgres: Database, uploads: Objects, objects: Objects, variant_policy: VariantPolicy
+) -> Table:
+    """Receipts that never were: printed on wrinkled paper, lit, and seen by a camera; every line's place is known."""
+    return made("receipts", run, postgres, uploads, objects, variant_policy)
+
+
 def _share(days: Sequence[date], variant_policy: VariantPolicy) -> Mapping[date, str]:
     return dict.fromkeys(days, str(variant_policy.photos.share))
 

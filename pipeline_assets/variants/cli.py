@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-KINDS = ("photos", "speech", "video", "text", "tables")
+KINDS = ("photos", "speech", "video", "text", "tables", "receipts")
 
 console = Console(highlight=False, soft_wrap=True)
 

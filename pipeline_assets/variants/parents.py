@@ -5,6 +5,7 @@ Each frame has the columns of `planning.PARENTS`, `phash` (null but for photos),
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
@@ -56,8 +57,11 @@ def titles(photo_metadata: pl.LazyFrame) -> pl.DataFrame:
     return _of_data(rows.drop("posted_at", "photo_id").with_columns(data=pl.col("title").cast(pl.Binary)).drop("title"))
 
 
-def tables(frame: pl.LazyFrame, name: str, write: Callable[[pl.DataFrame], bytes]) -> pl.DataFrame:
-    """A table's rows of each day and split as one item, serialized by `write`; users decide the split."""
+def tables(frame: pl.LazyFrame, name: str, keys: Sequence[str], write: Callable[[pl.DataFrame], bytes]) -> pl.DataFrame:
+    """A table's rows of each day and split as one item, serialized by `write`; users decide the split.
+
+    keys: columns that name rows, which no recipe may touch.
+    """
     rows = frame.with_columns(split=split_of(pl.col("user_id"))).collect()
     items = [
         {
@@ -68,7 +72,11 @@ def tables(frame: pl.LazyFrame, name: str, write: Callable[[pl.DataFrame], bytes
         }
         for (day, split), part in sorted(rows.group_by(["day", "split"]), key=lambda item: item[0])
     ]
-    return _of_data(pl.DataFrame(items, schema={"day": pl.Date, "source": pl.String, "split": pl.String, "data": pl.Binary}))
+    known = _of_data(
+        pl.DataFrame(items, schema={"day": pl.Date, "source": pl.String, "split": pl.String, "data": pl.Binary})
+    )
+    labels = json.dumps({"keys": list(keys)}, separators=(",", ":"))
+    return known.with_columns(labels_json=pl.lit(labels))
 
 
 def in_turn(days: Sequence[date], contents: Mapping[str, bytes]) -> pl.DataFrame:

@@ -37,7 +37,8 @@ def of_newest_day(settings: Settings, kind: str, items: int, names: Sequence[str
         found = next((rows for day in days if (rows := source.of({source.reads: table}, [day])).height), None)
     if found is None or found.is_empty():
         return None, []
-    few = found.unique("sha256", keep="first", maintain_order=True).head(items)
+    first = found.sort(pl.col("split") != "train", maintain_order=True)  # what variants are made of by default
+    few = first.unique("sha256", keep="first", maintain_order=True).head(items)
     fetched = fetch_from(few, open_store(settings, settings.uploads_url))(few["sha256"])
     labels = dict(few.select("sha256", "labels_json").iter_rows())
     parents = [Parent(sha256, data, json.loads(labels[sha256])) for sha256, data in fetched if isinstance(data, bytes)]

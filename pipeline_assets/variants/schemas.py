@@ -3,7 +3,7 @@
 import dataframely as dy
 
 from pipeline_assets.training.schemas import SPLITS, TrainingTable
-from pipeline_assets.variants import photos, speech, tables, text, video
+from pipeline_assets.variants import photos, receipts, speech, tables, text, video
 
 HASH = "^[0-9a-f]{64}$"
 
@@ -50,6 +50,10 @@ class SpeechVariants(Variants, speech.COLUMNS):
 
 class VideoVariants(Variants, video.COLUMNS):
     """One variant of a clip."""
+
+
+class ReceiptRenders(Variants, receipts.COLUMNS):
+    """One receipt that never was."""
 
 
 class TrainingVariants(TrainingTable):

@@ -12,7 +12,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from pipeline_assets.variants import parents, photos, schemas, speech, tables, text, video
+from pipeline_assets.variants import parents, photos, receipts, schemas, speech, tables, text, video
 from pipeline_assets.variants.kinds import Fetch, Kind
 from pipeline_assets.variants.tables import frames
 from resources import ledger
@@ -71,10 +71,17 @@ SOURCES = {
             tables.KIND,
             schemas.TableVariants,
             "user_features",
-            partial(parents.tables, name="user_features", write=frames.write_table),
+            partial(parents.tables, name="user_features", keys=("day", "user_id", "as_of"), write=frames.write_table),
         ),
         Source("speech_variants", speech.KIND, schemas.SpeechVariants, "raw_uploads", _uploads("audio/")),
         Source("video_variants", video.KIND, schemas.VideoVariants, "raw_uploads", _uploads("video/")),
+        Source(
+            "receipt_renders",
+            receipts.KIND,
+            schemas.ReceiptRenders,
+            None,
+            partial(parents.in_turn, contents=receipts.TEMPLATES),
+        ),
     )
 }
 """By the kind's name."""

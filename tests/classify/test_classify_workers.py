@@ -21,6 +21,19 @@ def test_every_result_comes_once_in_order_whatever_the_sizes(count, size, thread
     assert all(len(chunk) == size for chunk in chunks[:-1])
 
 
+def test_what_a_thread_holds_is_finished_also_if_the_others_take_all_that_follows():
+    """The reader waits for item 0, on a thread that gets no other: the rest is not fed before that is read."""
+    slow = threading.Event()
+
+    def prepare(item):
+        if item == 0:
+            slow.wait(0.5)  # meanwhile the other thread takes everything that there is room for
+        return str(item)
+
+    chunks = list(results(range(60), 1, threads=2, rows=4, prepare=prepare))
+    assert [result for chunk in chunks for result in chunk] == [f"<{n}>" for n in range(60)]
+
+
 def test_items_are_finished_together_on_the_thread_that_prepared_them():
     seen = []
 

@@ -26,6 +26,8 @@ from pipeline_assets.versioning.reproduce import ENTRY, Reproduced, checked_comm
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("DARKROOM_", "AWS_", "DAGSTER")
 PHOTOS = 24
+POLICY = '{"receipts": {"children": 0}}'
+"""Rendering takes long, and is not what is tested."""
 
 
 def pinned(code: Code, asset: str = "training_table") -> Reference:
@@ -153,7 +155,7 @@ class Project:
     def process(self, *words: str) -> None:
         """The command in a process of its own; it must succeed."""
         outer = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-        environment = {**outer, "DARKROOM_HOME": str(self.home)}
+        environment = {**outer, "DARKROOM_HOME": str(self.home), "DARKROOM_VARIANTS": POLICY}
         command = [str(Path(sys.executable).with_name("darkroom")), *words]
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -165,7 +167,7 @@ class Project:
             for name in before:
                 if name.startswith(SETTINGS):
                     del os.environ[name]
-            os.environ |= {"DARKROOM_HOME": str(self.home), "COLUMNS": "200"}
+            os.environ |= {"DARKROOM_HOME": str(self.home), "DARKROOM_VARIANTS": POLICY, "COLUMNS": "200"}
             os.chdir(self.root)
             return CliRunner().invoke(main, list(words))
         finally:

@@ -1,0 +1,227 @@
+"""Whether variants help: the same small models trained with and without them, tested on what they never saw.
+
+    python -m benchmarks.variants_gain --speech FOLDER --photos FOLDER [--seeds 5]
+
+Digits: a small network on log-mel spectrograms of spoken digits ({digit}_{speaker}_{take}.wav), a third of the speakers
+left out in turn for the test, with and without variants of the training recordings, for the same number of steps. Looks: a
+linear head on the photo classifier's embedding, trained on film looks of some photos and tested on those of others.
+Intervals are 95 percent of the mean over seeds, by Student's t.
+"""
+
+import argparse
+import hashlib
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.figures import Figure, add_options, finish
+from pipeline_assets.variants import photos, speech
+from pipeline_assets.variants.kinds import Kind, Made, Parent, Task
+from pipeline_assets.variants.photos.ready_made import LOOKS
+from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+
+RATE_HZ, SAMPLES = 8_000, 8_192
+MELS, FRAME, HOP = 40, 256, 128
+SPEECH_RECIPES = ("speed", "tempo", "pitch", "noise", "pink_noise", "room", "far_speaker")
+STEPS, BATCH, FOLDS = 250, 48, 3
+STUDENT = {4: 2.776, 5: 2.571, 9: 2.262}
+"""97.5 percent quantiles by degrees of freedom; others by the normal."""
+
+Floats = npt.NDArray[np.float32]
+
+
+def interval(values: Sequence[float]) -> float:
+    """Half of the 95 percent interval of the mean."""
+    freedom = len(values) - 1
+    return STUDENT.get(freedom, 1.96) * statistics.stdev(values) / math.sqrt(len(values)) if freedom else math.nan
+
+
+def variants(
+    kind: Kind, contents: Sequence[bytes], recipes: Iterable[Recipe], run_seed: int
+) -> list[tuple[int, int, bytes]]:
+    """(which content, which recipe, bytes) of every content by every recipe that fits it."""
+    tasks: list[tuple[Task, tuple[Parent, ...]]] = []
+    where: dict[str, tuple[int, int]] = {}
+    for number, data in enumerate(contents):
+        sha256 = hashlib.sha256(data).hexdigest()
+        for position, recipe in enumerate(recipes):
+            seed = seed_of((sha256,), recipe, run_seed)
+            identity = variant_id((sha256,), recipe, seed)
+            where[identity] = (number, position)
+            tasks.append((Task(identity, (sha256,), recipe, seed), (Parent(sha256, data),)))
+    return [
+        (*where[task.variant_id], made.data)
+        for task, made in kind.make(tasks)
+        if isinstance(made, Made) and isinstance(made.data, bytes)
+    ]
+
+
+def log_mel(data: bytes) -> Floats:
+    """(MELS, frames) of one recording, cut or filled up to about a second, its mean and deviation taken out."""
+    import io
+
+    import soundfile
+
+    samples, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    mono = np.zeros(SAMPLES, np.float32)
+    held = samples.mean(axis=1)[:SAMPLES]
+    mono[: len(held)] = held
+    frames = np.lib.stride_tricks.sliding_window_view(mono, FRAME)[::HOP] * np.hanning(FRAME)
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    mels = np.linspace(0, 2595 * math.log10(1 + RATE_HZ / 2 / 700), MELS + 2)
+    edges = 700 * (10 ** (mels / 2595) - 1) * FRAME / RATE_HZ
+    bins = np.arange(power.shape[1])
+    bank = np.stack(
+        [
+            np.clip(np.minimum((bins - a) / (b - a), (c - bins) / (c - b)), 0, None)
+            for a, b, c in zip(edges, edges[1:], edges[2:], strict=False)
+        ]
+    )
+    found = np.log(bank @ power.T + 1e-6)
+    return ((found - found.mean()) / (found.std() + 1e-6)).astype(np.float32)
+
+
+def digits_accuracy(train: tuple[Floats, list[int]], test: tuple[Floats, list[int]], seed: int) -> float:
+    """Share of the test recordings that a network trained on the others names rightly."""
+    torch.manual_seed(seed)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 12, 5, stride=2, padding=2),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(12, 24, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(24, 48, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d((4, 6)),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(0.3),
+        torch.nn.Linear(48 * 24, 10),
+    )
+    inputs, labels = torch.from_numpy(train[0])[:, None], torch.tensor(train[1])
+    optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(STEPS):
+        batch = torch.randint(len(inputs), (BATCH,), generator=order)
+        loss = torch.nn.functional.cross_entropy(network(inputs[batch]), labels[batch], label_smoothing=0.05)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    network.eval()
+    with torch.no_grad():
+        guessed = network(torch.from_numpy(test[0])[:, None]).argmax(1)
+    return float((guessed == torch.tensor(test[1])).float().mean())
+
+
+def digits(folder: Path, seeds: int, few: int | None) -> tuple[list[Figure], dict[str, Any]]:
+    """Accuracy on speakers that were not in the training, without variants and with them."""
+    paths = sorted(folder.glob("*_*_*.wav"))[:: (1 if few is None else max(1, len(list(folder.glob("*.wav"))) // few))]
+    named = [path.stem.split("_") for path in paths]
+    contents = [path.read_bytes() for path in paths]
+    speakers = sorted({speaker for _, speaker, _ in named})
+    plain = np.stack([log_mel(data) for data in contents])
+    labels = [int(digit) for digit, _, _ in named]
+    recipes = [speech.KIND.complete(speech.KIND.recipes[name]) for name in SPEECH_RECIPES]
+    runs: dict[str, list[float]] = {"without": [], "with": []}
+    for seed in range(seeds):
+        made = variants(speech.KIND, contents, recipes, seed)
+        extra = np.stack([log_mel(data) for _, _, data in made])
+        scores: dict[str, list[float]] = {"without": [], "with": []}
+        for fold in range(FOLDS):
+            out = set(speakers[fold::FOLDS])
+            kept = [at for at, (_, who, _) in enumerate(named) if who not in out]
+            held = [at for at, (_, who, _) in enumerate(named) if who in out]
+            test = plain[held], [labels[at] for at in held]
+            of_kept = [at for at, (parent, _, _) in enumerate(made) if named[parent][1] not in out]
+            both = np.concatenate([plain[kept], extra[of_kept]])
+            told = [labels[at] for at in kept] + [labels[made[at][0]] for at in of_kept]
+            scores["without"].append(digits_accuracy((plain[kept], [labels[at] for at in kept]), test, seed))
+            scores["with"].append(digits_accuracy((both, told), test, seed))
+        for name, found in scores.items():
+            runs[name].append(statistics.mean(found))
+    gains = [b - a for a, b in zip(runs["without"], runs["with"], strict=True)]
+    note = f"{len(paths)} recordings of {len(speakers)} speakers, a third left out in turn, {seeds} seeds"
+    figures = [
+        Figure(f"digits, {name} variants: accuracy", statistics.mean(found), "", note=f"± {interval(found):.3f}; {note}")
+        for name, found in runs.items()
+    ]
+    figures.append(Figure("digits: gain by variants", statistics.mean(gains), "", note=f"± {interval(gains):.3f}"))
+    return figures, runs
+
+
+def embedded(contents: Iterable[bytes]) -> Floats:
+    """The photo classifier's embeddings, (n, 1280)."""
+    from pipeline_assets.classify import models, pipeline
+
+    items = [(f"{number:064x}", data) for number, data in enumerate(contents)]
+    rows: dict[str, Sequence[float]] = {}
+    classifier = models.load_classifier("efficientnet-lite0")
+    for batch in pipeline.classify_photos(iter(items), classifier=classifier, styles=False, device="cpu", batch_size=64):
+        rows |= dict(batch.classes.select("sha256", "embedding").iter_rows())
+    return np.array([rows[name] for name, _ in items], np.float32)
+
+
+def looks(folder: Path, seeds: int, few: int | None) -> tuple[list[Figure], dict[str, Any]]:
+    """Accuracy per film look of a linear head on photos that it was not trained on; `as it is` is a look too."""
+    contents = [path.read_bytes() for path in sorted(folder.glob("*.JPEG"))[: few or 400]]
+    names = ["as it is", *LOOKS]
+    recipes = [photos.KIND.complete(Recipe("crop", area=0.9)), *(photos.KIND.complete(Recipe(look)) for look in LOOKS)]
+    made = variants(photos.KIND, contents, recipes, 0)
+    inputs = embedded(data for _, _, data in made)
+    parents, labels = np.array([parent for parent, _, _ in made]), np.array([look for _, look, _ in made])
+    inputs = (inputs - inputs.mean(0)) / (inputs.std(0) + 1e-6)
+    runs: dict[str, list[float]] = {name: [] for name in ["all", *names]}
+    for seed in range(seeds):
+        held = np.random.default_rng(seed).permutation(len(contents))[: len(contents) // 4]
+        is_held = np.isin(parents, held)
+        torch.manual_seed(seed)
+        head = torch.nn.Linear(inputs.shape[1], len(names))
+        optimiser = torch.optim.AdamW(head.parameters(), 3e-3, weight_decay=0.05)
+        given, told = torch.from_numpy(inputs[~is_held]), torch.from_numpy(labels[~is_held])
+        for _ in range(150):
+            batch = torch.randint(len(given), (256,))
+            loss = torch.nn.functional.cross_entropy(head(given[batch]), told[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            right = (head(torch.from_numpy(inputs[is_held])).argmax(1).numpy() == labels[is_held]).astype(float)
+        runs["all"].append(float(right.mean()))
+        for at, name in enumerate(names):
+            runs[name].append(float(right[labels[is_held] == at].mean()))
+    note = f"{len(contents)} photos, a quarter held out, {seeds} seeds"
+    return [
+        Figure(f"look {name}: accuracy", statistics.mean(found), "", note=f"± {interval(found):.3f}; {note}")
+        for name, found in runs.items()
+    ], runs
+
+
+def main() -> None:
+    """Train, test, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    parser.add_argument("--speech", type=Path, help="a folder of {digit}_{speaker}_{take}.wav; without it, no digits")
+    parser.add_argument("--photos", type=Path, help="a folder of .JPEG; without it, no looks")
+    parser.add_argument("--seeds", type=int, help="5; with --quick 2")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    seeds, few = options.seeds or (2 if options.quick else 5), 40 if options.quick else None
+    figures: list[Figure] = []
+    runs: dict[str, Any] = {}
+    for name, folder, prove in (("digits", options.speech, digits), ("looks", options.photos, looks)):
+        if folder is not None:
+            found, runs[name] = prove(folder, seeds, few)
+            figures += found
+    finish(options, "variants_gain", figures, runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""How fast variants of speech and video are made, and whether a long video takes more memory than a short one.
+
+    python -m benchmarks.variants_media [--rounds 3]
+
+Speech: made recordings of 16 kHz, in one process: speed, noise at a ratio and a pause, decoding and FLAC included. Video: a
+made clip of 1280 x 720 with sound: speed and a pause, decoding and H.264 included, in a process of its own for its memory.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import statistics
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contests import measured
+from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, finish
+from pipeline_assets.sample.recordings import RATE_HZ, voice
+from pipeline_assets.variants import speech, video
+from pipeline_assets.variants.kinds import Made, Parent, Task, Work
+from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+
+SPEECH = speech.KIND.complete(
+    Recipe("speed", factor=(0.9, 1.1)).then(Recipe("noise", snr_db=(10, 30)), Recipe("pause", duration_s=(0.1, 0.4)))
+)
+VIDEO = video.KIND.complete(Recipe("speed", factor=1.1).then(Recipe("pause", duration_s=0.5)))
+RECORDINGS, RECORDING_S = 200, 5.0
+
+
+def speech_work(recordings: int) -> list[Work]:
+    """A task for each of so many recordings."""
+    import soundfile
+
+    found: list[Work] = []
+    for number in range(recordings):
+        file = io.BytesIO()
+        soundfile.write(file, voice(RECORDING_S, number), RATE_HZ, format="WAV", subtype="PCM_16")
+        found.append(_work(file.getvalue(), SPEECH))
+    return found
+
+
+def _work(data: bytes | Path, recipe: Recipe) -> Work:
+    with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    seed = seed_of((sha256,), recipe, 0)
+    return Task(variant_id((sha256,), recipe, seed), (sha256,), recipe, seed), (Parent(sha256, data),)
+
+
+def clip(path: Path, seconds: int) -> None:
+    """A moving pattern with a voice, 720p at 25 pictures a second."""
+    import av
+
+    rate = 25
+    line = np.arange(1280)[None, :, None] + np.arange(720)[:, None, None] * 2
+    with av.open(str(path), "w", format="mp4") as out:
+        pictures = out.add_stream("libx264", rate=Fraction(rate))
+        pictures.width, pictures.height, pictures.pix_fmt = 1280, 720, "yuv420p"
+        pictures.codec_context.options = {"preset": "ultrafast"}
+        sound = out.add_stream("aac", rate=RATE_HZ)
+        for second in range(seconds):
+            for number in range(rate):
+                pixels = ((line + 4 * (second * rate + number)) % 256).astype(np.uint8).repeat(3, axis=2)
+                out.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels)))
+            heard = (voice(1.0, second % 7)[None] * 32_767).astype(np.int16)
+            for start in range(0, RATE_HZ, 1_024):
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(heard[:, start : start + 1_024]), "s16", "mono")
+                frame.sample_rate, frame.pts = RATE_HZ, second * RATE_HZ + start
+                out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+        out.mux(pictures.encode(None))
+
+
+def one_video(path: Path) -> dict[str, float]:
+    """Make one variant of a file, and say how long that took."""
+    began = time.perf_counter()
+    ((_, made),) = video.KIND.make([_work(path, VIDEO)])
+    assert isinstance(made, Made), made
+    if isinstance(made.data, Path):
+        made.data.unlink()
+    return {"s": time.perf_counter() - began, "made_s": made.columns["duration_s"]}
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    parser.add_argument("--rounds", type=int, help="of speech (3; with --quick 1)")
+    parser.add_argument("--minutes", type=int, nargs=2, metavar=("SHORT", "LONG"), help="of video (1, 60; --quick 1, 2)")
+    parser.add_argument("--video", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.video:
+        print(json.dumps(one_video(options.video)))
+        return
+    work = speech_work(20 if options.quick else RECORDINGS)
+    list(speech.KIND.make(work[:4]))
+    seconds = []
+    for _ in range(options.rounds or (1 if options.quick else 3)):
+        began, used = time.perf_counter(), time.process_time()
+        made = sum(isinstance(outcome, Made) for _, outcome in speech.KIND.make(work))
+        assert made == len(work)
+        seconds.append((time.perf_counter() - began, time.process_time() - used))
+    heard = len(work) * RECORDING_S
+    cpu = statistics.median(s for _, s in seconds)
+    figures = [
+        Figure("speech: times real time, a core", heard / cpu, "x", at_least(100), "speed, noise and a pause, 16 kHz")
+    ]
+    short, long = options.minutes or ((1, 2) if options.quick else (1, 60))
+    peaks, ratios = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in (short, long):
+            path = Path(folder) / f"{minutes}.mp4"
+            clip(path, 60 * minutes)
+            command = [sys.executable, "-m", "benchmarks.variants_media", "--video", str(path)]
+            used = measured(command, cwd=ROOT, timeout_s=1_000 * minutes)
+            peaks[minutes], ratios[minutes] = used.peak_mb, 60 * minutes / json.loads(used.output)["s"]
+    figures += [
+        Figure(f"video of {minutes} min: times real time", ratios[minutes], "x", at_least(2), "speed and a pause, 720p")
+        for minutes in (short, long)
+    ]
+    note = f"{peaks[long]:.0f} MB beside {peaks[short]:.0f} MB"
+    figures.append(Figure(f"memory of {long} min beside {short} min", peaks[long] / peaks[short], "x", at_most(1.1), note))
+    finish(options, "variants_media", figures, {"speech_s": seconds, "peaks_mb": peaks, "ratios": ratios})
+
+
+if __name__ == "__main__":
+    main()

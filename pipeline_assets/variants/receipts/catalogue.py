@@ -1,0 +1,80 @@
+"""The operations on receipts: what each step of a recipe means, with every number drawn. Light to import."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from pipeline_assets.variants.operations import Operations, ascending, drawn
+
+RECEIPTS = Operations("receipts")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Degrees = Annotated[float, Field(ge=0, le=35)]
+Light = Annotated[float, Field(gt=0.02, le=3)]
+Side = Annotated[int, Field(ge=32, le=2048)]
+Count = Annotated[int, Field(ge=0, le=6)]
+Contrast = Annotated[float, Field(ge=0.5, le=4)]
+Samples = Annotated[int, Field(ge=1, le=1024)]
+
+TABLES = ("white", "dark", "wood", "stone")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One receipt's scene. light: 1 is a bright room; contrast: 1 is the light's own."""
+
+    width_px: int
+    height_px: int
+    samples: int
+    renderer: Literal["scalar", "llvm"]
+    wrinkle: float
+    folds: int
+    curl: float
+    tilt_deg: float
+    light: float
+    contrast: float
+    table: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """How the picture is written; quality None is PNG."""
+
+    quality: int | None
+
+
+@RECEIPTS.operation()
+def render(
+    random: np.random.Generator,
+    *,
+    width_px: Side = 256,
+    height_px: Side = 512,
+    samples: Samples = 8,
+    renderer: Literal["scalar", "llvm"] = "scalar",
+    wrinkle: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.1, 0.5),
+    folds: Annotated[tuple[Count, Count], AfterValidator(ascending)] = (0, 2),
+    curl: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.4),
+    tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 15.0),
+    light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.7, 1.2),
+    contrast: Contrast | Annotated[tuple[Contrast, Contrast], AfterValidator(ascending)] = (0.95, 1.4),
+    table: Literal["any", "white", "dark", "wood", "stone"] = "any",
+) -> Setting:
+    """Print the template's receipt, treat the sheet, and see it on a table; ranges are drawn from by the seed."""
+    bent, curled, tilted, lit, harder = (drawn(value, random) for value in (wrinkle, curl, tilt_deg, light, contrast))
+    count = int(random.integers(folds[0], folds[1] + 1))
+    top = TABLES[int(random.integers(len(TABLES)))] if table == "any" else table
+    return Setting(width_px, height_px, samples, renderer, bent, count, curled, tilted, lit, harder, top)
+
+
+@RECEIPTS.operation()
+def jpeg(*, quality: Annotated[int, Field(ge=1, le=95)] = 92) -> Written:
+    """Written as JPEG, without chroma subsampling."""
+    return Written(quality)
+
+
+@RECEIPTS.operation()
+def png() -> Written:
+    """Written as PNG, which loses nothing."""
+    return Written(None)

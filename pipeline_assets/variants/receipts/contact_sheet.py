@@ -1,0 +1,45 @@
+"""A picture for people: receipts in rows, their lines framed. Drawn with Pillow."""
+
+import io
+import json
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline_assets.variants.kinds import Made, Parent, Task
+
+CELL_PX, GAP_PX, CAPTION_PX = (256, 512), 12, 22
+PAPER, INK, FRAME = (250, 249, 246), (45, 45, 45), (255, 64, 64, 150)
+
+
+def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+    """A PNG: each parent in a row with its receipts. An empty list gives an empty sheet."""
+    columns = max((len(made) for _, made in shown), default=1)
+    step = CELL_PX[0] + GAP_PX, CELL_PX[1] + GAP_PX + CAPTION_PX
+    sheet = Image.new("RGB", (GAP_PX + columns * step[0], GAP_PX + max(len(shown), 1) * step[1]), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for row, (_, variants) in enumerate(shown):
+        for column, (_, made) in enumerate(variants):
+            picture = framed(made)
+            picture.thumbnail(CELL_PX)
+            x, y = GAP_PX + column * step[0], GAP_PX + row * step[1]
+            sheet.paste(picture, (x, y))
+            fields = made.labels["fields"]
+            creases = json.loads(str(made.columns["scene_json"]))["creases"]
+            caption = (
+                f"{fields['company'][:16]} {fields['total']}, wrinkle {creases['wrinkle']:.2f}, folds {creases['folds']}"
+            )
+            pen.text((x, y + CELL_PX[1] + 3), caption, fill=INK, font=font)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def framed(made: Made) -> Image.Image:
+    """The receipt with each line's quad; the less is seen of a line, the fainter."""
+    picture = Image.open(io.BytesIO(made.data.read_bytes() if isinstance(made.data, Path) else made.data)).convert("RGB")
+    pen = ImageDraw.Draw(picture, "RGBA")
+    for line in made.labels["lines"]:
+        quad = [tuple(at) for at in line["quad"]]
+        pen.line([*quad, quad[0]], fill=(*FRAME[:3], round(FRAME[3] * line["visibility"])), width=1)
+    return picture

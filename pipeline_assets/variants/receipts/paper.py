@@ -1,0 +1,100 @@
+"""A sheet of paper as a mesh: folded, wrinkled, curled, and hardly stretched.
+
+A height field says where the paper is pushed; its edges are then brought back to their lengths (position-based dynamics,
+Müller et al. 2007), which draws the sheet together as a hand does.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+ACROSS, ALONG = 49, 121
+RELAXATIONS = 60
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Creases:
+    """How the paper was treated. wrinkle: 0 smooth to 1 crumpled; folds: how many across; curl: of its ends."""
+
+    wrinkle: float
+    folds: int
+    curl: float
+
+
+def flat(length: float, across: int = ACROSS, along: int = ALONG) -> Points:
+    """(along, across, 3): a sheet 1 wide and `length` long about the origin; its top is first, x to the right, y up."""
+    x, y = np.linspace(-0.5, 0.5, across), np.linspace(length / 2, -length / 2, along)
+    return np.stack([*np.meshgrid(x, y), np.zeros((along, across))], axis=-1)
+
+
+def creased(length: float, creases: Creases, random: np.random.Generator, flatness: float = 0.0) -> Points:
+    """The sheet of `flat` after its treatment, resting on z = 0 or above. flatness: 0 as treated, to 1 laid flat again."""
+    rest = flat(length)
+    height = _height(rest, length, creases, random) * (1 - flatness)
+    points = rest.copy()
+    points[..., 2] = height
+    points = relaxed(points, rest)
+    points[..., 2] -= points[..., 2].min()
+    return points
+
+
+def _height(rest: Points, length: float, creases: Creases, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    x, y = rest[..., 0], rest[..., 1]
+    height = creases.curl * 0.25 * (2 * np.abs(y) / length) ** 3 * float(random.choice([1, 0.4]))
+    height = height + creases.curl * 0.12 * (2 * x) ** 2
+    for at in range(creases.folds):
+        place = ((at + 1) / (creases.folds + 1) - 0.5 + random.uniform(-0.04, 0.04)) * length
+        slope, sign = random.uniform(0.06, 0.22), (1 if at % 2 else -1) * random.choice([1, 1, -1])
+        distance = np.abs(y - place + x * random.uniform(-0.05, 0.05))
+        height += sign * slope * np.maximum(0, 0.35 * length / (creases.folds + 1) - distance)
+    for _ in range(round(creases.wrinkle * 38)):
+        angle, reach = random.uniform(0, np.pi), random.uniform(0.12, 0.6)
+        across = (x - random.uniform(-0.5, 0.5)) * np.cos(angle) + (y - random.uniform(-0.5, 0.5) * length) * np.sin(angle)
+        along = -(x - random.uniform(-0.5, 0.5)) * np.sin(angle) + (y - random.uniform(-0.5, 0.5) * length) * np.cos(angle)
+        ramp = np.maximum(0, 1 - np.abs(across) / random.uniform(0.05, 0.25)) * np.exp(-((along / reach) ** 2))
+        height += creases.wrinkle * random.normal(0, 0.055) * ramp
+    return height + creases.wrinkle * 0.05 * _ridged(x, y, random)
+
+
+def _ridged(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Four octaves of folded waves: sharp crests between smooth valleys."""
+    found = np.zeros_like(x)
+    for octave in range(4):
+        for _ in range(3):
+            angle, phase = random.uniform(0, np.pi), random.uniform(0, 2 * np.pi)
+            wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 4 * 1.8**octave * random.uniform(0.7, 1.3) + phase)
+            found += (1 - np.abs(wave)) * 0.5**octave / 3
+    return found
+
+
+def relaxed(points: Points, rest: Points, times: int = RELAXATIONS) -> Points:
+    """The points moved so that neighbours are as far from each other as at rest, along, across and diagonally."""
+    points = points.copy()
+    for _ in range(times):
+        for (a, b), wanted in zip(_pairs(points), [np.linalg.norm(a - b, axis=-1) for a, b in _pairs(rest)], strict=True):
+            apart = b - a
+            now = np.linalg.norm(apart, axis=-1)
+            move = (0.25 * (1 - wanted / now))[..., None] * apart
+            a += move
+            b -= move
+    return points
+
+
+def _pairs(points: Points) -> list[tuple[Points, Points]]:
+    """Views of the two ends of every edge."""
+    return [
+        (points[:, :-1], points[:, 1:]),
+        (points[:-1], points[1:]),
+        (points[:-1, :-1], points[1:, 1:]),
+        (points[:-1, 1:], points[1:, :-1]),
+    ]
+
+
+def stretch(points: Points, rest: Points) -> npt.NDArray[np.float64]:
+    """By what share each edge along and across is longer than at rest."""
+    ends = zip(_pairs(points)[:2], _pairs(rest)[:2], strict=True)
+    return np.concatenate(
+        [(np.linalg.norm(a - b, axis=-1) / np.linalg.norm(c - d, axis=-1) - 1).ravel() for (a, b), (c, d) in ends]
+    )

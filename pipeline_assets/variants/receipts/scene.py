@@ -1,0 +1,185 @@
+"""The paper on a table under a lamp, seen by a camera: mitsuba's picture, and its map of the paper."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline_assets.variants.receipts.layout import Grey
+from pipeline_assets.variants.receipts.paper import Points
+
+Renderer = Literal["scalar", "llvm"]
+LEAST_LLVM = 17
+LAMP = 0.6
+"""Half a side of the lamp, in halves of what the camera sees."""
+SMOOTHED_PX = 1.2
+BLOCK_PX = 32
+"""Said, as mitsuba else takes smaller blocks on more threads, and a block has its own random numbers."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Camera and lamp.
+
+    tilt_deg, turn_deg: of the camera off the vertical and about it; roll_deg: about its own axis. light: 1 is a bright room;
+    ambient: its share from all around. lamp: its place, in halves of what the camera sees.
+    margin: about the paper; below 0 it is cut.
+    """
+
+    width_px: int
+    height_px: int
+    samples: int
+    tilt_deg: float
+    turn_deg: float
+    roll_deg: float
+    light: float
+    ambient: float
+    lamp: tuple[float, float, float]
+    margin: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left; NaN off it."""
+
+    linear: npt.NDArray[np.float32]
+    uv: npt.NDArray[np.float32]
+
+
+def llvm_reason() -> str:
+    """Why the LLVM renderer can't be used; empty if it can. An LLVM older than 17 would end the process."""
+    path = os.environ.get("DRJIT_LIBLLVM_PATH", "")
+    version = re.search(r"LLVM[-.a-z]*?(\d+)", Path(path).resolve().name)
+    if not path or not Path(path).exists():
+        return "DRJIT_LIBLLVM_PATH names no library"
+    if version is None or int(version[1]) < LEAST_LLVM:
+        return f"{path} is not LLVM {LEAST_LLVM} or newer"
+    return ""
+
+
+def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.NDArray[np.float32], view: View,
+         renderer: Renderer, seed: int) -> Seen:  # fmt: skip
+    """Render the sheet. tint: (3,) colour of the paper; table: (H, W, 3) its top. The same on any number of threads."""
+    import mitsuba as mi
+
+    mi.set_variant("scalar_rgb" if renderer == "scalar" else "llvm_ad_rgb")
+    roll = np.radians(view.roll_deg)
+    right = points[..., 0] * np.cos(roll) - points[..., 1] * np.sin(roll)
+    above = points[..., 0] * np.sin(roll) + points[..., 1] * np.cos(roll)
+    half = max(np.ptp(above) / 2, np.ptp(right) / 2 * view.height_px / view.width_px) * (1 + view.margin)
+    distance = 4.0 * half
+    tilt, turn = np.radians(view.tilt_deg), np.radians(view.turn_deg)
+    eye = distance * np.array([np.sin(tilt) * np.sin(turn), -np.sin(tilt) * np.cos(turn), np.cos(tilt)])
+    middle = [0.0, float(points[..., 1].max() + points[..., 1].min()) / 2, float(points[..., 2].mean())]
+    up = [np.sin(roll), np.cos(roll), 0.0]
+    transform = mi.ScalarTransform4f
+    scene = mi.load_dict(
+        {
+            "type": "scene",
+            "integrator": {
+                "type": "aov",
+                "aovs": "uv:uv,shape:shape_index,albedo:albedo",
+                "block_size": BLOCK_PX,
+                "image": {"type": "path", "max_depth": 3, "block_size": BLOCK_PX},
+            },
+            "sensor": {
+                "type": "perspective",
+                "fov_axis": "y",
+                "fov": float(2 * np.degrees(np.arctan(half / distance))),
+                "to_world": transform().look_at(origin=(eye + middle).tolist(), target=middle, up=up),
+                "film": {
+                    "type": "hdrfilm",
+                    "width": view.width_px,
+                    "height": view.height_px,
+                    "rfilter": {"type": "box"},
+                    "pixel_format": "rgb",
+                    "component_format": "float32",
+                },
+                "sampler": {"type": "multijitter", "sample_count": view.samples},
+            },
+            "paper": _mesh(mi, points, paper, tint),
+            "table": {
+                "type": "rectangle",
+                "to_world": transform().translate([0, middle[1], -0.01]).scale([4 * half, 4 * half, 1]),
+                "bsdf": {"type": "diffuse", "reflectance": _bitmap(mi, table)},
+            },
+            "lamp": {
+                "type": "rectangle",
+                "to_world": transform()
+                .look_at(origin=[c * half for c in view.lamp], target=middle, up=[0, 1, 0.01])
+                .scale([LAMP * half, LAMP * half, 1]),
+                "emitter": {"type": "area", "radiance": {"type": "rgb", "value": _radiance(view)}},
+            },
+            "sky": {"type": "constant", "radiance": {"type": "rgb", "value": view.ambient * view.light}},
+        }
+    )
+    rendered = np.array(mi.render(scene, spp=view.samples, seed=mi.UInt32(seed % 2**31)), np.float32)
+    uv, shape = rendered[..., 3:5], rendered[..., 5]
+    number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
+    is_paper = np.abs(shape - number) < 1e-4
+    return Seen(
+        _smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan))
+    )
+
+
+def _smoothed(
+    light: npt.NDArray[np.float32], albedo: npt.NDArray[np.float32], is_paper: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Few samples' noise taken from the light alone: print keeps its edges, and paper its own from the table's."""
+    from scipy.ndimage import gaussian_filter
+
+    found = np.zeros_like(light)
+    shade = light / np.maximum(albedo, 1e-3)
+    for part in (is_paper, ~is_paper):
+        weight = gaussian_filter(part.astype(np.float32), SMOOTHED_PX)[..., None]
+        blurred = gaussian_filter(np.where(part[..., None], shade, np.float32(0)), (SMOOTHED_PX, SMOOTHED_PX, 0))
+        found += np.where(part[..., None], blurred / np.maximum(weight, np.float32(1e-6)) * albedo, np.float32(0))
+    return found
+
+
+def _radiance(view: View) -> float:
+    """Of a lamp that lights the paper alike from wherever it hangs."""
+    away = float(np.linalg.norm(view.lamp))
+    return view.light * (1 - view.ambient) * away**2 / (4 * LAMP**2) * np.pi * away / view.lamp[2]
+
+
+def _mesh(mi: Any, points: Points, paper: Grey, tint: npt.NDArray[np.float32]) -> Any:
+    along, across = points.shape[:2]
+    bsdf = mi.load_dict(
+        {"type": "twosided", "bsdf": {"type": "diffuse", "reflectance": _bitmap(mi, np.clip(paper[..., None] * tint, 0, 1))}}
+    )
+    properties = mi.Properties()
+    properties["mesh_bsdf"] = bsdf
+    v, u = np.meshgrid(np.linspace(0, 1, along), np.linspace(0, 1, across), indexing="ij")
+    at = np.arange(along * across).reshape(along, across)
+    a, b, c, d = at[:-1, :-1].ravel(), at[:-1, 1:].ravel(), at[1:, :-1].ravel(), at[1:, 1:].ravel()
+    faces = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
+    mesh = mi.Mesh("paper", along * across, len(faces), has_vertex_normals=True, has_vertex_texcoords=True, props=properties)
+    mesh.set_id("paper")
+    given = mi.traverse(mesh)
+    given["vertex_positions"] = np.ascontiguousarray(points, np.float32).ravel()
+    given["vertex_texcoords"] = np.stack([u, v], -1).astype(np.float32).ravel()
+    given["vertex_normals"] = normals(points).astype(np.float32).ravel()
+    given["faces"] = faces.astype(np.uint32).ravel()
+    given.update()
+    return mesh
+
+
+def normals(points: Points) -> Points:
+    """Of each vertex, up."""
+    down, right = np.gradient(points, axis=0), np.gradient(points, axis=1)
+    found = np.cross(right, -down)
+    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+
+
+def _bitmap(mi: Any, pixels: npt.NDArray[np.float32]) -> dict[str, Any]:
+    return {
+        "type": "bitmap",
+        "bitmap": mi.Bitmap(np.ascontiguousarray(pixels, np.float32)),
+        "raw": True,
+        "wrap_mode": "clamp",
+    }
