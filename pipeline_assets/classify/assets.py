@@ -6,14 +6,14 @@ keeps every chunk that it finished. Both assets share the pass: the photos that 
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
-from pipeline_assets.classify import checks, registry, styles
+from pipeline_assets.classify import checks, looks, registry, styles
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
 from pipeline_assets.ingestion.schemas import IS_PHOTO, Rejected
 from pipeline_assets.partitions import SAME_DAY
@@ -29,12 +29,14 @@ from resources.settings import load_settings
 
 MODEL_ID = Part("model", "classifier", registry.model_id(load_settings().model))
 STYLES_ID = Part("code", "measures", styles.STYLES_ID)
+LOOKS_ID = Part("model", "looks", looks.load().model_id)
 CHUNK_ROWS = 512
 """Results are kept this many photos at a time: what a kill can cost."""
 READ_AHEAD = 128
 """Photos fetched in bursts of up to so many, within the store's bound on bytes: few large bursts disturb the cores least."""
 COMPILE_FROM = 5_000
 """Photos from which on trying a compiled network, about a minute the first time, can pay."""
+_NO_CLASSES = pl.DataFrame(schema={"sha256": pl.String, "model_id": pl.String, "embedding": pl.List(pl.Float32)})
 Failed = tuple[str, str, str]
 """A photo that could not be computed: sha256, reason, detail."""
 DAYS_PER_RUN = 7
@@ -75,13 +77,15 @@ def photo_classes(
     schema=PhotoStyles,
     group="classify",
     inputs={"raw_uploads": SAME_DAY},
-    code=[STYLES_ID],
+    code=[STYLES_ID, MODEL_ID, LOOKS_ID],
     checks=[checks.EVERY_PHOTO_IS_MEASURED],
-    kinds={"numpy", "s3"},
+    kinds={"numpy", "pytorch", "s3"},
     pool="gpu",
     days_per_run=DAYS_PER_RUN,
     automatic=True,
     lineage={name: [("raw_uploads", "sha256")] for name in list(PhotoStyles.columns())[3:]},
+    day_metadata=checks.looks_of_day,
+    imports=["torch", "pipeline_assets.classify.pipeline", "pipeline_assets.classify.models"],
 )
 def photo_styles(
     run: RunOfDays,
@@ -91,17 +95,38 @@ def photo_styles(
     objects: Objects,
     classifier: ClassifierChoice,
 ) -> Table:
-    """How each photo looks: brightness, contrast, saturation, colourfulness, sharpness, aspect, each as published.
+    """How each photo looks: brightness, contrast, saturation, colourfulness, sharpness, aspect, each as published; its look.
 
-    Measured on 8-bit sRGB at a short side of 256 pixels, in the same decode that serves `photo_classes`.
+    Measured on 8-bit sRGB at a short side of 256 pixels, in the same decode that serves `photo_classes`. The look (natural,
+    black and white, sepia, ...) is told from measures and embedding by a model that was trained on variants of photos.
     """
-    return look_up(run, STYLES_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
+    results = Results(postgres, objects.store)
+    measured = look_up(run, STYLES_ID, raw_uploads, results, uploads, classifier, needed=(STYLES_ID, MODEL_ID))
+    rows = _with_looks(cast("Iterable[pl.DataFrame]", measured.rows), results)
+    return Table(rows, measured.rejected, measured.metadata)
+
+
+def _with_looks(measured: Iterable[pl.DataFrame], results: Results) -> Iterator[pl.DataFrame]:
+    """Rows with their looks; embeddings are read for a chunk of rows at a time."""
+    for rows in measured:
+        known = [part.select(KEY, "model_id", "embedding") for part in results.parts(MODEL_ID, rows["sha256"].to_list())]
+        classes = pl.concat(known).rename({KEY: "sha256"}) if known else _NO_CLASSES
+        yield looks.with_looks(rows, classes, "sha256", looks.load())
 
 
 def look_up(
-    run: RunOfDays, kind: str, raw_uploads: pl.LazyFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
+    run: RunOfDays,
+    kind: str,
+    raw_uploads: pl.LazyFrame,
+    results: Results,
+    uploads: Objects,
+    classifier: ClassifierChoice,
+    needed: Sequence[str] = (),
 ) -> Table:
-    """Rows of one kind for the run's days; what is unknown is computed, what can't be is rejected with its reason."""
+    """Rows of one kind for the run's days; what is unknown is computed, what can't be is rejected with its reason.
+
+    needed: kinds of which each photo shall be known afterwards, if more than the one.
+    """
     photos = (
         raw_uploads.filter(IS_PHOTO, pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
         .select("day", "sha256", "key", "version_id")
@@ -110,16 +135,18 @@ def look_up(
         .collect()
     )
     hashes = photos["sha256"].unique(maintain_order=True).to_list()
-    missing = results.missing(kind, hashes)
+    unknown = {key for wanted in needed or (kind,) for key in results.missing(wanted, hashes)}
+    missing = [key for key in hashes if key in unknown]
     started = time.monotonic()
     failed = compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
     seconds = time.monotonic() - started
     rows = (photos.join(known, left_on="sha256", right_on=KEY) for known in results.parts(kind, hashes))
     computed = len(missing) - len(failed)
+    lost = set(results.missing(kind, [sha256 for sha256, _, _ in failed]))
     facts: dict[str, float] = {"photos": len(hashes), "computed": computed, "looked_up": len(hashes) - len(missing)}
     if computed:
         facts |= {"photos_per_s": computed / seconds}
-    return Table(rows, rejected=_rejected(photos, failed), metadata=facts)
+    return Table(rows, rejected=_rejected(photos, [one for one in failed if one[0] in lost]), metadata=facts)
 
 
 def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from pipeline_assets.classify import looks
 from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.table_asset import DayCheck, RunOfDays, Verdict
 
@@ -15,6 +16,13 @@ def most_common_classes(rows: pl.DataFrame) -> dict[str, Any]:
     """The day's five most common classes with their photos."""
     top = rows.select(pl.col("top5_label").list.first().alias("label")).group_by("label").len()
     return {"most_common_classes": dict(top.sort("len", "label", descending=[True, False]).head(5).iter_rows())}
+
+
+def looks_of_day(rows: pl.DataFrame) -> dict[str, Any]:
+    """The day's photos by look, and how often the model was right about each look on photos that it had not seen."""
+    counts = rows.drop_nulls("look").group_by("look").len().sort("len", "look", descending=[True, False])
+    accuracy = {name: f"{value:.3f} +- {half:.3f}" for name, (value, half) in looks.load().accuracy.items()}
+    return {"looks": dict(counts.iter_rows()), "look_accuracy": accuracy}
 
 
 def _complete(day: date, rows: pl.DataFrame, rejected: pl.DataFrame, run: RunOfDays) -> Verdict:

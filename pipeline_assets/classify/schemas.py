@@ -17,7 +17,7 @@ class PhotoClasses(dy.Schema):
     )
 
 
-class PhotoStyles(dy.Schema):
+class MeasuredStyles(dy.Schema):
     """One photo's measured style, on 8-bit sRGB scaled to a short side of 256 pixels."""
 
     day = dy.Date(primary_key=True)
@@ -29,3 +29,11 @@ class PhotoStyles(dy.Schema):
     colourfulness = dy.Float32(min=0, description="Hasler and Suesstrunk 2003, M3")
     sharpness = dy.Float32(min=0, description="variance of the Laplacian of luma in [0, 255]")
     aspect = dy.Float32(min=0, description="width over height, after orientation")
+
+
+class PhotoStyles(MeasuredStyles):
+    """One photo's measured style, and its look as a model tells it."""
+
+    look = dy.String(nullable=True, description="natural, or a film look; null where the classifier is not the built-in one")
+    look_probability = dy.Float32(nullable=True, min=0, max=1, description="of a softmax over all looks")
+    look_model_id = dy.String(nullable=True, description="digest of the head's weights, looks and classifier")

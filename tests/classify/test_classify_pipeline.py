@@ -23,7 +23,7 @@ from pipeline_assets.classify.runners import (
     joined,
     single_threaded_pool,
 )
-from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
+from pipeline_assets.classify.schemas import MeasuredStyles, PhotoClasses
 from pipeline_assets.classify.styles import STYLES_ID, measure_styles
 
 
@@ -53,7 +53,7 @@ def test_rows_keep_the_declared_schemas(tiny):
     (batch,) = classify_photos([named(noise(seed)) for seed in range(5)], classifier=tiny, styles=True, device="cpu")
     day = pl.lit("2026-01-31").str.to_date().alias("day")
     PhotoClasses.validate(batch.classes.select(day, pl.all()))
-    PhotoStyles.validate(batch.styles.select(day, pl.all()))
+    MeasuredStyles.validate(batch.styles.select(day, pl.all()))
 
 
 def test_styles_alone_need_no_classifier():
