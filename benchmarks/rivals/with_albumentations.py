@@ -4,7 +4,7 @@ with_albumentations.py FOLDER TASKS.json THREADS: prints JSON. TASKS: a list of 
 
 Each photo is decoded and fitted to 224 x 224 once, whatever the number of its variants, and each variant is encoded as a
 JPEG of quality 92. 1 thread is a plain loop, with OpenCV free to use every core; more share the photos, without those.
-albumentations has no mixing of two photos any more: two lines of OpenCV do that.
+Fitting is antialiased, as ours is. albumentations has no mixing of two photos any more: two lines of OpenCV do that.
 """
 
 import json
@@ -79,7 +79,7 @@ class Maker:
 
     def __init__(self) -> None:
         self.recipes = recipes()
-        self.fit = A.Compose([A.SmallestMaxSize(SIDE), A.CenterCrop(SIDE, SIDE)])
+        self.fit = A.Compose([A.SmallestMaxSize(SIDE, area_for_downscale="image"), A.CenterCrop(SIDE, SIDE)])
         self.random = np.random.default_rng(0)
         self.previous: Any = None
         self.seconds = {"decode": 0.0, "augment": 0.0, "encode": 0.0}

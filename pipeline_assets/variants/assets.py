@@ -12,7 +12,7 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.classify import assets as classify
-from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
+from pipeline_assets.classify.schemas import MeasuredStyles, PhotoClasses
 from pipeline_assets.ingestion import duplicates
 from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import DayCheck, RunOfDays, Table, table_asset
@@ -281,7 +281,7 @@ def training_variants(
     if failed:
         raise RuntimeError(f"{len(failed)} variants could not be classified, the first: {failed[0]}")
     hashes = chosen["sha256"].unique(maintain_order=True).to_list()
-    kept = ((PhotoClasses, classify.MODEL_ID), (PhotoStyles, classify.STYLES_ID))
+    kept = ((PhotoClasses, classify.MODEL_ID), (MeasuredStyles, classify.STYLES_ID))
     classes, styles = (_known(schema, results.parts(kind, hashes)) for schema, kind in kept)
     return Table(training_rows.rows_of(chosen, training_table, classes, styles), metadata={"variants": chosen.height})
 

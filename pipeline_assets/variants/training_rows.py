@@ -31,7 +31,7 @@ def choose(variants: pl.DataFrame, training: pl.LazyFrame, share: float) -> pl.D
 def rows_of(chosen: pl.DataFrame, training: pl.LazyFrame, classes: pl.DataFrame, styles: pl.DataFrame) -> pl.DataFrame:
     """Rows as in the training table, with the variant's own classes and measures; the rest is the photo's.
 
-    classes, styles: of the variants' sha256, as `PhotoClasses` and `PhotoStyles` have them. photo_id: negative, from the
+    classes, styles: of the variants' sha256, as `PhotoClasses` and `MeasuredStyles` have them. photo_id: negative, from the
     variant's identity; what the photo is, `parent_sha256` says. One row a chosen variant and posting of its photo.
     """
     postings = training.filter(pl.col("split") == "train", pl.col("popularity").is_not_null())
