@@ -33,9 +33,9 @@ BENCHMARKS = (
     "variants_media",
     "variants_text",
     "variants_tables",
-    "variants_gain",
+    "variants_styles",
 )
-OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_gain")
+OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles")
 """Those that take a folder of photos instead of the sample."""
 TIMEOUT_S = 1800
 

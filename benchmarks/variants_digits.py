@@ -1,10 +1,9 @@
-"""Whether variants help: the same small models trained with and without them, tested on what they never saw.
+"""Whether variants of speech help: a small network trained with and without them, tested on speakers that it never heard.
 
-    python -m benchmarks.variants_gain --speech FOLDER --photos FOLDER [--seeds 5]
+    python -m benchmarks.variants_digits --speech FOLDER [--seeds 5]
 
-Digits: a small network on log-mel spectrograms of spoken digits ({digit}_{speaker}_{take}.wav), a third of the speakers
-left out in turn for the test, with and without variants of the training recordings, for the same number of steps. Looks: a
-linear head on the photo classifier's embedding, trained on film looks of some photos and tested on those of others.
+A small network on log-mel spectrograms of spoken digits ({digit}_{speaker}_{take}.wav), a third of the speakers
+left out in turn for the test, with and without variants of the training recordings, for the same number of steps.
 Intervals are 95 percent of the mean over seeds, by Student's t.
 """
 
@@ -21,9 +20,8 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.figures import Figure, add_options, finish
-from pipeline_assets.variants import photos, speech
+from pipeline_assets.variants import speech
 from pipeline_assets.variants.kinds import Kind, Made, Parent, Task
-from pipeline_assets.variants.photos.ready_made import LOOKS
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
 
 RATE_HZ, SAMPLES = 8_000, 8_192
@@ -157,70 +155,17 @@ def digits(folder: Path, seeds: int, few: int | None) -> tuple[list[Figure], dic
     return figures, runs
 
 
-def embedded(contents: Iterable[bytes]) -> Floats:
-    """The photo classifier's embeddings, (n, 1280)."""
-    from pipeline_assets.classify import models, pipeline
-
-    items = [(f"{number:064x}", data) for number, data in enumerate(contents)]
-    rows: dict[str, Sequence[float]] = {}
-    classifier = models.load_classifier("efficientnet-lite0")
-    for batch in pipeline.classify_photos(iter(items), classifier=classifier, styles=False, device="cpu", batch_size=64):
-        rows |= dict(batch.classes.select("sha256", "embedding").iter_rows())
-    return np.array([rows[name] for name, _ in items], np.float32)
-
-
-def looks(folder: Path, seeds: int, few: int | None) -> tuple[list[Figure], dict[str, Any]]:
-    """Accuracy per film look of a linear head on photos that it was not trained on; `as it is` is a look too."""
-    contents = [path.read_bytes() for path in sorted(folder.glob("*.JPEG"))[: few or 400]]
-    names = ["as it is", *LOOKS]
-    recipes = [photos.KIND.complete(Recipe("crop", area=0.9)), *(photos.KIND.complete(Recipe(look)) for look in LOOKS)]
-    made = variants(photos.KIND, contents, recipes, 0)
-    inputs = embedded(data for _, _, data in made)
-    parents, labels = np.array([parent for parent, _, _ in made]), np.array([look for _, look, _ in made])
-    inputs = (inputs - inputs.mean(0)) / (inputs.std(0) + 1e-6)
-    runs: dict[str, list[float]] = {name: [] for name in ["all", *names]}
-    for seed in range(seeds):
-        held = np.random.default_rng(seed).permutation(len(contents))[: len(contents) // 4]
-        is_held = np.isin(parents, held)
-        torch.manual_seed(seed)
-        head = torch.nn.Linear(inputs.shape[1], len(names))
-        optimiser = torch.optim.AdamW(head.parameters(), 3e-3, weight_decay=0.05)
-        given, told = torch.from_numpy(inputs[~is_held]), torch.from_numpy(labels[~is_held])
-        for _ in range(150):
-            batch = torch.randint(len(given), (256,))
-            loss = torch.nn.functional.cross_entropy(head(given[batch]), told[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        with torch.no_grad():
-            right = (head(torch.from_numpy(inputs[is_held])).argmax(1).numpy() == labels[is_held]).astype(float)
-        runs["all"].append(float(right.mean()))
-        for at, name in enumerate(names):
-            runs[name].append(float(right[labels[is_held] == at].mean()))
-    note = f"{len(contents)} photos, a quarter held out, {seeds} seeds"
-    return [
-        Figure(f"look {name}: accuracy", statistics.mean(found), "", note=f"± {interval(found):.3f}; {note}")
-        for name, found in runs.items()
-    ], runs
-
-
 def main() -> None:
     """Train, test, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--speech", type=Path, help="a folder of {digit}_{speaker}_{take}.wav; without it, no digits")
-    parser.add_argument("--photos", type=Path, help="a folder of .JPEG; without it, no looks")
+    parser.add_argument("--speech", type=Path, required=True, help="a folder of {digit}_{speaker}_{take}.wav")
     parser.add_argument("--seeds", type=int, help="5; with --quick 2")
     options = parser.parse_args()
     torch.set_num_threads(2)
     seeds, few = options.seeds or (2 if options.quick else 5), 40 if options.quick else None
-    figures: list[Figure] = []
-    runs: dict[str, Any] = {}
-    for name, folder, prove in (("digits", options.speech, digits), ("looks", options.photos, looks)):
-        if folder is not None:
-            found, runs[name] = prove(folder, seeds, few)
-            figures += found
-    finish(options, "variants_gain", figures, runs)
+    figures, runs = digits(options.speech, seeds, few)
+    finish(options, "variants_digits", figures, runs)
 
 
 if __name__ == "__main__":
