@@ -119,6 +119,7 @@ def odd_files() -> Iterator[OddFile]:
     yield _odd("animated.gif", animation("GIF"), "animated")
     yield _odd("animated.png", animation("PNG"), "animated")
     yield _odd("pages.tif", animation("TIFF"), "animated", "unsupported_format")
+    yield _odd("broken.flac", b"fLaC" + b"\xff" * 500, "undecodable")
     yield _odd("tiny.png", encoded(drawing(8, 8), "PNG"), "too_small")
 
 

@@ -74,6 +74,7 @@ class World:
             {
                 "day": rows["day"].unique().sort()[0],
                 "sha256": [hexes(photo) for photo in photos],
+                "media_type": "image/jpeg",
                 "verdict": "ok",
                 "width_px": pl.Series([40] * len(photos), dtype=pl.Int32),
                 "height_px": pl.Series([30] * len(photos), dtype=pl.Int32),
