@@ -30,6 +30,8 @@ INSIDE = {
     # The weights are there, and no row names them.
     "popularity_model": Fault(Hold(forwarded=True), "/objects/sha256/", "PUT"),
 }
+WITHOUT_ROWS = {"speech_variants", "video_variants", "training_variants"}
+"""The world has photos alone, and its policy has no model trained on variants; their days are committed all the same."""
 AFTER = {asset: Fault(Hold(forwarded=True), COMMIT.format(asset), "PUT") for asset in ASSETS}
 
 
@@ -74,7 +76,7 @@ def test_a_run_killed_after_its_commit_leaves_all_rows_of_it(story: Story, asset
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_after_a_kill_in_each_asset_the_tables_are_those_of_a_run_that_was_never_killed(story: Story, asset: str) -> None:
-    assert not story.whole.rows(asset).is_empty()
+    assert story.whole.rows(asset).is_empty() == (asset in WITHOUT_ROWS)
     assert_frame_equal(story.killed.rows(asset), story.whole.rows(asset))
 
 
