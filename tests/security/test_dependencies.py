@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 NOT_OURS = {"setuptools"}
 """Comes with the virtual environment, as pip does."""
-WEAK_COPYLEFT = {"psycopg2-binary", "crc32c"}
+WEAK_COPYLEFT = {"psycopg2-binary", "crc32c", "soxr"}
 """LGPL, used as libraries, unchanged. crc32c comes with `tfrecord`, by which tests alone read what is exported."""
 
 
