@@ -20,6 +20,7 @@ import pytest
 from served_ui import Ui, photo, served, until
 
 from resources.embedded import Services
+from resources.errors import StoreUnavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -157,6 +158,14 @@ def test_code_server_and_webserver_killed_are_started_again_and_runs_go_on(ui: U
     assert backfill_status(ui, backfill_id) == ("COMPLETED_SUCCESS", ["SUCCESS"])
 
 
+def _uploads_there(ui: Ui) -> int | None:
+    """Rows of `raw_uploads`; None while the store says that it can't serve them."""
+    try:
+        return ui.lake.scan("raw_uploads").collect().height
+    except StoreUnavailable:
+        return None
+
+
 def test_servers_killed_under_a_run_come_back_with_their_data_and_a_file_dropped_afterwards_is_processed(ui: Ui) -> None:
     services = Services(Path(ui.env["DARKROOM_HOME"]))
     before = services.status()
@@ -170,7 +179,7 @@ def test_servers_killed_under_a_run_come_back_with_their_data_and_a_file_dropped
     until(lambda: "PostgreSQL or S3 runs again" in ui.log.read_text(), "both servers serve again", 60)
     assert services.status().running
     assert services.status().ports == before.ports
-    assert ui.lake.scan("raw_uploads").collect().height == 3
+    until(lambda: _uploads_there(ui) == 3, "the tables are read again: a server answers before all of its parts do", 60)
     until(lambda: finished(ui, in_flight), "the run that they were killed under has ended, one way or the other", 180)
 
     ui.uploads.put(f"uploads/{day}/1/after.jpg", photo(99))
