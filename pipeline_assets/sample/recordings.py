@@ -20,7 +20,8 @@ VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 24
 BANDWIDTHS_HZ = (80, 110, 160)
 RECORDINGS = 6
 CLIP_PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png")
-CLIP_SIZE_PX, CLIP_RATE, CLIP_S = (240, 180), 15, 2.0
+CLIP_SIZE_PX, CLIP_RATE, CLIP_S = (256, 192), 15, 2.048
+"""Whole blocks of pictures and of sound: what encoders fill up differs from time to time."""
 
 
 def recordings() -> Iterator[SampleFile]:
