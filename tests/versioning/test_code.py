@@ -43,7 +43,9 @@ def test_differences_name_code_and_show_both_values_of_a_model_or_setting() -> N
 
 @pytest.mark.parametrize("asset", list(DECLARATIONS))
 def test_the_classifier_is_a_part_of_what_classifies_and_of_no_other_asset(asset: str) -> None:
-    assert ("classifier" in DECLARATIONS[asset].parts.get("model", {})) == (asset in {"photo_classes", "photo_styles", "training_variants"})
+    assert ("classifier" in DECLARATIONS[asset].parts.get("model", {})) == (
+        asset in {"photo_classes", "photo_styles", "training_variants"}
+    )
 
 
 def test_the_training_window_is_a_setting_of_the_staged_set_and_not_of_the_table_that_it_reads() -> None:
