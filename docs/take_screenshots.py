@@ -32,7 +32,7 @@ def asset_graph(page: Page) -> None:
         expect(page.get_by_role("button", name=group).first).to_be_visible()
     page.keyboard.press("Alt+e")
     page.wait_for_timeout(3_000)  # the graph glides to its place
-    for _ in range(5):
+    for _ in range(3):
         page.mouse.click(*ZOOM_OUT)
         page.wait_for_timeout(500)
     for name in ("raw_uploads", "photo_classes", "popularity_model"):
