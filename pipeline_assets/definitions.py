@@ -1,5 +1,7 @@
 """The one assembly of everything that Dagster serves: assets, resources, jobs, schedules, sensors."""
 
+import gc
+
 import dagster as dg
 
 from pipeline_assets.catalog import MODULES
@@ -35,3 +37,5 @@ def build_defs(settings: Settings) -> dg.Definitions:
 
 
 defs = build_defs(load_settings())
+
+gc.freeze()  # All that is loaded by now stays: no collection needs to look at it again.

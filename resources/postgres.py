@@ -5,12 +5,14 @@ What is asked of it lives with its asker: the upload ledger in `ledger.py`, resu
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
+import adbc_driver_postgresql
 import polars as pl
 import psycopg2
 import psycopg2.extensions
-from adbc_driver_postgresql import dbapi
+from adbc_driver_manager import AdbcConnection, dbapi
 from psycopg2 import sql
 from psycopg2.extras import execute_values
 
@@ -38,6 +40,12 @@ def _unreachable(said: str) -> StoreUnavailable:
 
 def _own(statement: Statement) -> str:
     return statement if isinstance(statement, str) else statement.postgres
+
+
+@cache
+def _driver(url: str) -> dbapi._SharedDatabase:
+    """What the driver asks a server once, its types: longer than most reads. Holds no connection."""
+    return dbapi._SharedDatabase(adbc_driver_postgresql.connect(url))
 
 
 class PostgresTransaction(psycopg2.extensions.connection):
@@ -129,7 +137,8 @@ class Postgres(Database):
     def read(self, query: Statement, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """The rows of a query as a frame, through Arrow. Parameters are `$1`, `$2` ..."""
         try:
-            connection = dbapi.connect(self.url, autocommit=True)
+            driver = _driver(self.url)
+            connection = dbapi.Connection(driver, AdbcConnection(driver._db), autocommit=True)
         except dbapi.Error as error:
             # Its text may hold the address with the password.
             full = [words for words in _FULL if words in str(error)]
