@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER]`: benchmarks one by one, then the page of all their figures.
+"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER] [--speech FOLDER]`: benchmarks one by one, then the page of all their figures.
 
 Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
 `benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
@@ -34,9 +34,13 @@ BENCHMARKS = (
     "variants_text",
     "variants_tables",
     "variants_styles",
+    "variants_digits",
 )
-OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles")
-"""Those that take a folder of photos instead of the sample."""
+FOLDERS = {
+    **dict.fromkeys(("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles"), "photos"),
+    "variants_digits": "speech",
+}
+"""Which folder a benchmark takes. Without photos it takes the sample's; the others need theirs."""
 TIMEOUT_S = 1800
 
 
@@ -46,12 +50,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; without, all")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that all run, measures nothing to quote")
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs for the benchmarks that classify and decode")
+    parser.add_argument("--speech", type=Path, help="a folder of {digit}_{speaker}_{take}.wav, for what is learnt from speech")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
     results = results_folder(options.quick)
     chosen = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
-    crashed = [name for name in chosen if not run(name, results, arguments(name, options))]
+    without = [name for name in chosen if FOLDERS.get(name, "photos") != "photos" and not getattr(options, FOLDERS[name])]
+    for name in without:
+        print(f"{name} is left out: it needs --{FOLDERS[name]} FOLDER; an earlier result stays on the page")
+    crashed = [name for name in chosen if name not in without and not run(name, results, arguments(name, options))]
     target = results / "benchmarks.md" if options.quick else page.PAGE
     page.write(results, target, BENCHMARKS)
     print(f"\nAll figures: {target}")
@@ -62,8 +70,9 @@ def main() -> int:
 
 def arguments(name: str, options: argparse.Namespace) -> list[str]:
     """What a benchmark is told of the options."""
-    quick = ["--quick"] if options.quick else []
-    return [*quick, "--photos", str(options.photos.resolve())] if options.photos and name in OF_PHOTOS else quick
+    kind = FOLDERS.get(name)
+    folder = getattr(options, kind) if kind else None
+    return [*(["--quick"] if options.quick else []), *([f"--{kind}", str(folder.resolve())] if folder else [])]
 
 
 def run(name: str, results: Path, told: list[str]) -> bool:
