@@ -1,4 +1,6 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER] [--speech FOLDER]`: benchmarks one by one, then the page of all their figures.
+"""All benchmarks or some, one by one, then the page of all their figures.
+
+    python -m benchmarks [NAME ...] [--quick] [--photos FOLDER] [--speech FOLDER]
 
 Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
 `benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
@@ -50,7 +52,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; without, all")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that all run, measures nothing to quote")
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs for the benchmarks that classify and decode")
-    parser.add_argument("--speech", type=Path, help="a folder of {digit}_{speaker}_{take}.wav, for what is learnt from speech")
+    parser.add_argument("--speech", type=Path, help="a folder of {digit}_{speaker}_{take}.wav for the benchmark of digits")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")

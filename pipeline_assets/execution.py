@@ -59,6 +59,7 @@ def execute(
             frames,
             plan.known,
             lambda: _previous(asset, plan, lake),
+            resources,
         )
         if plan.changed:
             _load_ahead(asset, {node.name for node in context.op_execution_context.job_def.nodes})

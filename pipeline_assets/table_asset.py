@@ -69,6 +69,8 @@ class RunOfDays:
     """The ledger's newest entries of all upstream days: asset, day, digest, rows, delta_version ..."""
     previous: Callable[[], pl.DataFrame] = field(default=pl.DataFrame)
     """The asset's own rows of these days that the same code made: what need not be done again."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """Those that the asset's function asks for, by name, for its checks."""
 
     def progress(self, items: Iterable[T], total: int, unit: str) -> Iterator[T]:
         """Pass items on unchanged, telling how far the work is: a bar on a terminal, else lines in the run's log."""

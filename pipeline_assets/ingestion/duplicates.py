@@ -18,6 +18,8 @@ TELLS_APART = pl.col("hash").bitwise_count_ones().is_between(MIN_INFORMATIVE_BIT
 ARE_NEAR = (pl.col("hash") ^ pl.col("other")).bitwise_count_ones() <= MAX_DISTANCE
 
 _SEGMENTS = ((0, 11), (11, 11), (22, 11), (33, 11), (44, 10), (54, 10))
+MASKS = tuple(sum(((1 << width) - 1) << start for start, width in kept) for kept in combinations(_SEGMENTS, 2))
+"""Bits of a hash that make a band, see `bands`."""
 _ORDER = ("uploaded_at", "key", "version_id")
 _ROWS_PER_JOIN = 20_000
 _FEW_HASHES = 512
@@ -86,8 +88,7 @@ def bands(hashes: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     bands together miss none. A band holds 20 to 22 bits: few hashes share one by chance. Where more than 256 do, only the
     first 256 are named by others.
     """
-    for kept in combinations(_SEGMENTS, 2):
-        mask = sum(((1 << width) - 1) << start for start, width in kept)
+    for mask in MASKS:
         banded = hashes.with_columns(band=pl.col("hash") & pl.lit(mask, pl.UInt64))
         banded = banded.filter(pl.len().over("band") > 1)
         yield banded, banded.group_by("band", maintain_order=True).head(MAX_NAMED_IN_BUCKET)

@@ -29,9 +29,11 @@ from pipeline_assets.variants import (
     sources,
     training_rows,
 )
+from pipeline_assets.variants.families import leaking
 from pipeline_assets.variants.sources import SOURCES
 from resources.classifier import ClassifierChoice
 from resources.database import Database
+from resources.lake import Lake
 from resources.object_store import content_key
 from resources.objects import Objects
 from resources.results import KEY, Results
@@ -53,14 +55,40 @@ def policy_of(kind: str) -> Callable[..., Mapping[date, str]]:
     return digest
 
 
+def policy_and_families_of(kind: str) -> Callable[..., Mapping[date, str]]:
+    """The policy, and which items may have no variants: a day is looked at again when a look-alike comes on another day."""
+    source, policy = SOURCES[kind], policy_of(kind)
+
+    def digest(days: Sequence[date], variant_policy: VariantPolicy, lake: Lake) -> Mapping[date, str]:
+        told = policy(days, variant_policy)
+        others = source.others(lake)
+        if others.is_empty():
+            return told
+        torn = leaking(source.of({"raw_uploads": lake.scan("raw_uploads")}, days), others)
+        by_day = dict(torn.group_by("day", maintain_order=True).agg(pl.col("sha256").str.join(",")).iter_rows())
+        return {**told} | {day: hashlib.sha256(f"{told[day]} {torn}".encode()).hexdigest() for day, torn in by_day.items()}
+
+    return digest
+
+
 def checks_of(kind: str) -> list[DayCheck]:
     """The checks of a kind's table."""
     source = SOURCES[kind]
-    return checks.for_kind(source.kind, lambda run: source.of(run.inputs, run.days))
+    return checks.for_kind(
+        source.kind,
+        lambda run: source.of(run.inputs, run.days),
+        lambda run: source.others(run.resources.get("lake")),
+    )
 
 
 def made(
-    kind: str, run: RunOfDays, postgres: Database, uploads: Objects, objects: Objects, variant_policy: VariantPolicy
+    kind: str,
+    run: RunOfDays,
+    postgres: Database,
+    uploads: Objects,
+    objects: Objects,
+    variant_policy: VariantPolicy,
+    lake: Lake | None = None,
 ) -> Table:
     """The variants of one kind for the run's days."""
     source = SOURCES[kind]
@@ -68,7 +96,15 @@ def made(
     fetch = sources.fetch_from(found, uploads.store)
     results = Results(postgres, objects.store)
     return making.variants_of(
-        run, source.kind, source.schema, found, fetch, results, variant_policy.of(kind), variant_policy.seed
+        run,
+        source.kind,
+        source.schema,
+        found,
+        fetch,
+        results,
+        variant_policy.of(kind),
+        variant_policy.seed,
+        source.others(lake),
     )
 
 
@@ -76,7 +112,7 @@ def made(
     schema=schemas.PhotoVariants,
     group="variants",
     inputs={"raw_uploads": SAME_DAY},
-    sources=policy_of("photos"),
+    sources=policy_and_families_of("photos"),
     code=ENGINE,
     checks=checks_of("photos"),
     quarantines=True,
@@ -93,12 +129,13 @@ def photo_variants(
     uploads: Objects,
     objects: Objects,
     variant_policy: VariantPolicy,
+    lake: Lake,
 ) -> Table:
     """Photos turned, cut, coloured, blurred and mixed, each by a recipe: geometry, exposure, noise, film looks.
 
     Variants of training photos alone, unless the policy says otherwise. Boxes follow the geometry.
     """
-    return made("photos", run, postgres, uploads, objects, variant_policy)
+    return made("photos", run, postgres, uploads, objects, variant_policy, lake)
 
 
 @table_asset(
@@ -163,7 +200,7 @@ def table_variants(
     schema=schemas.SpeechVariants,
     group="variants",
     inputs={"raw_uploads": SAME_DAY},
-    sources=policy_of("speech"),
+    sources=policy_and_families_of("speech"),
     code=ENGINE,
     checks=checks_of("speech"),
     quarantines=True,
@@ -180,19 +217,20 @@ def speech_variants(
     uploads: Objects,
     objects: Objects,
     variant_policy: VariantPolicy,
+    lake: Lake,
 ) -> Table:
     """Recordings made faster and slower, with pauses, noise, gain and rooms, and mixed with each other. Lossless.
 
     The times of words and segments follow.
     """
-    return made("speech", run, postgres, uploads, objects, variant_policy)
+    return made("speech", run, postgres, uploads, objects, variant_policy, lake)
 
 
 @table_asset(
     schema=schemas.VideoVariants,
     group="variants",
     inputs={"raw_uploads": SAME_DAY},
-    sources=policy_of("video"),
+    sources=policy_and_families_of("video"),
     code=ENGINE,
     checks=checks_of("video"),
     quarantines=True,
@@ -209,9 +247,10 @@ def video_variants(
     uploads: Objects,
     objects: Objects,
     variant_policy: VariantPolicy,
+    lake: Lake,
 ) -> Table:
     """Clips at another speed, with a pause, dropped frames, another clip or a photo's recipe all through; sound in step."""
-    return made("video", run, postgres, uploads, objects, variant_policy)
+    return made("video", run, postgres, uploads, objects, variant_policy, lake)
 
 
 @table_asset(

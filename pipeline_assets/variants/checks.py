@@ -7,18 +7,18 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.table_asset import DayCheck, RunOfDays, Verdict
-from pipeline_assets.variants.families import split_families
+from pipeline_assets.variants.families import leaking
 from pipeline_assets.variants.kinds import Kind, Made
 
 Parents = Callable[[RunOfDays], pl.DataFrame]
 
 
-def for_kind(kind: Kind, parents: Parents) -> list[DayCheck]:
-    """The checks of one kind's table. parents: of a run's days, of every split."""
+def for_kind(kind: Kind, parents: Parents, others: Parents) -> list[DayCheck]:
+    """The checks of one kind's table. parents: of a run's days, of every split; others: of all days."""
 
     def one_side(day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, run: RunOfDays) -> Verdict:
         known = parents(run).filter(pl.col("day") == day)
-        torn = split_families(known)
+        torn = leaking(known, others(run))["sha256"]
         sides = known.select("sha256", pl.col("split").alias("its_split")).unique()
         ends = [
             rows.select("variant_id", "split", pl.col(name).alias("sha256"))
@@ -26,7 +26,7 @@ def for_kind(kind: Kind, parents: Parents) -> list[DayCheck]:
         ]
         held = pl.concat(ends).drop_nulls("sha256").join(sides, on="sha256", how="left")
         leaks = held.filter(
-            pl.col("its_split").is_null() | (pl.col("its_split") != pl.col("split")) | pl.col("sha256").is_in(torn)
+            pl.col("its_split").is_null() | (pl.col("its_split") != pl.col("split")) | pl.col("sha256").is_in(torn.implode())
         )["variant_id"].n_unique()
         return Verdict(
             leaks == 0,

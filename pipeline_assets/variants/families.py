@@ -2,8 +2,10 @@
 
 import polars as pl
 
-from pipeline_assets.ingestion.duplicates import ARE_NEAR, TELLS_APART, bands, hashed
+from pipeline_assets.ingestion.duplicates import ARE_NEAR, MASKS, TELLS_APART, bands, hashed
 
+NO_OTHERS = pl.DataFrame(schema=dict.fromkeys(("sha256", "phash", "split"), pl.String))
+"""What families of one day are looked for beside."""
 _ROWS_PER_JOIN = 20_000
 
 
@@ -42,6 +44,37 @@ def near_pairs(items: pl.DataFrame) -> pl.DataFrame:
             near = pairs.filter(pl.col("hash") != pl.col("other_hash")).rename({"other_hash": "other"}).filter(ARE_NEAR)
             found.append(near.select("one", other="sha256"))
     return pl.concat(found).unique()
+
+
+def leaking(items: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """(day, sha256) of the items whose family is in two splits of its day, or has a member in another split on any day.
+
+    items: day, sha256, phash, split; others: sha256, phash, split of all days, or none. Within a day relatives of relatives
+    count; over days the item's own do, so that a day costs as much as it has items, and one look at what there is.
+    """
+    reaching = pl.Series("sha256", over_days(items, others), pl.String)
+    found = [pl.DataFrame(schema={"day": pl.Date, "sha256": pl.String})]
+    for day in items.partition_by("day", maintain_order=True):
+        torn = pl.Series("sha256", split_families(day), pl.String).append(reaching)
+        found.append(day.filter(pl.col("sha256").is_in(torn.implode())).select("day", "sha256"))
+    return pl.concat(found).unique().sort("day", "sha256")
+
+
+def over_days(items: pl.DataFrame, others: pl.DataFrame) -> list[str]:
+    """Every sha256 of items that has the bytes, or the look, of one of `others` that is in another split."""
+    elsewhere = pl.col("split") != pl.col("other_split")
+    same = items.join(others.select("sha256", other_split="split"), on="sha256").filter(elsewhere)["sha256"]
+    mine = hashed(items).filter(TELLS_APART).select("sha256", "hash", "split")
+    theirs = hashed(others).filter(TELLS_APART).select(other="hash", other_split="split").unique()
+    found = [same]
+    for mask in MASKS:
+        banded, named = (
+            frame.with_columns(band=pl.col(column) & pl.lit(mask, pl.UInt64))
+            for frame, column in ((mine, "hash"), (theirs, "other"))
+        )
+        for part in banded.iter_slices(_ROWS_PER_JOIN):
+            found.append(part.join(named, on="band").filter(elsewhere, ARE_NEAR)["sha256"].unique())
+    return pl.concat(found).unique().to_list()
 
 
 def split_families(items: pl.DataFrame) -> list[str]:

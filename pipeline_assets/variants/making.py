@@ -19,7 +19,7 @@ import polars as pl
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import RunOfDays, Table
-from pipeline_assets.variants.families import split_families
+from pipeline_assets.variants.families import NO_OTHERS, leaking
 from pipeline_assets.variants.kinds import Fetch, Kind, Made, Parent, Task, Work
 from pipeline_assets.variants.planning import Planned, chosen, plan
 from pipeline_assets.variants.schemas import Variants
@@ -55,14 +55,16 @@ def variants_of(
     results: Results,
     policy: KindPolicy,
     seed: int,
+    others: pl.DataFrame = NO_OTHERS,
 ) -> Table:
     """The variants of these parents under a policy, as rows of `schema`; what could not be made is rejected.
 
-    parents: the columns of `planning.PARENTS`. Raises BadRecipe for a policy that does not fit the kind.
+    parents: the columns of `planning.PARENTS`; others: items of all days, as `families.leaking` wants them. Raises
+    BadRecipe for a policy that does not fit the kind.
     """
     wanted = parents.filter(pl.col("split").is_in(policy.splits))
-    torn = _torn(parents)
-    leaking = wanted.join(torn, on=["day", "sha256"], how="semi")
+    torn = leaking(parents, others)
+    withheld = wanted.join(torn, on=["day", "sha256"], how="semi")
     wanted = wanted.join(torn, on=["day", "sha256"], how="anti")
     planned = plan(kind, wanted, chosen(kind, policy.recipes), policy.children, seed)
     by_key = {kept_as(one): one for one in planned}
@@ -74,21 +76,13 @@ def variants_of(
     if rows.height + rejected.height != len(planned):
         raise RuntimeError(f"{len(planned)} variants were planned, {rows.height} made and {rejected.height} rejected")
     sheet = {f"{kind.name}: variants": kind.contact_sheet(shown)} if shown else {}
-    rejected = pl.concat([rejected, _leaking(leaking)])
+    rejected = pl.concat([rejected, _withheld(withheld)])
     facts = {"parents": wanted.height, "planned": len(planned), "made": len(missing) - len(failures)}
     facts["looked_up"] = len(by_key) - len(missing)
     return Table(rows, rejected=rejected, metadata=facts, pictures=sheet)
 
 
-def _torn(parents: pl.DataFrame) -> pl.DataFrame:
-    """(day, sha256) of parents whose family is in two splits of its day."""
-    days = parents.partition_by("day", maintain_order=True)
-    found = [pl.DataFrame({"sha256": split_families(day)}, schema={"sha256": pl.String}) for day in days]
-    frames = [torn.with_columns(day=pl.lit(day["day"][0])) for day, torn in zip(days, found, strict=True)]
-    return pl.concat([pl.DataFrame(schema={"sha256": pl.String, "day": pl.Date}), *frames])
-
-
-def _leaking(parents: pl.DataFrame) -> pl.DataFrame:
+def _withheld(parents: pl.DataFrame) -> pl.DataFrame:
     told = "the same bytes, or a look-alike, belong to a user of another split: its variants would leak"
     return parents.select(
         "day", "source", reason=pl.lit("family_in_two_splits"), detail=pl.lit(told), raw=pl.lit(None, pl.String)

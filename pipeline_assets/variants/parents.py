@@ -38,6 +38,16 @@ def uploads(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
     )
 
 
+def owned(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
+    """Whose the usable uploads of all days are: sha256, phash, split, each once."""
+    return (
+        raw_uploads.filter(pl.col("verdict") == "ok", pl.col("media_type").str.starts_with(media))
+        .select("sha256", "phash", split_of(pl.col("user_id")).alias("split"))
+        .unique()
+        .collect()
+    )
+
+
 def titles(photo_metadata: pl.LazyFrame) -> pl.DataFrame:
     """The titles of photos, each text of a day and split once, with the split of the photo's owner."""
     rows = (

@@ -13,9 +13,11 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.variants import parents, photos, receipts, schemas, speech, tables, text, video
+from pipeline_assets.variants.families import NO_OTHERS
 from pipeline_assets.variants.kinds import Fetch, Kind
 from pipeline_assets.variants.tables import frames
 from resources import ledger
+from resources.lake import Lake
 from resources.object_store import ObjectStore
 
 READ_AHEAD = 16
@@ -34,6 +36,8 @@ class Source:
     schema: type[dy.Schema]
     reads: str | None
     parents: Callable[[Any], pl.DataFrame]
+    owned: Callable[[pl.LazyFrame], pl.DataFrame] | None = None
+    """Items of all days of the table, as `families.leaking` wants them; None where families are of one day."""
 
     def of(self, inputs: Mapping[str, pl.LazyFrame], days: Sequence[date]) -> pl.DataFrame:
         """The parents of these days. inputs: by table; may hold more days."""
@@ -41,6 +45,12 @@ class Source:
             return self.parents(days)
         wanted = pl.Series(list(days), dtype=pl.Date)
         return self.parents(inputs[self.reads].filter(pl.col("day").is_in(wanted.implode())))
+
+    def others(self, lake: Lake | None) -> pl.DataFrame:
+        """Items of all days that the lake has, beside which families are looked for. lake: None for kinds without."""
+        if self.owned is None or self.reads is None or lake is None or not lake.exists(self.reads):
+            return NO_OTHERS
+        return self.owned(lake.scan(self.reads))
 
 
 def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
@@ -57,14 +67,15 @@ def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
     )
 
 
-def _uploads(media: str) -> Callable[[pl.LazyFrame], pl.DataFrame]:
-    return partial(parents.uploads, media=media)
+def _of_uploads(asset: str, kind: Kind, schema: type[dy.Schema], media: str) -> Source:
+    of_days, of_all = partial(parents.uploads, media=media), partial(parents.owned, media=media)
+    return Source(asset, kind, schema, "raw_uploads", of_days, of_all)
 
 
 SOURCES = {
     source.kind.name: source
     for source in (
-        Source("photo_variants", photos.KIND, schemas.PhotoVariants, "raw_uploads", _uploads("image/")),
+        _of_uploads("photo_variants", photos.KIND, schemas.PhotoVariants, "image/"),
         Source("text_variants", text.KIND, schemas.TextVariants, "photo_metadata", parents.titles),
         Source(
             "table_variants",
@@ -73,8 +84,8 @@ SOURCES = {
             "user_features",
             partial(parents.tables, name="user_features", keys=("day", "user_id", "as_of"), write=frames.write_table),
         ),
-        Source("speech_variants", speech.KIND, schemas.SpeechVariants, "raw_uploads", _uploads("audio/")),
-        Source("video_variants", video.KIND, schemas.VideoVariants, "raw_uploads", _uploads("video/")),
+        _of_uploads("speech_variants", speech.KIND, schemas.SpeechVariants, "audio/"),
+        _of_uploads("video_variants", video.KIND, schemas.VideoVariants, "video/"),
         Source(
             "receipt_renders",
             receipts.KIND,

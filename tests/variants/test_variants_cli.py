@@ -1,5 +1,6 @@
 """`darkroom variants` on a project without a server, after a run with variants to train on; and the page's own recipe."""
 
+import io
 import json
 import os
 import re
@@ -12,9 +13,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from pipeline_assets.cli import main
 from pipeline_assets.sample.photos import sample_photos
+from pipeline_assets.training.split import split_of
 from pipeline_assets.variants.photos import KIND, catalogue, ready_made
 from pipeline_assets.variants.preview import of_contents
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
@@ -56,6 +59,12 @@ class Project:
     def objects(self) -> ObjectStore:
         return ObjectStore.open((self.root / "lake" / "objects").as_uri())
 
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        darkroom = str(Path(sys.executable).with_name("darkroom"))
+        return subprocess.run(
+            [darkroom, *words], env=self.environment, cwd=self.root, capture_output=True, text=True, timeout=400
+        )
+
     def darkroom(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
         monkeypatch.chdir(self.root)
         for name, value in self.environment.items():
@@ -70,8 +79,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     small = (photo for photo in sample_photos() if re.search(r"-\d{4}\.jpg$", photo.name))
     for photo in islice(small, PHOTOS):
         (made.root / "photos" / photo.name).write_bytes(photo.data)
-    command = [str(Path(sys.executable).with_name("darkroom")), "run", "--photos", "photos", "--days", "4"]
-    done = subprocess.run(command, env=made.environment, cwd=made.root, capture_output=True, text=True, timeout=400)
+    done = made.command("run", "--photos", "photos", "--days", "4")
     assert done.returncode == 0, done.stdout + done.stderr
     return made
 
@@ -115,6 +123,30 @@ def test_a_sample_is_as_large_as_asked(project: Project, monkeypatch: pytest.Mon
     done = project.darkroom(monkeypatch, "verify", "--kind", "photos", "--sample", "5")
     assert done.exit_code == 0, done.output
     assert re.search(r"photos\s+│\s+5\s+│\s+5\s+│\s+0", done.output)
+
+
+def test_a_look_alike_of_another_split_on_another_day_takes_back_the_variants(project: Project) -> None:
+    made = rows(project, "photo_variants").filter(pl.col("other_parent_sha256").is_null()).sort("day", "variant_id")
+    day, parent = made.select("day", "parent_sha256").row(0)
+    last = rows(project, "raw_uploads")["day"].max()
+    assert isinstance(last, date) and last > day
+    user = pl.DataFrame({"user_id": range(900_000, 900_200)}).filter(split_of(pl.col("user_id")) == "test")["user_id"][0]
+    (key,) = rows(project, "raw_uploads").filter(pl.col("sha256") == parent, pl.col("day") == day)["key"]
+    uploads = ObjectStore.open((project.root / "uploads").as_uri())
+    smaller = io.BytesIO()
+    Image.open(io.BytesIO(uploads.get(key))).save(smaller, "JPEG", quality=60)
+    uploads.put(f"uploads/{last}/{user}/again.jpg", smaller.getvalue())
+
+    done = project.command("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = project.command("refresh", "--asset", "photo_variants", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    now = rows(project, "photo_variants")
+    assert parent not in set(now["parent_sha256"]) | set(now["other_parent_sha256"])
+    others = made.filter(pl.col("day") == day, pl.col("parent_sha256") != parent)["variant_id"]
+    assert set(others) & set(now["variant_id"])
+    told = rows(project, "photo_variants_rejected").filter(pl.col("reason") == "family_in_two_splits")
+    assert (day, key) in told.select("day", "source").rows()
 
 
 def test_what_is_not_as_it_was_is_told(project: Project) -> None:
