@@ -73,10 +73,9 @@ def decode_upright(data: bytes, short_px: int) -> Upright:
     pixels = _whole_jpeg(data, image, short_px)
     if pixels is not None:
         orientation = _orientation(image)
-        height, width = pixels.shape[:2]
         if orientation > 1:
             pixels = np.array(_upright(Image.fromarray(pixels), orientation))
-        return Upright(pixels, *((height, width) if orientation >= 5 else (width, height)))
+        return Upright(pixels, *_turned(image.size, orientation))
     with decoding(image):
         rgb, orientation, (width, height) = _read(image, short_px)
         return Upright(np.array(_upright(rgb, orientation)), width, height)
@@ -104,11 +103,17 @@ def decode(data: bytes, preprocessing: Preprocessing) -> Decoded:
     """
     image = _open(data)
     with decoding(image):
-        return _decode(image, preprocessing)
+        return _decode(data, image, preprocessing)
 
 
-def _decode(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
-    rgb, orientation, (width, height) = _read(image, max(STYLE_SHORT_PX, preprocessing.resize_short_px))
+def _decode(data: bytes, image: Image.Image, preprocessing: Preprocessing) -> Decoded:
+    short = max(STYLE_SHORT_PX, preprocessing.resize_short_px)
+    pixels = _whole_jpeg(data, image, short)
+    if pixels is not None:
+        rgb, orientation = Image.fromarray(pixels), _orientation(image)
+        width, height = _turned(image.size, orientation)
+    else:
+        rgb, orientation, (width, height) = _read(image, short)
     scaled = _scale(rgb, STYLE_SHORT_PX)
     is_shared = preprocessing.resize_short_px == STYLE_SHORT_PX
     source = scaled if is_shared else _scale(rgb, preprocessing.resize_short_px)
@@ -138,8 +143,7 @@ def _read(image: Image.Image, short: int) -> tuple[Image.Image, int, tuple[int, 
     except Exception as error:
         # Decoders' complaints have no common type: on bytes of a known format they all mean damage.
         raise BadImage("truncated", f"the pixels can't be decoded: {error!s:.200}") from error
-    width, height = stored if is_drafted else image.size
-    return rgb, orientation, (height, width) if orientation >= 5 else (width, height)
+    return rgb, orientation, _turned(stored if is_drafted else image.size, orientation)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -175,6 +179,11 @@ def _orientation(image: Image.Image) -> int:
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height of what is stored in this size, once it is upright."""
+    return (size[1], size[0]) if orientation >= 5 else size
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
