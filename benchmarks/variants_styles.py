@@ -4,7 +4,7 @@
 
 Every photo is cut, perhaps mirrored, and given each of the six looks or none, with strengths drawn at random; the label is
 the recipe. For each seed the head is trained on the variants of other seven tenths of the photos, and tested on those of
-the rest, which no part of it has seen. Its inputs are what `photo_classes` and `photo_styles` have anyway: embedding and
+the rest. Its inputs are what `photo_classes` and `photo_styles` have anyway: embedding and
 measured styles; beside it, the same regression on either alone, and chance.
 
 --write: train on all photos and keep the head, with these accuracies, where `photo_styles` reads it.
