@@ -30,12 +30,13 @@ BENCHMARKS = (
     "big_day",
     "versions_rows",
     "variants_photos",
+    "variants_partition",
     "variants_media",
     "variants_text",
     "variants_tables",
     "variants_styles",
 )
-OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles")
+OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles")
 """Those that take a folder of photos instead of the sample."""
 TIMEOUT_S = 1800
 
