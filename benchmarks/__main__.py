@@ -32,6 +32,7 @@ BENCHMARKS = (
     "big_day",
     "versions_rows",
     "variants_photos",
+    "variants_partition",
     "variants_media",
     "variants_text",
     "variants_tables",
@@ -39,7 +40,9 @@ BENCHMARKS = (
     "variants_digits",
 )
 FOLDERS = {
-    **dict.fromkeys(("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles"), "photos"),
+    **dict.fromkeys(
+        ("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"), "photos"
+    ),
     "variants_digits": "speech",
 }
 """Which folder a benchmark takes. Without photos it takes the sample's; the others need theirs."""

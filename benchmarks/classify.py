@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
 
 from benchmarks.contests import take_turns
 from benchmarks.figures import Figure, add_options, at_least, at_most, finish
+from benchmarks.home import servers_cpu_s
 from benchmarks.photos import accuracy, photos
 from resources import s3
 from resources.embedded import Endpoints, Services
@@ -108,13 +108,10 @@ def run_pipeline(services: Services, endpoints: Endpoints, folder: Path | None, 
     postgres = Postgres(url=endpoints.postgres_url)
     postgres.migrate()
     postgres.execute("delete from results")
-    servers = [psutil.Process(pid) for pid in services.status().pids.values() if pid]
-    families = [process for server in servers for process in (server, *server.children(recursive=True))]
-    before = sum(sum(process.cpu_times()[:2]) for process in families)
+    before_s = servers_cpu_s(services)
     access = {f"BENCH_{name.upper()}": value for name, value in asdict_access(endpoints).items()}
     found = run_side("pipeline", folder, limit, BENCH_POSTGRES_URL=endpoints.postgres_url, **access)
-    after = sum(sum(process.cpu_times()[:2]) for process in families if process.is_running())
-    return found | {"server_cpu_ms": (after - before) * 1000 / limit}
+    return found | {"server_cpu_ms": (servers_cpu_s(services) - before_s) * 1000 / limit}
 
 
 def decode_alone(folder: Path | None, limit: int) -> dict[str, Any]:

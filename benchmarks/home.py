@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from benchmarks.contests import Used, measured
 from pipeline_assets import nightly
@@ -43,6 +44,13 @@ def fresh_home(module: str, settings: Mapping[str, str] | None = None) -> Iterat
     """A home in a temporary folder with its servers running."""
     with tempfile.TemporaryDirectory() as name, Services(Path(name) / "home"):
         yield Home(Path(name) / "home", module, settings or {})
+
+
+def servers_cpu_s(services: Services) -> float:
+    """CPU time that the running servers have used so far."""
+    servers = [psutil.Process(pid) for pid in services.status().pids.values() if pid]
+    families = [process for server in servers for process in (server, *server.children(recursive=True))]
+    return float(sum(sum(process.cpu_times()[:2]) for process in families if process.is_running()))
 
 
 def run_assets(assets: Sequence[str], day: date, build: Callable[[Settings], dg.Definitions] = build_defs) -> None:

@@ -136,20 +136,20 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
         return [codec.perceptual_hash(item[1]) for _, item in changed if not isinstance(item, UnfitParent)]
 
     seconds = dict.fromkeys(("decode", "change", "encode", "hash"), 0.0)
-    groups, count = maker.grouped(work(held(folder, limit))), 0
+    tasks, count = list(work(held(folder, limit))), 0
+    for _ in KIND.make(tasks[: WARM_UP * CHILDREN]):
+        pass
+    groups = maker.grouped(iter(tasks))
     with single_threaded_pool(core_count()) as pool:
 
         def timed(stage: str, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
             started = time.perf_counter()
             done = list(pool.map(function, items))
-            if count > WARM_UP * CHILDREN:
-                seconds[stage] += time.perf_counter() - started
+            seconds[stage] += time.perf_counter() - started
             return done
 
-        measured = 0
         while chunk := list(islice(groups, CHUNK)):
             count += sum(map(len, chunk))
-            measured += sum(map(len, chunk)) if count > WARM_UP * CHILDREN else 0
             ready = timed("decode", lambda group: maker.prepare(group, recent), chunk)
             fours = [
                 [one for group in ready[at : at + maker.GROUPS] for one in group]
@@ -158,7 +158,7 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
             changed = timed("change", change, fours)
             timed("encode", encode, changed)
             timed("hash", hashed, changed)
-    return {stage: measured / taken for stage, taken in seconds.items()}
+    return {stage: count / taken for stage, taken in seconds.items()}
 
 
 def run_side(side: str, folder: Path | None, limit: int) -> dict[str, Any]:

@@ -5,7 +5,8 @@ removes it; the writer commits a reference to nothing. Locks would need one plac
 folder, can reach. Instead:
 
 Writer (`ObjectIO.put_if_absent`), for each content, new or not:
-  1. ask whether it is there; put it if not; *renew* it (it is then as young as a new one) if it is older than RENEW_AFTER;
+  1. put it unless it is there, having asked first or, if it is small, in one conditional request; *renew* it (it is then as
+     young as a new one) if it is older than RENEW_AFTER;
   2. where the store told a version id, done. Else read the list of condemned keys, and then ask once more whether the
      content is there; while it is condemned, or not there, begin again;
   3. later, commit a reference: at most `grace - RENEW_AFTER` after step 1.

@@ -21,6 +21,8 @@ from resources.object_backends import EXPECTED, S3Access, check_key, survives_ob
 PART_BYTES = 8 * 1024**2
 SINGLE_PUT_BYTES = 64 * 1024**2
 """Up to here a content is put in one conditional request; above, in parts, which S3 can't make conditional."""
+UNASKED_BYTES = 64 * 1024
+"""Up to here a content is sent without asking first whether it is there: most are new, and a refusal costs as little."""
 COPY_BYTES = 5 * 1024**3
 """S3 copies larger objects only in parts."""
 UNVERSIONED = ("", "null")
@@ -62,7 +64,8 @@ class ObjectIO:
 
     async def put_if_absent(self, data: bytes | Path) -> ObjectRef:
         """Keep a content under its sha256. Raises CorruptObject if what lies there has another size."""
-        digest, size = await asyncio.to_thread(_digest, data)
+        is_quick = isinstance(data, bytes) and len(data) <= UNASKED_BYTES
+        digest, size = _digest(data) if is_quick else await asyncio.to_thread(_digest, data)
         key = content_key(digest)
         until = time.monotonic() + condemned.PATIENCE_S
         while not await self._keep(key, data, size):
@@ -76,18 +79,21 @@ class ObjectIO:
 
     async def _keep(self, key: str, data: bytes | Path, size: int) -> bool:
         """Whether a content is there to stay; False while a clean-up may be removing it. See `condemned`."""
+        version = await self.put(key, data, mode="create") if size <= UNASKED_BYTES else None
+        if version is None:  # it was there, or the store tells no versions, or it is too large to be sent in vain
+            version = await self._renewed_or_put(key, data, size)
+        return version not in (None, *UNVERSIONED) or (not await self._is_condemned(key) and await self._is_there(key))
+
+    async def _renewed_or_put(self, key: str, data: bytes | Path, size: int) -> str | None:
+        """Put a content if it is not there, and make it young if it is old. Returns its version id, if the store has any."""
         try:
             found = await self.head(key, None)
         except NotFound:
-            version = await self.put(key, data, mode="create" if size <= SINGLE_PUT_BYTES else "overwrite")
-        else:
-            if found.size != size:
-                raise CorruptObject(
-                    key, f"{key} has {found.size} bytes, not {size}: delete the damaged object and run again."
-                )
-            is_old = datetime.now(UTC) - found.last_modified > condemned.RENEW_AFTER
-            version = await self._renew(key, data, size) if is_old else found.version_id
-        return version not in (None, *UNVERSIONED) or (not await self._is_condemned(key) and await self._is_there(key))
+            return await self.put(key, data, mode="create" if size <= SINGLE_PUT_BYTES else "overwrite")
+        if found.size != size:
+            raise CorruptObject(key, f"{key} has {found.size} bytes, not {size}: delete the damaged object and run again.")
+        is_old = datetime.now(UTC) - found.last_modified > condemned.RENEW_AFTER
+        return await self._renew(key, data, size) if is_old else found.version_id
 
     async def _renew(self, key: str, data: bytes | Path, size: int) -> str | None:
         """Make a content as young as a new one, without sending it where the store can do that."""

@@ -57,7 +57,7 @@ class ObjectStore:
         return cls(url, *open_backend(url, allow_http=allow_http, timeout_s=timeout_s, **keys))
 
     def put_if_absent(self, data: bytes | Path) -> ObjectRef:
-        """Keep a content under its sha256; one that is there already is not sent again. Any number may do so at once.
+        """Keep a content under its sha256; one that is there already is not written again. Any number may do so at once.
 
         Raises CorruptObject if what lies there has another size.
         """

@@ -113,7 +113,7 @@ def perspective(canvas: Canvas, random: Generator, *, strength: Annotated[float,
     return Warp(_homography(corners + signs * inward, corners))
 
 
-@PHOTOS.operation()
+@PHOTOS.operation(version=2)
 def colour(
     canvas: Canvas,
     random: Generator,
@@ -186,7 +186,7 @@ def cutmix(canvas: Canvas, random: Generator, *, area: Part | tuple[Part, Part] 
     return Paste(_rectangle(canvas, random, drawn(area, random), 1.5))
 
 
-@PHOTOS.operation()
+@PHOTOS.operation(version=2)
 def black_and_white(
     canvas: Canvas,
     random: Generator,
@@ -200,7 +200,7 @@ def black_and_white(
     return [Colour(np.column_stack([np.tile(weights, (3, 1)), np.zeros(3)])), _curve(_s_shaped(drawn(contrast, random)))]
 
 
-@PHOTOS.operation()
+@PHOTOS.operation(version=2)
 def sepia(canvas: Canvas, random: Generator, *, strength: Share | tuple[Share, Share] = (0.75, 1.0)) -> Colour:
     """Brown tones, as on old prints."""
     amount = drawn(strength, random)
@@ -232,7 +232,7 @@ def low_key(
     return [_curve(_TONES ** drawn(gamma, random)), Vignette(drawn(strength, random))]
 
 
-@PHOTOS.operation()
+@PHOTOS.operation(version=2)
 def vintage(
     canvas: Canvas,
     random: Generator,
@@ -255,7 +255,7 @@ def vintage(
     ]
 
 
-@PHOTOS.operation()
+@PHOTOS.operation(version=2)
 def strong_hdr(
     canvas: Canvas,
     random: Generator,
