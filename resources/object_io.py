@@ -142,15 +142,19 @@ class ObjectIO:
             raise translate(error, key) from None
         return put["version"]
 
-    async def get(self, key: str, version_id: str | None, span: tuple[int, int] | None = None) -> bytes:
-        """The bytes, or those from span[0] to before span[1], of a version."""
+    async def get(self, key: str, version_id: str | None) -> bytes:
+        """The bytes of a version."""
+        return bytes(await self.view(key, version_id))
+
+    async def view(self, key: str, version_id: str | None, span: tuple[int, int] | None = None) -> memoryview:
+        """The bytes, or those from span[0] to before span[1], of a version, where obstore holds them: not copied."""
         if self._by_boto(key):
             extra = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
-            return await self._boto(key, "get_object", version_id, read=True, **extra)
+            return memoryview(await self._boto(key, "get_object", version_id, read=True, **extra))
         options = {"range": span} if span else {}
         opened = await self._open(key, version_id, **options)
         try:
-            return bytes(await opened.bytes_async())
+            return memoryview(await opened.bytes_async())
         except EXPECTED as error:
             raise translate(error, key) from None
 

@@ -15,10 +15,11 @@ from pipeline_assets.versioning.checkout_plan import NAMED, Plan
 from pipeline_assets.versioning.checkout_state import Stamp
 from pipeline_assets.versioning.content_cache import ContentCache
 from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.fetching import ahead, ranges, read_large
-from pipeline_assets.versioning.placing import HELD_BELOW, Content, Placer, link_for, write_at
+from pipeline_assets.versioning.fetching import RANGE_BYTES, ahead, ranges, read_large
+from pipeline_assets.versioning.placing import HELD_BELOW, Content, Placer, link_for
 from pipeline_assets.versioning.selection import Selection, fitting
 from pipeline_assets.versioning.target import Target
+from pipeline_assets.versioning.uncached import Uncached, past_cache
 from resources.errors import NoSpace, ObjectError
 
 T = TypeVar("T")
@@ -145,13 +146,14 @@ class Work:
     def _large(self, contents: pl.DataFrame) -> Iterator[list[Stamp]]:
         """Nothing for each range, and a file's stamps with its last one."""
         parts: dict[bytes, tuple[str, int]] = {}
+        uncached = Uncached(RANGE_BYTES)
 
         def begin(content: Content) -> None:
-            parts[content["sha256"]] = _, descriptor = self._target.new_part_opened(self._placer.part_mode)
-            os.ftruncate(descriptor, content["size_bytes"])
+            part, descriptor = self._target.new_part_opened(self._placer.part_mode)
+            parts[content["sha256"]] = part, past_cache(descriptor)
 
-        def write(content: Content, at: int, data: bytes) -> None:
-            write_at(parts[content["sha256"]][1], at, data)
+        def write(content: Content, at: int, data: memoryview) -> None:
+            uncached.write(parts[content["sha256"]][1], at, data)
 
         try:
             for content, outcome in read_large(self._pinned.stores, contents.iter_rows(named=True), begin, write):
@@ -159,6 +161,7 @@ class Work:
                     yield []
                     continue
                 part, descriptor = parts.pop(content["sha256"])
+                os.ftruncate(descriptor, content["size_bytes"])
                 os.close(descriptor)
                 if outcome is True:
                     self._report.fetched += 1

@@ -27,6 +27,9 @@ def diff(a: str, b: str, asset: str | None, as_json: bool, html: Path | None, ro
     A and B are each NAME, as the work tree has it, or COMMIT:NAME, with any commit, branch or tag. Rows are matched by the
     schema's key. Drift: PSI, by custom little below 0.1 and much above 0.25; KS, the largest distance of distributions.
     """
+    from pipeline_assets.allocators import give_freed_memory_back
+
+    give_freed_memory_back()
     from pipeline_assets.cli import services
     from pipeline_assets.versioning import commands, diff_page, diff_text
 

@@ -71,7 +71,7 @@ class Pinned:
     def _source(self) -> str:
         return f"the manifest {self.reference.manifest.sha256[:12]} of {self.reference.name}"
 
-    def _encoded(self) -> Iterator[bytes]:
+    def _encoded(self) -> Iterator[memoryview]:
         """The manifest as it lies in the store, in pieces; it is whole and right once the last has been taken.
 
         Raises ManifestBroken if its bytes are gone or others.
@@ -146,7 +146,7 @@ class Pinned:
             return [(row, error) for row in span.rows]
         start = span.start
         return [
-            (row, _verified(row, data[row["offset"] - start : row["offset"] - start + row["size_bytes"]]))
+            (row, _verified(row, bytes(data[row["offset"] - start : row["offset"] - start + row["size_bytes"]])))
             for row in span.rows
         ]
 

@@ -28,7 +28,7 @@ def read_large(
     stores: Mapping[str, ObjectStore],
     rows: Iterable[Row],
     begin: Callable[[Row], object] = lambda row: None,
-    write: Callable[[Row, int, bytes], object] = lambda row, at, data: None,
+    write: Callable[[Row, int, memoryview], object] = lambda row, at, data: None,
 ) -> Iterator[tuple[Row, ObjectError | bool]]:
     """Read files of a manifest in ranges, in order. Each range's row: False while there are more, True at the end of a file
     that has the sha256 that it should, else the error.
@@ -38,7 +38,7 @@ def read_large(
     StoreUnavailable, and what `begin` and `write` do.
     """
 
-    def one(part: tuple[Row, int, int]) -> tuple[Row, int, int, bytes | ObjectError]:
+    def one(part: tuple[Row, int, int]) -> tuple[Row, int, int, memoryview | ObjectError]:
         row, at, end = part
         start = row["offset"] or 0
         try:
@@ -50,7 +50,7 @@ def read_large(
     state, failed = hashlib.sha256(), None
     with ThreadPoolExecutor(AT_ONCE, "range") as pool, ThreadPoolExecutor(1, "write") as writer:
         for row, at, end, data in ahead(pool, one, _parts(rows, begin), AT_ONCE):
-            if isinstance(data, bytes):
+            if isinstance(data, memoryview):
                 written = writer.submit(write, row, at, data)
                 state.update(data)
                 written.result()

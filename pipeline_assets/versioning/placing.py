@@ -20,7 +20,6 @@ READ_ONLY, USUAL = 0o444, 0o666
 HELD_BELOW = 16 * 1024**2
 """Smaller contents are held in memory whole; larger ones go through a file in pieces."""
 PIECE = 1024**2
-WRITE_BYTES = 1024**2
 _FICLONE = 0x40049409
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
@@ -225,10 +224,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     written = os.write(descriptor, data)
     while written < len(data):
         written += os.write(descriptor, memoryview(data)[written:])
-
-
-def write_at(descriptor: int, at: int, data: bytes) -> None:
-    """Write all of the bytes at a place of an open file, in pieces: at larger ones ext4 spends ten times the time."""
-    view, written = memoryview(data), 0
-    while written < len(data):
-        written += os.pwrite(descriptor, view[written : written + WRITE_BYTES], at + written)

@@ -166,7 +166,7 @@ def test_a_disk_that_fills_up_is_told_and_what_is_there_is_kept(
     class Filling(ObjectStore):
         """The real store; with its first answer the disk fills."""
 
-        def get_range(self, key: str, start: int, end: int, *, version_id: str | None = None) -> bytes:
+        def get_range(self, key: str, start: int, end: int, *, version_id: str | None = None) -> memoryview:
             if not filler.exists():
                 fill(key)
             return super().get_range(key, start, end, version_id=version_id)

@@ -44,9 +44,9 @@ def spool(store: ObjectStore, key: str, version_id: str | None, size_bytes: int,
     """Write the size_bytes from `offset` of an object into a file, a few pieces ahead. Raises the store's errors."""
     ends = [(at, min(at + PIECE_BYTES, offset + size_bytes)) for at in range(offset, offset + size_bytes, PIECE_BYTES)]
 
-    def pieces() -> Iterator[bytes]:
+    def pieces() -> Iterator[memoryview]:
         with ThreadPoolExecutor(PIECES_AHEAD, "spool") as pool:
-            waiting: deque[Future[bytes]] = deque()
+            waiting: deque[Future[memoryview]] = deque()
             try:
                 for start, end in ends:
                     waiting.append(pool.submit(store.get_range, key, start, end, version_id=version_id))
@@ -72,7 +72,7 @@ def put_hashed(store: ObjectStore, sha256: str, path: Path, size_bytes: int) -> 
         raise CorruptObject(key, f"{key} has {found.size} bytes, not {size_bytes}: delete the damaged object and run again.")
 
 
-def _digests(pieces: Iterator[bytes], path: Path | None) -> Digests:
+def _digests(pieces: Iterator[bytes] | Iterator[memoryview], path: Path | None) -> Digests:
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     sink = path.open("wb", buffering=0) if path else None
     try:
