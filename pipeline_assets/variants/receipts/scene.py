@@ -80,12 +80,7 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
     scene = mi.load_dict(
         {
             "type": "scene",
-            "integrator": {
-                "type": "aov",
-                "aovs": "uv:uv,shape:shape_index,albedo:albedo",
-                "block_size": BLOCK_PX,
-                "image": {"type": "path", "max_depth": 3, "block_size": BLOCK_PX},
-            },
+            "integrator": {"type": "path", "max_depth": 3, "block_size": BLOCK_PX},
             "sensor": {
                 "type": "perspective",
                 "fov_axis": "y",
@@ -117,13 +112,24 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
             "sky": {"type": "constant", "radiance": {"type": "rgb", "value": view.ambient * view.light}},
         }
     )
-    rendered = np.array(mi.render(scene, spp=view.samples, seed=mi.UInt32(seed % 2**31)), np.float32)
-    uv, shape = rendered[..., 3:5], rendered[..., 5]
+    maps = mi.load_dict({"type": "aov", "aovs": "uv:uv,shape:shape_index,albedo:albedo", "block_size": BLOCK_PX})
+    light, shown = (_rendered(mi, scene, integrator, view.samples, seed) for integrator in (scene.integrator(), maps))
+    uv, shape = shown[..., :2], shown[..., 2]
     number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
     is_paper = np.abs(shape - number) < 1e-4
-    return Seen(
-        _smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan))
-    )
+    return Seen(_smoothed(light, shown[..., 3:6], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan)))
+
+
+def _rendered(mi: Any, scene: Any, integrator: Any, samples: int, seed: int) -> npt.NDArray[np.float32]:
+    """(H, W, channels). Light and maps are two renders, as LLVM would trace the light twice for both in one."""
+    told = mi.UInt32(seed % 2**31)
+    if mi.variant().startswith("llvm"):
+        import drjit
+
+        # What is not known to the compiler is no part of its code, which then serves the next receipt too.
+        parameters = mi.traverse(scene)
+        drjit.make_opaque([value for _, value in parameters], told)
+    return np.array(mi.render(scene, integrator=integrator, spp=samples, seed=told), np.float32)
 
 
 def _smoothed(
