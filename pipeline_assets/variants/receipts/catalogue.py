@@ -16,6 +16,7 @@ Light = Annotated[float, Field(gt=0.02, le=3)]
 Side = Annotated[int, Field(ge=32, le=2048)]
 Count = Annotated[int, Field(ge=0, le=6)]
 Contrast = Annotated[float, Field(ge=0.5, le=4)]
+Margin = Annotated[float, Field(ge=-0.3, le=1)]
 Samples = Annotated[int, Field(ge=1, le=1024)]
 
 TABLES = ("white", "dark", "wood", "stone")
@@ -23,7 +24,11 @@ TABLES = ("white", "dark", "wood", "stone")
 
 @dataclass(frozen=True)
 class Setting:
-    """One receipt's scene. light: 1 is a bright room; contrast: 1 is the light's own."""
+    """One receipt's scene.
+
+    light: 1 is a bright room; ambient: its share from all around; exposure: of the paper, 1 is white; contrast: 1 is the
+    light's own. margin: about the paper in shares of it, below 0 it is cut. marks: 0 for none to 1 for many.
+    """
 
     width_px: int
     height_px: int
@@ -35,6 +40,10 @@ class Setting:
     tilt_deg: float
     light: float
     contrast: float
+    ambient: float
+    exposure: float
+    margin: float
+    marks: float
     table: str
 
 
@@ -45,7 +54,7 @@ class Written:
     quality: int | None
 
 
-@RECEIPTS.operation()
+@RECEIPTS.operation(version=2)
 def render(
     random: np.random.Generator,
     *,
@@ -59,13 +68,19 @@ def render(
     tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 15.0),
     light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.7, 1.2),
     contrast: Contrast | Annotated[tuple[Contrast, Contrast], AfterValidator(ascending)] = (0.95, 1.4),
+    ambient: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.25, 0.6),
+    exposure: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.75, 1.1),
+    margin: Margin | Annotated[tuple[Margin, Margin], AfterValidator(ascending)] = (-0.04, 0.14),
+    marks: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.5),
     table: Literal["any", "white", "dark", "wood", "stone"] = "any",
 ) -> Setting:
     """Print the template's receipt, treat the sheet, and see it on a table; ranges are drawn from by the seed."""
     bent, curled, tilted, lit, harder = (drawn(value, random) for value in (wrinkle, curl, tilt_deg, light, contrast))
+    around, exposed, apart, marked = (drawn(value, random) for value in (ambient, exposure, margin, marks))
     count = int(random.integers(folds[0], folds[1] + 1))
     top = TABLES[int(random.integers(len(TABLES)))] if table == "any" else table
-    return Setting(width_px, height_px, samples, renderer, bent, count, curled, tilted, lit, harder, top)
+    size, paper = (width_px, height_px, samples, renderer), (bent, count, curled, tilted)
+    return Setting(*size, *paper, lit, harder, around, exposed, apart, marked, top)
 
 
 @RECEIPTS.operation()

@@ -30,7 +30,17 @@ class Receipts:
     recipes: Mapping[str, Recipe] = {
         "flat": Recipe("render", wrinkle=(0.0, 0.06), folds=(0, 0), curl=(0.0, 0.1), tilt_deg=(0.0, 4.0), light=(0.9, 1.2)),
         "scanned": Recipe(
-            "render", wrinkle=(0.0, 0.12), folds=(0, 1), curl=0.0, tilt_deg=(0.0, 2.0), light=1.1, contrast=(1.6, 2.8)
+            "render",
+            wrinkle=(0.0, 0.12),
+            folds=(0, 1),
+            curl=0.0,
+            tilt_deg=(0.0, 2.0),
+            light=1.1,
+            contrast=(1.4, 2.8),
+            ambient=(0.8, 1.0),
+            exposure=(0.85, 1.3),
+            margin=(-0.03, 0.05),
+            marks=(0.0, 1.0),
         ),
         "wrinkled": Recipe("render"),
         "folded": Recipe("render", wrinkle=(0.0, 0.2), folds=(1, 4)),

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Made
-from pipeline_assets.variants.receipts import camera, layout, paper, scene, truth
+from pipeline_assets.variants.receipts import camera, layout, marks, paper, scene, truth
 from pipeline_assets.variants.receipts.catalogue import Setting, Written
 from pipeline_assets.variants.receipts.templates import Shop
 from pipeline_assets.variants.receipts.text import receipt_of
@@ -30,9 +30,10 @@ def made(shop: Shop, setting: Setting, written: Written, seed: int) -> Made:
     random = generator(seed, "scene")
     view, tint = view_of(setting, random), _tint(random)
     top = table(setting.table, random)
-    found = scene.seen(points, sheet.paper, tint, top, view, setting.renderer, seed)
+    paper_seen = marks.marked(sheet.paper, setting.marks, generator(seed, "marks"))
+    found = scene.seen(points, paper_seen, tint, top, view, setting.renderer, seed)
     blur, noise = float(random.uniform(0.25, 0.75)), float(random.uniform(0.004, 0.018)) / np.sqrt(setting.light)
-    exposure = exposure_of(found, setting.light, random)
+    exposure = exposure_of(found, setting)
     pixels = camera.taken(found.linear, exposure, setting.contrast, blur, noise, generator(seed, "noise"))
     lines = truth.lines_seen(
         found.uv, sheet.lines, sheet.paper.shape[::-1], paper_px_of_a_pixel(found.uv, sheet.paper.shape)
@@ -41,6 +42,7 @@ def made(shop: Shop, setting: Setting, written: Written, seed: int) -> Made:
         "view": asdict(view),
         "creases": asdict(creases),
         "table": setting.table,
+        "marks": setting.marks,
         "exposure": exposure,
         "contrast": setting.contrast,
     }
@@ -66,17 +68,16 @@ def view_of(setting: Setting, random: np.random.Generator) -> scene.View:
     turn, around = float(random.uniform(-180, 180)), float(random.uniform(0, 2 * np.pi))
     away, high = float(random.uniform(2.0, 3.0)), float(random.uniform(1.4, 2.8))
     lamp = (away * float(np.cos(around)), away * float(np.sin(around)), high)
-    ambient, margin = float(random.uniform(0.25, 0.6)), float(random.uniform(-0.04, 0.14))
     size = (setting.width_px, setting.height_px, setting.samples)
     roll = float(random.uniform(-1, 1)) * (1.5 + 0.7 * setting.tilt_deg)
-    return scene.View(*size, setting.tilt_deg, turn, roll, setting.light, ambient, lamp, margin)
+    return scene.View(*size, setting.tilt_deg, turn, roll, setting.light, setting.ambient, lamp, setting.margin)
 
 
-def exposure_of(found: scene.Seen, light: float, random: np.random.Generator) -> float:
+def exposure_of(found: scene.Seen, setting: Setting) -> float:
     """As cameras do: paper is brought near white, but for a part of what the light lacks."""
     is_paper = np.isfinite(found.uv[..., 0])
     bright = float(np.quantile(found.linear[is_paper], 0.9)) if is_paper.any() else 1.0
-    return float(random.uniform(0.75, 1.1)) * min(light, 1.0) ** 0.7 / max(bright, 1e-3)
+    return setting.exposure * min(setting.light, 1.0) ** 0.7 / max(bright, 1e-3)
 
 
 def paper_px_of_a_pixel(uv: npt.NDArray[np.float32], paper_px: tuple[int, ...]) -> float:
