@@ -14,6 +14,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=35)]
 Light = Annotated[float, Field(gt=0.02, le=3)]
 Side = Annotated[int, Field(ge=32, le=2048)]
+Blocks = Annotated[int, Field(ge=32, le=2048, multiple_of=16)]
 Count = Annotated[int, Field(ge=0, le=6)]
 Contrast = Annotated[float, Field(ge=0.5, le=4)]
 Margin = Annotated[float, Field(ge=-0.3, le=1)]
@@ -45,6 +46,22 @@ class Setting:
     margin: float
     marks: float
     table: str
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """A clip of so many pictures, `rate` a second: from folded to flat, and then as `still` has it."""
+
+    still: Setting
+    frames: int
+    rate: int
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """How a clip is written: H.264 of this constant quality."""
+
+    crf: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,40 @@ def render(
 
 
 @RECEIPTS.operation()
+def unfold(
+    random: np.random.Generator,
+    *,
+    width_px: Blocks = 256,
+    height_px: Blocks = 384,
+    samples: Samples = 2,
+    renderer: Literal["scalar", "llvm"] = "scalar",
+    frames: Annotated[int, Field(ge=2, le=240)] = 24,
+    rate: Annotated[int, Field(ge=1, le=60)] = 12,
+    folds: Annotated[tuple[Count, Count], AfterValidator(ascending)] = (1, 2),
+    wrinkle: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.25),
+    tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 12.0),
+    light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.8, 1.2),
+    table: Literal["any", "white", "dark", "wood", "stone"] = "any",
+) -> Unfolding:
+    """One sheet that comes apart from its folds, as a clip; labels say of each picture what is seen."""
+    still = render(
+        random,
+        width_px=width_px,
+        height_px=height_px,
+        samples=samples,
+        renderer=renderer,
+        wrinkle=wrinkle,
+        folds=folds,
+        curl=0.0,
+        tilt_deg=tilt_deg,
+        light=light,
+        margin=(0.05, 0.15),
+        table=table,
+    )
+    return Unfolding(still, frames, rate)
+
+
+@RECEIPTS.operation()
 def jpeg(*, quality: Annotated[int, Field(ge=1, le=95)] = 92) -> Written:
     """Written as JPEG, without chroma subsampling."""
     return Written(quality)
@@ -93,3 +144,9 @@ def jpeg(*, quality: Annotated[int, Field(ge=1, le=95)] = 92) -> Written:
 def png() -> Written:
     """Written as PNG, which loses nothing."""
     return Written(None)
+
+
+@RECEIPTS.operation()
+def mp4(*, crf: Annotated[int, Field(ge=0, le=40)] = 20) -> Filmed:
+    """Written as MP4: H.264 of constant quality (lower is better), without sound."""
+    return Filmed(crf)
