@@ -89,11 +89,11 @@ def _in_cell(
 def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> Sheet:
     """The receipt on paper that is just as long as it needs."""
     size = float(random.uniform(20, 27))
-    cell = size * float(random.uniform(0.5, 0.66)) if is_mono else None
+    cell = size * float(random.uniform(0.5, 0.7)) if is_mono else None
     tall = float(random.uniform(1.15, 1.5)) if random.random() < TALL else 1.0
     pen = _Pen(Image.new("L", (WIDTH_PX, 5000)), size, cell, float(random.uniform(0.82, 1.0)), tall)
-    leading = size * tall * float(random.uniform(1.1, 1.5))
-    top, lines = float(random.uniform(30, 90)), list[Printed]()
+    leading = size * tall * float(random.uniform(1.02, 1.4))
+    top, lines = float(random.uniform(14, 60)), list[Printed]()
     for row in receipt.rows:
         if row.placed == "rule":
             _rule(pen, row.cells[0], top + size * 0.6)
@@ -103,7 +103,7 @@ def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> She
         else:
             lines += _row(pen, row, top)
         top += leading * (0.6 if row.placed in ("rule", "gap") else max(row.size, 1.0))
-    height = int(top + random.uniform(40, 130))
+    height = int(top + random.uniform(16, 80))
     ink = np.asarray(pen.image.crop((0, 0, WIDTH_PX, height)), np.float32) / np.float32(255)
     return Sheet(_on_paper(ink, random), tuple(lines))
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline_assets.variants.receipts.templates import Shop
 
 FIRST_DAY, DAYS = date(2016, 1, 1), 3000
-MOST_ITEMS = 7
+MOST_ITEMS = 10
 
 Placed = Literal["centre", "spread", "table", "rule", "barcode", "gap"]
 
