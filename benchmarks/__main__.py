@@ -33,6 +33,7 @@ BENCHMARKS = (
     "variants_media",
     "variants_text",
     "variants_tables",
+    "variants_receipts_speed",
     "variants_styles",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles")
