@@ -97,8 +97,9 @@ def _ridged(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], random: np.r
 def relaxed(points: Points, rest: Points, times: int = RELAXATIONS) -> Points:
     """The points moved so that neighbours are as far from each other as at rest, along, across and diagonally."""
     points = points.copy()
+    edges = list(zip(_pairs(points), [np.linalg.norm(a - b, axis=-1) for a, b in _pairs(rest)], strict=True))
     for _ in range(times):
-        for (a, b), wanted in zip(_pairs(points), [np.linalg.norm(a - b, axis=-1) for a, b in _pairs(rest)], strict=True):
+        for (a, b), wanted in edges:
             apart = b - a
             now = np.linalg.norm(apart, axis=-1)
             move = (0.25 * (1 - wanted / now))[..., None] * apart
