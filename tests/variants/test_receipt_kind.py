@@ -297,3 +297,23 @@ def test_folded_paper_keeps_its_lengths():
         assert np.quantile(np.abs(paper.stretch(closed, flat)), 0.8) < 1e-3
         assert np.ptp(closed[..., 1]) < 1.2 * 2.4 / (folds + 1)
     assert np.allclose(paper.folded(flat, 2.4, 2, 0), flat, atol=1e-3)
+
+
+@pytest.mark.skipif(bool(scene.llvm_reason()), reason="no LLVM")
+def test_what_was_compiled_for_one_receipt_serves_the_next():
+    import drjit
+    import mitsuba
+
+    mitsuba.set_variant("llvm_ad_rgb")
+    recipe = Recipe("render", **SMALL, renderer="llvm", table="stone")
+    made(recipe)
+    was = drjit.flag(drjit.JitFlag.KernelHistory)
+    drjit.set_flag(drjit.JitFlag.KernelHistory, True)
+    try:
+        for number in range(1, 6):
+            made(recipe, number=number)
+        kernels = [kernel for kernel in drjit.kernel_history([drjit.KernelType.JIT]) if kernel["operation_count"] > 300]
+    finally:
+        drjit.set_flag(drjit.JitFlag.KernelHistory, was)
+    assert len(kernels) == 10  # light and maps of each
+    assert sum(not kernel["cache_hit"] for kernel in kernels) <= 2
