@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER]`: benchmarks one by one, then the page of all their figures.
+"""`python -m benchmarks [NAME ...] [--quick] [--photos FOLDER] [--scans FOLDER]`: one by one, then the page of all figures.
 
 Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
 `benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
@@ -34,6 +34,7 @@ BENCHMARKS = (
     "variants_text",
     "variants_tables",
     "variants_receipts_speed",
+    "variants_receipts",
     "variants_styles",
 )
 OF_PHOTOS = ("classify", "rivals", "increment", "loader", "variants_photos", "variants_styles")
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; without, all")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that all run, measures nothing to quote")
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs for the benchmarks that classify and decode")
+    parser.add_argument("--scans", type=Path, help="a folder of scanned receipts for variants_receipts")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
@@ -64,6 +66,8 @@ def main() -> int:
 def arguments(name: str, options: argparse.Namespace) -> list[str]:
     """What a benchmark is told of the options."""
     quick = ["--quick"] if options.quick else []
+    if options.scans and name == "variants_receipts":
+        return [*quick, "--scans", str(options.scans.resolve())]
     return [*quick, "--photos", str(options.photos.resolve())] if options.photos and name in OF_PHOTOS else quick
 
 
