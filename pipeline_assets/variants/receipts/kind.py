@@ -1,4 +1,4 @@
-"""Receipts as a kind of data: a shop's template in, a picture of one of its receipts out.
+"""Receipts as a kind of data: a shop's template in, a picture or a clip of one of its receipts out.
 
 mitsuba and scipy come in with the first variant: definitions load without them.
 """
