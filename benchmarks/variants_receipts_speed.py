@@ -92,7 +92,7 @@ def main() -> None:
         figures.append(Figure(f"scalar, {size}", scalar[count], "CPU s"))
         figures.append(Figure(f"LLVM, {size}", llvm.get(count), "CPU s", note=reason))
         ratio = None if reason else scalar[count] / llvm[count]
-        target = at_least(LLVM_OVER_SCALAR) if count == samples[-1] else None
+        target = at_least(LLVM_OVER_SCALAR) if count == SAMPLES[-1] else None
         figures.append(Figure(f"LLVM faster than scalar, {count} samples, one core", ratio, "x", target, reason))
     figures += scaling(1 if options.quick else SCALED)
     frames = 2 if options.quick else 24
