@@ -11,7 +11,7 @@ help:
 	@echo "make run [PHOTOS=folder] [DAYS=14]   install, start the services, import photos, run the whole graph, stop"
 	@echo "make ui                              the services and the Dagster UI on http://127.0.0.1:3000"
 	@echo "make test                            lint, types, import rules, tests, definitions"
-	@echo "make bench [PHOTOS=folder] [SPEECH=folder]  every figure that the pages quote, each with its target"
+	@echo "make bench [PHOTOS=folder] [SPEECH=folder] [SCANS=folder]  every figure that the pages quote, each with its target"
 	@echo "make audit                           known vulnerabilities of what is pinned (needs network)"
 	@echo "make clean                           delete .darkroom/ after asking"
 
@@ -37,7 +37,7 @@ test: install
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 1
 
 bench: install
-	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(SPEECH),--speech "$(SPEECH)")
+	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(SPEECH),--speech "$(SPEECH)") $(if $(SCANS),--scans "$(SCANS)")
 
 audit:
 	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }

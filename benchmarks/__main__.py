@@ -1,6 +1,6 @@
 """All benchmarks or some, one by one, then the page of all their figures.
 
-    python -m benchmarks [NAME ...] [--quick] [--photos FOLDER] [--speech FOLDER]
+    python -m benchmarks [NAME ...] [--quick] [--photos FOLDER] [--speech FOLDER] [--scans FOLDER]
 
 Each is also a command of its own, `python -m benchmarks.NAME`, with more options. Results are kept as JSON under
 `benchmarks/results/`, from which `docs/benchmarks.md` is written; --quick keeps both apart, in `results/quick/`. One that
@@ -36,6 +36,8 @@ BENCHMARKS = (
     "variants_media",
     "variants_text",
     "variants_tables",
+    "variants_receipts_speed",
+    "variants_receipts",
     "variants_styles",
     "variants_digits",
 )
@@ -44,6 +46,7 @@ FOLDERS = {
         ("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"), "photos"
     ),
     "variants_digits": "speech",
+    "variants_receipts": "scans",
 }
 """Which folder a benchmark takes. Without photos it takes the sample's; the others need theirs."""
 TIMEOUT_S = 1800
@@ -56,6 +59,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that all run, measures nothing to quote")
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs for the benchmarks that classify and decode")
     parser.add_argument("--speech", type=Path, help="a folder of {digit}_{speaker}_{take}.wav for the benchmark of digits")
+    parser.add_argument("--scans", type=Path, help="a folder of scanned receipts for variants_receipts")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")

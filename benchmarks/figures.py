@@ -5,6 +5,8 @@ A benchmark module builds `Figure`s and ends with `finish`; `page.py` makes the 
 
 import argparse
 import json
+import math
+import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +16,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import t as student
 
 from benchmarks.machine import machine
 
@@ -70,6 +73,14 @@ class Figure:
         return self.value is not None and self.target.is_met(self.value)
 
 
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half of its 95% interval by Student's t; NaN of one value."""
+    mean, freedom = statistics.mean(values), len(values) - 1
+    if not freedom:
+        return mean, math.nan
+    return mean, float(student.ppf(0.975, freedom)) * statistics.stdev(values) / math.sqrt(len(values))
+
+
 def number(value: float | None) -> str:
     """Three significant digits or all whole ones, thousands grouped; a dash for nothing."""
     if value is None:
@@ -100,8 +111,8 @@ def finish(
 ) -> None:
     """Print a benchmark's figures and write RESULTS/BENCHMARK.json. details: what else to keep, such as each run."""
     show(benchmark, figures)
-    folder = " --photos FOLDER" if isinstance(getattr(options, "photos", None), Path) else ""
-    command = f"python -m benchmarks.{benchmark}{folder}{' --quick' if options.quick else ''}"
+    folders = "".join(f" --{name} FOLDER" for name in ("photos", "speech", "scans") if getattr(options, name, None))
+    command = f"python -m benchmarks.{benchmark}{folders}{' --quick' if options.quick else ''}"
     write(options.results or results_folder(options.quick), benchmark, figures, command, details or {})
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.figures import Figure, add_options, finish
+from benchmarks.figures import Figure, add_options, finish, interval
 from pipeline_assets.variants import speech
 from pipeline_assets.variants.kinds import Kind, Made, Parent, Task
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
@@ -27,17 +27,9 @@ from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
 RATE_HZ, SAMPLES = 8_000, 8_192
 MELS, FRAME, HOP = 40, 256, 128
 SPEECH_RECIPES = ("speed", "tempo", "pitch", "noise", "pink_noise", "room", "far_speaker")
-STEPS, BATCH = 600, 48
-STUDENT = {4: 2.776, 5: 2.571, 9: 2.262}
-"""97.5 percent quantiles by degrees of freedom; others by the normal."""
+STEPS, BATCH = 400, 48
 
 Floats = npt.NDArray[np.float32]
-
-
-def interval(values: Sequence[float]) -> float:
-    """Half of the 95 percent interval of the mean."""
-    freedom = len(values) - 1
-    return STUDENT.get(freedom, 1.96) * statistics.stdev(values) / math.sqrt(len(values)) if freedom else math.nan
 
 
 def variants(
@@ -147,10 +139,10 @@ def digits(folder: Path, seeds: int, few: int | None) -> tuple[list[Figure], dic
     gains = [b - a for a, b in zip(runs["without"], runs["with"], strict=True)]
     note = f"{len(paths)} recordings of {len(speakers)} speakers, each left out in turn, {seeds} seeds"
     figures = [
-        Figure(f"digits, {name} variants: accuracy", statistics.mean(found), "", note=f"± {interval(found):.3f}; {note}")
+        Figure(f"digits, {name} variants: accuracy", statistics.mean(found), "", note=f"± {interval(found)[1]:.3f}; {note}")
         for name, found in runs.items()
     ]
-    figures.append(Figure("digits: gain by variants", statistics.mean(gains), "", note=f"± {interval(gains):.3f}"))
+    figures.append(Figure("digits: gain by variants", statistics.mean(gains), "", note=f"± {interval(gains)[1]:.3f}"))
     return figures, runs
 
 

@@ -1,45 +1,46 @@
-"""How long a rendered receipt takes, and whether renders help a finder of text lines on real scans.
+"""Whether renders help a finder of text lines on real scans of receipts.
 
-    python -m benchmarks.variants_receipts --scans FOLDER [--renders 96] [--seeds 5]
+    python -m benchmarks.variants_receipts --scans FOLDER [--renders 64] [--seeds 5] [--steps 200]
 
-FOLDER holds NAME.jpg with NAME.boxes.csv (x1,y1,...,x4,y4,text), as SROIE has them. A small convolutional network says of
-each pixel whether it is in a line of text; it learns from renders only, from scans only, or from both, and is tested
-on scans that no training saw. Renders are kept under build/, by the hash of their recipe. LLVM is
-measured if DRJIT_LIBLLVM_PATH names 17 or newer.
+FOLDER holds NAME.jpg with NAME.boxes.csv (x1,y1,...,x4,y4,text) and NAME.fields.json, as SROIE has them. A small network
+learns from renders only, from scans only, or from both, for the same number of steps, and is tested on scans of companies
+that no training saw: for each seed, half of the companies, drawn anew. Neither companies nor boxes of the scans tell it
+where to look. Renders are kept under build/, by the hash of their recipe and of the code that renders.
 """
 
 import argparse
-import io
 import json
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
-from scipy import stats
-from torch import nn
+from PIL import Image
 
-from benchmarks.figures import ROOT, Figure, add_options, at_least, finish
+from benchmarks import line_finder
+from benchmarks.figures import ROOT, Figure, add_options, finish, interval
+from benchmarks.line_finder import Example
+from benchmarks.scans import Scan, read, split
+from pipeline_assets.variants import receipts
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.receipts import KIND, TEMPLATES
 from pipeline_assets.variants.receipts.scene import llvm_reason
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
 
-RENDERS, SEEDS, STEPS, SAMPLES = 96, 5, 150, (4, 8, 16)
-WIDTH_PX, HEIGHT_PX, PATCH_PX, BATCH = 256, 512, 128, 8
+RENDERS, SEEDS, STEPS = 64, 5, 200
+SAMPLES = 4
+WIDTH_PX = 256
 CACHE = ROOT / "build" / "receipts"
-MIX = ("scanned", "flat", "wrinkled", "folded")
-"""Recipes that the network learns from, in turn."""
-LLVM_OVER_SCALAR = 4.0
-
-Example = tuple[np.ndarray, np.ndarray]
+MIX = ("scanned", "scanned", "flat", "wrinkled", "scanned", "folded")
+"""Recipes that the network learns from, in turn: mostly what a scanner gives."""
+MARGIN = 0.12
+"""What SROIE's boxes leave around the ink, in heights of it; ours leave nothing."""
+CONDITIONS = ("renders alone", "scans alone", "both")
 
 
 def task_of(recipe: Recipe, number: int) -> tuple[Task, tuple[Parent, ...]]:
@@ -50,187 +51,95 @@ def task_of(recipe: Recipe, number: int) -> tuple[Task, tuple[Parent, ...]]:
     return Task(variant_id((parent.sha256,), recipe, seed), (parent.sha256,), recipe, seed), (parent,)
 
 
-def one(number: int, **parameters: Any) -> tuple[Made, float]:
-    """A receipt and its seconds."""
-    import drjit
-
-    drjit.set_thread_count(1)
-    began = time.perf_counter()
-    ((_, made),) = KIND.make([task_of(Recipe("render", **parameters), number)])
-    if not isinstance(made, Made):
-        raise RuntimeError(f"{made.reason}: {made.detail}")
-    return made, time.perf_counter() - began
-
-
-def seconds(renderer: str, samples: int, rounds: int) -> float:
-    """Of one receipt on one thread: the median, after one that is not counted."""
-    one(0, renderer=renderer, samples=samples)
-    return statistics.median(one(n + 1, renderer=renderer, samples=samples)[1] for n in range(rounds))
-
-
-def _many(numbers: list[int]) -> float:
-    return sum(one(number)[1] for number in numbers)
-
-
-def scaling(each: int) -> float:
-    """How many times as many receipts two processes make as one does in the same time."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_many, [[0], [0]]))
-        began = time.perf_counter()
-        pool.submit(_many, list(range(each))).result()
-        alone = time.perf_counter() - began
-        began = time.perf_counter()
-        list(pool.map(_many, [list(range(each))] * 2))
-        return 2 * alone / (time.perf_counter() - began)
+@cache
+def code() -> str:
+    """Hash of all that renders: another picture of the same recipe is another name."""
+    folder = Path(receipts.__file__).parent
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".json"))
+    return sha256(b"".join(sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
 
 
 def rendered(number: int) -> Example:
-    """A render with the mask of its lines; looked up if it was made before by the same recipe."""
+    """A render with its lines; looked up if it was made before by the same recipe and code."""
+    import drjit
+
+    drjit.set_thread_count(1)
     recipe = KIND.recipes[MIX[number % len(MIX)]]
     name = "llvm" if not llvm_reason() else "scalar"
-    recipe = Recipe("render", **{**dict(recipe.steps[0].parameters), "samples": 4, "renderer": name})
+    recipe = Recipe("render", **{**dict(recipe.steps[0].parameters), "samples": SAMPLES, "renderer": name})
     work = task_of(recipe, number)
-    picture, labels = CACHE / f"{work[0].variant_id}.jpg", CACHE / f"{work[0].variant_id}.json"
+    folder = CACHE / code()
+    picture, labels = folder / f"{work[0].variant_id}.jpg", folder / f"{work[0].variant_id}.json"
     if not labels.exists():
         ((_, made),) = KIND.make([work])
         if not isinstance(made, Made):
             raise RuntimeError(f"{made.reason}: {made.detail}")
-        CACHE.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(made.data.read_bytes() if isinstance(made.data, Path) else made.data)
         labels.write_text(json.dumps(made.labels["lines"]), encoding="utf-8")
     lines = json.loads(labels.read_text(encoding="utf-8"))
-    grey = Image.open(io.BytesIO(picture.read_bytes())).convert("L")
-    return _example(grey, [line["quad"] for line in lines if line["visibility"] > 0.5])
+    grey = np.asarray(Image.open(picture).convert("L"), np.float32) / 255
+    quads = np.array([line["quad"] for line in lines if line["visibility"] > 0.5]).reshape(-1, 4, 2)
+    return line_finder.example(grey, grown(quads))
 
 
-def scan(path: Path) -> Example:
-    """A real scan, cut to what its boxes cover and brought to the renders' width."""
-    grey, quads = Image.open(path).convert("L"), []
-    for row in path.with_suffix(".boxes.csv").read_text(encoding="utf-8", errors="replace").splitlines():
-        numbers = row.split(",", 8)[:8]
-        if len(numbers) == 8:
-            quads.append(np.array(numbers, float).reshape(4, 2))
-    points = np.concatenate(quads)
-    (left, top), (right, bottom) = points.min(0), points.max(0)
-    edge = 0.06 * (right - left)
-    box = np.array([max(left - edge, 0), max(top - edge, 0), min(right + edge, grey.width), min(bottom + edge, grey.height)])
-    scale = WIDTH_PX / (box[2] - box[0])
-    size = WIDTH_PX, max(PATCH_PX, 2 * round((box[3] - box[1]) * scale / 2))
-    cut = grey.crop(tuple(box.round().astype(int))).resize(size, Image.Resampling.BOX)
-    return _example(cut, [(quad - box[:2]) * scale for quad in quads])
+def grown(quads: np.ndarray) -> np.ndarray:
+    """Quads of ink made as large as the scans' boxes are about theirs."""
+    down, right = (quads[:, [3, 2]] - quads[:, [0, 1]]) * MARGIN, quads[:, [1, 2]] - quads[:, [0, 3]]
+    length = np.linalg.norm(right, axis=-1, keepdims=True)
+    right = right / np.maximum(length, 1e-6) * np.linalg.norm(down, axis=-1, keepdims=True)
+    (left_down, right_down), (top_right, bottom_right) = down.swapaxes(0, 1), right.swapaxes(0, 1)
+    corners = (-left_down - top_right, top_right - right_down, right_down + bottom_right, left_down - bottom_right)
+    return quads + np.stack(corners, axis=1)
 
 
-def _example(grey: Image.Image, quads: list[Any]) -> Example:
-    mask = Image.new("L", grey.size)
-    pen = ImageDraw.Draw(mask)
-    for quad in quads:
-        pen.polygon([tuple(at) for at in quad], fill=1)
-    return np.asarray(grey, np.float32) / 255, np.asarray(mask, np.float32)
+def run(renders: Sequence[Example], scans: Sequence[Scan], steps: int, seed: int) -> dict[str, dict[str, float]]:
+    """Scores of each condition, on the same held-out scans. On one thread: the same figures anywhere."""
+    torch.set_num_threads(1)
+    learnt, held_out = ([line_finder.example(s.grey, s.quads) for s in part] for part in split(scans, seed))
+    sources = dict(zip(CONDITIONS, ([renders], [learnt], [renders, learnt]), strict=True))
+    found = {}
+    for name, given in sources.items():
+        found[name] = line_finder.scores(line_finder.trained(given, steps, seed), held_out)
+        print(f"seed {seed}, {name}: {found[name]}", flush=True)
+    return found
 
 
-def network() -> nn.Module:
-    """About 50,000 weights, on half the pixels; sees 130 around."""
-    layers: list[nn.Module] = []
-    channels = 1
-    for wide, dilation in ((16, 1), (24, 1), (32, 2), (32, 4), (32, 8), (32, 16), (32, 1)):
-        layers += [nn.Conv2d(channels, wide, 3, 1 + (channels == 1), dilation, dilation), nn.BatchNorm2d(wide), nn.ReLU()]
-        channels = wide
-    return nn.Sequential(*layers, nn.Conv2d(channels, 4, 1), nn.PixelShuffle(2))
-
-
-def batches(sources: list[list[Example]], steps: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Patches, as many from each source; their contrast and level are drawn, so that neither tells them apart."""
-    random = np.random.default_rng(seed)
-    for _ in range(steps):
-        found = []
-        for at in range(BATCH):
-            examples = sources[at % len(sources)]
-            picture, mask = examples[int(random.integers(len(examples)))]
-            y = int(random.integers(picture.shape[0] - PATCH_PX + 1))
-            x = int(random.integers(picture.shape[1] - PATCH_PX + 1))
-            cut = np.s_[y : y + PATCH_PX, x : x + PATCH_PX]
-            pixels = np.clip(picture[cut] * random.uniform(0.7, 1.3) + random.uniform(-0.15, 0.15), 0, 1)
-            found.append((pixels.astype(np.float32), mask[cut]))
-        pictures, masks = (torch.from_numpy(np.stack(part)[:, None]) for part in zip(*found, strict=True))
-        yield pictures, masks
-
-
-def trained(sources: list[list[Example]], steps: int, seed: int) -> nn.Module:
-    """A network that learnt from the sources alike."""
-    torch.manual_seed(seed)
-    model = network()
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    for pictures, masks in batches(sources, steps, seed):
-        loss = nn.functional.binary_cross_entropy_with_logits(model(pictures - 0.5), masks)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return model.eval()
-
-
-@torch.inference_mode()
-def f1(model: nn.Module, examples: list[Example]) -> float:
-    """Of pixels, over all examples."""
-    right = said = true = 0.0
-    for picture, mask in examples:
-        found = model(torch.from_numpy(picture)[None, None] - 0.5)[0, 0].numpy() > 0
-        right, said, true = right + float(mask[found].sum()), said + float(found.sum()), true + float(mask.sum())
-    return 2 * right / max(said + true, 1)
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Mean and half of its 95% interval by Student's t."""
-    spread = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return statistics.mean(values), float(stats.t.ppf(0.975, max(len(values) - 1, 1))) * spread
-
-
-def timing(is_quick: bool) -> list[Figure]:
-    """Seconds each by renderer and samples, and over processes."""
-    rounds, absent = (1, llvm_reason()) if is_quick else (5, llvm_reason())
-    found, scalar, llvm = [], dict[int, float](), dict[int, float]()
-    for samples in SAMPLES[:1] if is_quick else SAMPLES:
-        scalar[samples] = seconds("scalar", samples, rounds)
-        found.append(Figure(f"scalar, {samples} samples, {WIDTH_PX} x {HEIGHT_PX}, one thread", scalar[samples], "s"))
-        if not absent:
-            llvm[samples] = seconds("llvm", samples, rounds)
-        found.append(Figure(f"LLVM, {samples} samples, one thread", llvm.get(samples), "s", note=absent))
-    most = max(scalar)
-    ratio = scalar[most] / llvm[most] if llvm else None
-    found.append(Figure(f"LLVM faster than scalar, {most} samples", ratio, "x", at_least(LLVM_OVER_SCALAR), absent))
-    found.append(Figure("two processes against one", scaling(1 if is_quick else 4), "x"))
+def figures(runs: Sequence[dict[str, dict[str, float]]], about: str) -> list[Figure]:
+    """Each condition, then what renders add to scans, paired by seed."""
+    found = []
+    for of in ("box", "pixel"):
+        for name in CONDITIONS:
+            mean, half = interval([run[name][of] for run in runs])
+            found.append(Figure(f"{of} F1 of text lines, {name}", mean, "", note=f"+- {half:.3f}; {about}"))
+        gain, half = interval([run["both"][of] - run["scans alone"][of] for run in runs])
+        found.append(Figure(f"{of} F1: gain by renders over scans alone", gain, "", note=f"+- {half:.3f}, paired by seed"))
     return found
 
 
 def main() -> None:
-    """Time, render, learn, test, report."""
+    """Render, learn, test, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--scans", type=Path, required=True, help="folder of real scans and their boxes")
+    parser.add_argument("--scans", type=Path, help="folder of real scans; without, nothing is measured")
     parser.add_argument("--renders", type=int, help=f"to learn from ({RENDERS}; with --quick 8)")
-    parser.add_argument("--seeds", type=int, help=f"trainings of each ({SEEDS}; with --quick 2)")
+    parser.add_argument("--seeds", type=int, help=f"splits and trainings of each ({SEEDS}; with --quick 2)")
+    parser.add_argument("--steps", type=int, help=f"of each training ({STEPS}; with --quick 20)")
     options = parser.parse_args()
-    figures = timing(options.quick)
+    if options.scans is None:
+        finish(options, "variants_receipts", [Figure("F1 of text lines on real scans", None, "", note="no --scans FOLDER")])
+        return
+    small = options.quick
+    count, steps = options.renders or (8 if small else RENDERS), options.steps or (20 if small else STEPS)
     began = time.perf_counter()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        renders = list(pool.map(rendered, range(options.renders or (8 if options.quick else RENDERS))))
-    print(f"{len(renders)} renders in {time.perf_counter() - began:.0f} s", flush=True)
-    scans = [scan(path) for path in sorted(options.scans.glob("*.jpg"))]
-    learnt, held_out = scans[::2], scans[1 : 8 if options.quick else None : 2]
-    sources = {"renders only": [renders], "scans only": [learnt], "both": [renders, learnt]}
-    scores: dict[str, list[float]] = {name: [] for name in sources}
-    for seed in range(options.seeds or (2 if options.quick else SEEDS)):
-        for name, given in sources.items():
-            scores[name].append(f1(trained(given, 20 if options.quick else STEPS, seed), held_out))
-            print(f"seed {seed}, {name}: {scores[name][-1]:.3f}", flush=True)
-    for name, values in scores.items():
-        mean, half = interval(values)
-        note = f"+- {half:.3f} (95%, {len(values)} seeds), {len(held_out)} held-out scans"
-        figures.append(Figure(f"pixel F1 of text lines, {name}", mean, "", note=note))
-    gain, half = interval([b - s for b, s in zip(scores["both"], scores["scans only"], strict=True)])
-    figures.append(Figure("gain of renders over scans only", gain, "F1", note=f"+- {half:.3f} (95%, paired by seed)"))
-    finish(options, "variants_receipts", figures, {"scores": scores, "renders": len(renders), "scans": len(learnt)})
+        renders = list(pool.map(rendered, range(count)))
+        print(f"{len(renders)} renders in {time.perf_counter() - began:.0f} s", flush=True)
+        scans = [read(path, WIDTH_PX, line_finder.PATCH_PX) for path in sorted(options.scans.glob("*.jpg"))]
+        seeds = range(options.seeds or (2 if small else SEEDS))
+        runs = list(pool.map(partial(run, renders, scans, steps), seeds))
+    about = f"{len(runs)} seeds, {count} renders, {steps} steps, scans of {len({scan.company for scan in scans})} companies"
+    finish(options, "variants_receipts", figures(runs, about), {"runs": runs, "renders": count, "code": code()})
 
 
 if __name__ == "__main__":

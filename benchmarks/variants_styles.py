@@ -12,16 +12,14 @@ measured styles; beside it, the same regression on either alone, and chance.
 
 import argparse
 import hashlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmarks.figures import Figure, add_options, finish
+from benchmarks.figures import Figure, add_options, finish, interval
 from benchmarks.photos import photos
 from pipeline_assets.classify import looks
 from pipeline_assets.errors import UnfitParent
@@ -33,7 +31,6 @@ from pipeline_assets.variants.recipes import Recipe, generator, seed_of, variant
 NO_LOOK = "natural"
 NAMES = (NO_LOOK, *LOOKS)
 TRAINED_ON = 0.7
-STUDENT_T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 INPUTS = ("both", "embedding", "measures")
 
 
@@ -117,12 +114,6 @@ def write(found: dict[str, Any], accuracy: dict[str, tuple[float, float]]) -> No
 
     weights, bias = fit_head(found["both"], found["labels"], len(NAMES), seed=0)
     looks.save(looks.Head(weights, bias, NAMES, found["classifier_id"], accuracy))
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Mean, and half of its 95% interval by Student's t."""
-    half = STUDENT_T_95[len(values)] * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return round(mean(values), 4), round(half, 4)
 
 
 def figures(runs: dict[str, list[dict[str, float]]]) -> list[Figure]:

@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import t as student
 
 from benchmarks.contests import take_turns
-from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, finish
+from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, finish, interval
 from benchmarks.imputers import IMPUTERS, Floats, bias, error
 from benchmarks.rivals.environments import NotInstallable, python_of
 from pipeline_assets.features.user_features import user_features_for_days
@@ -87,7 +86,7 @@ def imputation(frame: pl.DataFrame, seeds: int) -> tuple[list[Figure], dict[str,
             errors.setdefault(f"deleted {way}: values above the others'", []).append(bias(truth, deleted))
             for name, impute in IMPUTERS.items():
                 errors.setdefault(f"deleted {way}: error of {name}", []).append(error(truth, impute(variant), deleted))
-    return [Figure(name, statistics.mean(of), "sd", note=interval(of)) for name, of in errors.items()], errors
+    return [Figure(name, statistics.mean(of), "sd", note=span(of)) for name, of in errors.items()], errors
 
 
 def synthesis(frame: pl.DataFrame, seeds: int) -> tuple[list[Figure], dict[str, list[dict[str, float]]]]:
@@ -111,7 +110,7 @@ def synthesis(frame: pl.DataFrame, seeds: int) -> tuple[list[Figure], dict[str, 
         for key in runs[0] if runs else []:
             values = [run[key] for run in runs]
             target = at_most(0) if (name, key) == ("Darkroom", "rows copied") else None
-            figures.append(Figure(f"synthetic by {name}: {key}", statistics.mean(values), "", target, interval(values)))
+            figures.append(Figure(f"synthetic by {name}: {key}", statistics.mean(values), "", target, span(values)))
     if absent:
         figures.append(Figure("synthetic by metasyn", None, "", note=absent))
     return figures, found
@@ -152,12 +151,9 @@ def r2(learn: pl.DataFrame, test: pl.DataFrame) -> float:
     return float(1 - missed.var() / wanted["test"].var())
 
 
-def interval(values: Sequence[float]) -> str:
-    """Of the mean, 95 %."""
-    if len(values) < 2:
-        return "one seed"
-    half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-    mean = statistics.mean(values)
+def span(values: Sequence[float]) -> str:
+    """The interval of the mean, in words."""
+    mean, half = interval(values)
     return f"{mean - half:.3f} to {mean + half:.3f}, {len(values)} seeds"
 
 

@@ -1,11 +1,12 @@
 import argparse
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from benchmarks import page
-from benchmarks.figures import Figure, at_least, at_most, finish, number, verdict, write
+from benchmarks.figures import Figure, at_least, at_most, finish, interval, number, verdict, write
 
 
 def test_a_target_includes_its_bound():
@@ -24,6 +25,12 @@ def test_a_figure_knows_whether_its_target_is_met():
 def test_what_could_not_be_measured_has_not_met_its_target():
     assert Figure("speed", None, "x", at_least(2), note="rival can't be installed").ok is False
     assert Figure("speed", None, "x", note="rival can't be installed").ok is None
+
+
+def test_an_interval_is_students():
+    mean, half = interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (mean, round(half, 3)) == (3.0, 1.963)  # 2.776 times the deviation, 1.581, over the root of 5
+    assert math.isnan(interval([7.0])[1])
 
 
 def test_a_figure_without_value_must_say_why():

@@ -14,11 +14,12 @@ def test_one_that_fails_says_so_and_leaves_no_earlier_result(tmp_path, capfd):
     assert not list(tmp_path.iterdir())
 
 
-def test_only_benchmarks_of_photos_are_told_of_the_folder(tmp_path):
-    options = argparse.Namespace(quick=True, photos=tmp_path)
+def test_only_benchmarks_of_photos_or_scans_are_told_of_the_folder(tmp_path):
+    options = argparse.Namespace(quick=True, photos=tmp_path, scans=tmp_path)
     assert arguments("rivals", options) == ["--quick", "--photos", str(Path(tmp_path).resolve())]
+    assert arguments("variants_receipts", options) == ["--quick", "--scans", str(Path(tmp_path).resolve())]
     assert arguments("store", options) == ["--quick"]
-    assert arguments("store", argparse.Namespace(quick=False, photos=None)) == []
+    assert arguments("variants_receipts", argparse.Namespace(quick=False, photos=None, scans=None)) == []
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():

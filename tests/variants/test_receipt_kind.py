@@ -7,6 +7,7 @@ import subprocess
 import sys
 from hashlib import sha256
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -135,7 +136,7 @@ def test_children_differ():
 def test_ready_made_recipes_are_whole(name):
     recipe = KIND.complete(KIND.recipes[name])
     assert KIND.complete(recipe) == recipe == Recipe.from_json(recipe.json)
-    assert [step.name for step in recipe.steps] == ["render", "jpeg"]
+    assert tuple(step.name for step in recipe.steps) in {("render", "jpeg"), ("unfold", "mp4")}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,10 @@ def test_ready_made_recipes_are_whole(name):
         Recipe("render", table="glass"),
         Recipe("render", weight=1),
         Recipe("render").then(Recipe("jpeg", quality=100)),
+        Recipe("render").then(Recipe("mp4")),
+        Recipe("unfold").then(Recipe("jpeg")),
+        Recipe("unfold", frames=1),
+        Recipe("unfold", width_px=250),
     ],
 )
 def test_recipes_that_make_no_receipt_are_refused(recipe):
@@ -221,3 +226,95 @@ def test_a_sheet_for_people(receipt):
 def test_definitions_load_without_the_renderer():
     code = "import sys, pipeline_assets.variants.receipts; print([m for m in ('mitsuba', 'scipy', 'torch', 'PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return made(Recipe("unfold", width_px=128, height_px=192, frames=5, folds=(1, 1), tilt_deg=0.0, table="dark"))
+
+
+def test_a_clip_goes_from_folded_to_flat(clip):
+    frames = [{line["text"]: line for line in frame["lines"]} for frame in clip.labels["frames"]]
+    assert len(frames) == 5 and KIND.problems(clip) == []
+    assert len(frames[0]) < 0.4 * len(frames[-1])  # the upper half lies on its face and hides the lower one
+
+    def height(lines):
+        ys = [y for line in lines.values() for _, y in line["quad"]]
+        return max(ys) - min(ys) if ys else 0
+
+    heights = [height(frame) for frame in frames]
+    assert heights == sorted(heights) and heights[-1] > 0.6 * 192
+    assert all(line["visibility"] > 0.9 for line in frames[-1].values())
+    hidden = [frame.get(text, {"visibility": 0})["visibility"] for frame in frames[:2] for text in frames[-1]]
+    assert np.mean(np.array(hidden) < 1) > 0.7 and any(0 < share < 1 for share in hidden)
+
+
+def test_the_last_picture_of_a_clip_is_nearly_the_flat_layout():
+    shape = {"width_px": 128, "height_px": 192, "wrinkle": 0.0, "tilt_deg": 0.0, "table": "dark"}
+    outcome = made(Recipe("unfold", **shape, frames=2, folds=(2, 2)))
+    first, last = ({line["text"]: np.array(line["quad"]) for line in f["lines"]} for f in outcome.labels["frames"])
+    view = json.loads(outcome.columns["scene_json"])["view"]
+    roll = np.radians(view["roll_deg"])
+    upright = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    turned = {text: quad @ upright for text, quad in last.items()}
+    tops = [quad[0, 1] for quad in turned.values()]
+    heights = [quad[2, 1] - quad[1, 1] for quad in turned.values()]
+    assert np.ptp(tops) > 15 * np.median(heights) and min(heights) > 0.5 * np.median(heights)
+    assert 0 < len(first) < 0.6 * len(last)  # what is above the upper fold lies on top
+
+
+def test_a_clip_is_made_again_to_the_byte_and_plays(clip):
+    recipe = Recipe("unfold", width_px=128, height_px=192, frames=5, folds=(1, 1), tilt_deg=0.0, table="dark")
+    assert made(recipe) == clip
+    assert (clip.media_type, clip.encoding) == ("video/mp4", "h264, crf 20")
+    with av.open(io.BytesIO(clip.data), "r") as played:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in played.decode(video=0)]
+    assert [picture.shape for picture in pictures] == [(192, 128, 3)] * 5
+    assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 10
+
+
+def test_a_sheet_shows_pictures_of_a_clip(clip):
+    task, _ = work(Recipe("unfold"))
+    sheet = Image.open(io.BytesIO(KIND.contact_sheet([(parent(TEMPLATES["grocer"]), [(task, clip)])])))
+    cell = np.asarray(sheet.convert("L"), float)[12 : 12 + 384, 12 : 12 + 256]
+    quarters = [cell[:192, :128], cell[:192, 128:], cell[192:, :128], cell[192:, 128:]]
+    assert all(np.abs(quarters[0] - other).mean() > 3 for other in quarters[2:])
+
+
+def test_a_pixel_between_two_layers_of_paper_shows_neither():
+    rows, columns = np.mgrid[:20, :20] / np.float32(20)
+    uv = np.stack([columns, rows * 0.2], -1)
+    uv[10:, :, 1] += 0.7
+    uv[9, :, 1] = 0.5
+    is_whole = scene._whole(uv)
+    assert not is_whole[9].any() and is_whole[1:8, 1:-1].all() and is_whole[11:-1, 1:-1].all()
+
+
+def test_folded_paper_keeps_its_lengths():
+    flat = paper.flat(2.4)
+    for folds in (1, 2, 3):
+        closed = paper.folded(flat, 2.4, folds, 172)
+        assert np.abs(paper.stretch(closed, flat)).max() < 0.12  # chords of what bends
+        assert np.quantile(np.abs(paper.stretch(closed, flat)), 0.8) < 1e-3
+        assert np.ptp(closed[..., 1]) < 1.2 * 2.4 / (folds + 1)
+    assert np.allclose(paper.folded(flat, 2.4, 2, 0), flat, atol=1e-3)
+
+
+@pytest.mark.skipif(bool(scene.llvm_reason()), reason="no LLVM")
+def test_what_was_compiled_for_one_receipt_serves_the_next():
+    import drjit
+    import mitsuba
+
+    mitsuba.set_variant("llvm_ad_rgb")
+    recipe = Recipe("render", **SMALL, renderer="llvm", table="stone")
+    made(recipe)
+    was = drjit.flag(drjit.JitFlag.KernelHistory)
+    drjit.set_flag(drjit.JitFlag.KernelHistory, True)
+    try:
+        for number in range(1, 6):
+            made(recipe, number=number)
+        kernels = [kernel for kernel in drjit.kernel_history([drjit.KernelType.JIT]) if kernel["operation_count"] > 300]
+    finally:
+        drjit.set_flag(drjit.JitFlag.KernelHistory, was)
+    assert len(kernels) == 10  # light and maps of each
+    assert sum(not kernel["cache_hit"] for kernel in kernels) <= 2

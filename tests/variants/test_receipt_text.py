@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.variants.receipts import TEMPLATES, layout, paper
+from pipeline_assets.variants.receipts import TEMPLATES, layout, marks, paper
 from pipeline_assets.variants.receipts.templates import MAX_BYTES, shop_of
 from pipeline_assets.variants.receipts.text import Item, Sums, money, receipt_of
 from pipeline_assets.variants.recipes import generator
@@ -151,3 +151,12 @@ def test_a_template_is_bounded():
     with pytest.raises(UnfitParent) as raised:
         shop_of(b" " * (MAX_BYTES + 1))
     assert raised.value.reason == "too_large"
+
+
+def test_marks_darken_paper_here_and_there():
+    paper_ = np.full((900, 576), 0.9, np.float32)
+    assert np.array_equal(marks.marked(paper_, 0.0, generator(1)), paper_)
+    many = [marks.marked(paper_, 1.0, generator(seed)) for seed in range(6)]
+    changed = [float((one < 0.8).mean()) for one in many]
+    assert 0 < np.mean(changed) < 0.05 and max(one.max() for one in many) <= np.float32(0.9)
+    assert np.array_equal(many[0], marks.marked(paper_, 1.0, generator(0)))

@@ -14,8 +14,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=35)]
 Light = Annotated[float, Field(gt=0.02, le=3)]
 Side = Annotated[int, Field(ge=32, le=2048)]
+Blocks = Annotated[int, Field(ge=32, le=2048, multiple_of=16)]
 Count = Annotated[int, Field(ge=0, le=6)]
 Contrast = Annotated[float, Field(ge=0.5, le=4)]
+Margin = Annotated[float, Field(ge=-0.3, le=1)]
 Samples = Annotated[int, Field(ge=1, le=1024)]
 
 TABLES = ("white", "dark", "wood", "stone")
@@ -23,7 +25,11 @@ TABLES = ("white", "dark", "wood", "stone")
 
 @dataclass(frozen=True)
 class Setting:
-    """One receipt's scene. light: 1 is a bright room; contrast: 1 is the light's own."""
+    """One receipt's scene.
+
+    light: 1 is a bright room; ambient: its share from all around; exposure: of the paper, 1 is white; contrast: 1 is the
+    light's own. margin: about the paper in shares of it, below 0 it is cut. marks: 0 for none to 1 for many.
+    """
 
     width_px: int
     height_px: int
@@ -35,7 +41,27 @@ class Setting:
     tilt_deg: float
     light: float
     contrast: float
+    ambient: float
+    exposure: float
+    margin: float
+    marks: float
     table: str
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """A clip of so many pictures, `rate` a second: from folded to flat, and then as `still` has it."""
+
+    still: Setting
+    frames: int
+    rate: int
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """How a clip is written: H.264 of this constant quality."""
+
+    crf: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +71,7 @@ class Written:
     quality: int | None
 
 
-@RECEIPTS.operation()
+@RECEIPTS.operation(version=2)
 def render(
     random: np.random.Generator,
     *,
@@ -59,13 +85,53 @@ def render(
     tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 15.0),
     light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.7, 1.2),
     contrast: Contrast | Annotated[tuple[Contrast, Contrast], AfterValidator(ascending)] = (0.95, 1.4),
+    ambient: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.25, 0.6),
+    exposure: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.75, 1.1),
+    margin: Margin | Annotated[tuple[Margin, Margin], AfterValidator(ascending)] = (-0.04, 0.14),
+    marks: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.5),
     table: Literal["any", "white", "dark", "wood", "stone"] = "any",
 ) -> Setting:
     """Print the template's receipt, treat the sheet, and see it on a table; ranges are drawn from by the seed."""
     bent, curled, tilted, lit, harder = (drawn(value, random) for value in (wrinkle, curl, tilt_deg, light, contrast))
+    around, exposed, apart, marked = (drawn(value, random) for value in (ambient, exposure, margin, marks))
     count = int(random.integers(folds[0], folds[1] + 1))
     top = TABLES[int(random.integers(len(TABLES)))] if table == "any" else table
-    return Setting(width_px, height_px, samples, renderer, bent, count, curled, tilted, lit, harder, top)
+    size, paper = (width_px, height_px, samples, renderer), (bent, count, curled, tilted)
+    return Setting(*size, *paper, lit, harder, around, exposed, apart, marked, top)
+
+
+@RECEIPTS.operation()
+def unfold(
+    random: np.random.Generator,
+    *,
+    width_px: Blocks = 256,
+    height_px: Blocks = 384,
+    samples: Samples = 2,
+    renderer: Literal["scalar", "llvm"] = "scalar",
+    frames: Annotated[int, Field(ge=2, le=240)] = 24,
+    rate: Annotated[int, Field(ge=1, le=60)] = 12,
+    folds: Annotated[tuple[Count, Count], AfterValidator(ascending)] = (1, 2),
+    wrinkle: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.25),
+    tilt_deg: Degrees | Annotated[tuple[Degrees, Degrees], AfterValidator(ascending)] = (0.0, 12.0),
+    light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.8, 1.2),
+    table: Literal["any", "white", "dark", "wood", "stone"] = "any",
+) -> Unfolding:
+    """One sheet that comes apart from its folds, as a clip; labels say of each picture what is seen."""
+    still = render(
+        random,
+        width_px=width_px,
+        height_px=height_px,
+        samples=samples,
+        renderer=renderer,
+        wrinkle=wrinkle,
+        folds=folds,
+        curl=0.0,
+        tilt_deg=tilt_deg,
+        light=light,
+        margin=(0.05, 0.15),
+        table=table,
+    )
+    return Unfolding(still, frames, rate)
 
 
 @RECEIPTS.operation()
@@ -78,3 +144,9 @@ def jpeg(*, quality: Annotated[int, Field(ge=1, le=95)] = 92) -> Written:
 def png() -> Written:
     """Written as PNG, which loses nothing."""
     return Written(None)
+
+
+@RECEIPTS.operation()
+def mp4(*, crf: Annotated[int, Field(ge=0, le=40)] = 20) -> Filmed:
+    """Written as MP4: H.264 of constant quality (lower is better), without sound."""
+    return Filmed(crf)

@@ -1,8 +1,10 @@
-"""A picture for people: receipts in rows, their lines framed. Drawn with Pillow."""
+"""A picture for people: receipts in rows, their lines framed; of a clip four pictures. Drawn with Pillow."""
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,7 +22,7 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for row, (_, variants) in enumerate(shown):
         for column, (_, made) in enumerate(variants):
-            picture = framed(made)
+            picture = shown_as(made)
             picture.thumbnail(CELL_PX)
             x, y = GAP_PX + column * step[0], GAP_PX + row * step[1]
             sheet.paste(picture, (x, y))
@@ -35,11 +37,32 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
     return buffer.getvalue()
 
 
-def framed(made: Made) -> Image.Image:
-    """The receipt with each line's quad; the less is seen of a line, the fainter."""
-    picture = Image.open(io.BytesIO(made.data.read_bytes() if isinstance(made.data, Path) else made.data)).convert("RGB")
+def shown_as(made: Made) -> Image.Image:
+    """The receipt with its lines framed; of a clip the first picture, the last, and two between them."""
+    data = made.data.read_bytes() if isinstance(made.data, Path) else made.data
+    if "frames" not in made.labels:
+        return framed(Image.open(io.BytesIO(data)), made.labels)
+    pictures, labels = _pictures(data), made.labels["frames"]
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (2 * width, 2 * height), PAPER)
+    for at in range(4):
+        number = at * (len(pictures) - 1) // 3
+        sheet.paste(framed(pictures[number], labels[number]), (at % 2 * width, at // 2 * height))
+    return sheet
+
+
+def framed(picture: Image.Image, labels: Mapping[str, Any]) -> Image.Image:
+    """The picture with each line's quad; the less is seen of a line, the fainter."""
+    picture = picture.convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")
-    for line in made.labels["lines"]:
+    for line in labels["lines"]:
         quad = [tuple(at) for at in line["quad"]]
         pen.line([*quad, quad[0]], fill=(*FRAME[:3], round(FRAME[3] * line["visibility"])), width=1)
     return picture
+
+
+def _pictures(data: bytes) -> list[Image.Image]:
+    import av
+
+    with av.open(io.BytesIO(data), "r") as clip:
+        return [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in clip.decode(video=0)]

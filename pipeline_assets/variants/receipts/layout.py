@@ -12,6 +12,8 @@ from pipeline_assets.variants.receipts.text import Receipt, Row
 WIDTH_PX = 576
 """Of the paper: what an 80 mm thermal printer has, 8 dots a millimetre."""
 MARGIN_PX = 26
+TALL = 0.3
+"""Share of printers whose letters are higher than wide, as thermal ones often print them."""
 _TABLE = (0.0, 0.5, 0.75, 1.0)
 """Right edges of a table's columns but the first, in shares of the width."""
 
@@ -36,12 +38,16 @@ class Sheet:
 
 @dataclass
 class _Pen:
-    """How letters are drawn. cell: width of a letter of size 1 where all are as wide; stretch: of letters across."""
+    """How letters are drawn.
+
+    cell: width of a letter of size 1 where all are as wide; stretch, tall: of letters across and upward.
+    """
 
     image: Image.Image
     size_px: float
     cell: float | None
     stretch: float
+    tall: float
 
     def drawn(self, text: str, row: Row) -> Image.Image:
         """The text's ink, white on black, cut to it."""
@@ -58,7 +64,8 @@ class _Pen:
             pen.text((size / 2, size / 3), text, fill=255, font=font, stroke_width=weight)
         box = ink.getbbox() or (0, 0, 1, 1)
         cut = ink.crop((box[0], 0, box[2], ink.height))
-        return cut.resize((max(1, round(cut.width * self.stretch)), cut.height), Image.Resampling.BILINEAR)
+        size_px = max(1, round(cut.width * self.stretch)), round(cut.height * self.tall)
+        return cut.resize(size_px, Image.Resampling.BILINEAR)
 
 
 def _in_cell(
@@ -82,10 +89,11 @@ def _in_cell(
 def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> Sheet:
     """The receipt on paper that is just as long as it needs."""
     size = float(random.uniform(20, 27))
-    cell = size * 0.56 if is_mono else None
-    pen = _Pen(Image.new("L", (WIDTH_PX, 4000)), size, cell, float(random.uniform(0.82, 1.0)))
-    leading = size * float(random.uniform(1.15, 1.5))
-    top, lines = float(random.uniform(30, 90)), list[Printed]()
+    cell = size * float(random.uniform(0.5, 0.7)) if is_mono else None
+    tall = float(random.uniform(1.15, 1.5)) if random.random() < TALL else 1.0
+    pen = _Pen(Image.new("L", (WIDTH_PX, 5000)), size, cell, float(random.uniform(0.82, 1.0)), tall)
+    leading = size * tall * float(random.uniform(1.02, 1.4))
+    top, lines = float(random.uniform(14, 60)), list[Printed]()
     for row in receipt.rows:
         if row.placed == "rule":
             _rule(pen, row.cells[0], top + size * 0.6)
@@ -95,7 +103,7 @@ def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> She
         else:
             lines += _row(pen, row, top)
         top += leading * (0.6 if row.placed in ("rule", "gap") else max(row.size, 1.0))
-    height = int(top + random.uniform(40, 130))
+    height = int(top + random.uniform(16, 80))
     ink = np.asarray(pen.image.crop((0, 0, WIDTH_PX, height)), np.float32) / np.float32(255)
     return Sheet(_on_paper(ink, random), tuple(lines))
 
@@ -116,7 +124,7 @@ def _row(pen: _Pen, row: Row, top: float) -> list[Printed]:
         else:
             indent = len(text) - len(text.lstrip())
             left = spare if at else min(indent * pen.size_px * 0.5, spare)
-        x, y = round(MARGIN_PX + left), round(top - pen.size_px / 3)
+        x, y = round(MARGIN_PX + left), round(top - pen.size_px * pen.tall / 3)
         pen.image.paste(255, (x, y), ink)
         box = ink.getbbox() or (0, 0, 1, 1)
         found.append(Printed(text.strip(), (x + box[0], y + box[1], x + box[2], y + box[3])))

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 ACROSS, ALONG = 49, 121
 RELAXATIONS = 60
+BEND = 0.1
+"""How long the paper bends at a fold, in its widths."""
+FOLD_STEPS = 4001
 Points = npt.NDArray[np.float64]
 
 
@@ -38,6 +41,28 @@ def creased(length: float, creases: Creases, random: np.random.Generator, flatne
     points = relaxed(points, rest)
     points[..., 2] -= points[..., 2].min()
     return points
+
+
+def folded(points: Points, length: float, folds: int, angle_deg: float) -> Points:
+    """A treated sheet folded across, its parts to and fro by the angle about their folds: 180 lays each on the one below.
+
+    Its lower part stays where it is. Lengths are kept: paper that stands up by some height keeps it over what is folded.
+    """
+    along = np.linspace(0, length, FOLD_STEPS)
+    slope = np.zeros_like(along)
+    for fold in range(folds):
+        place = np.clip((along - length * (fold + 1) / (folds + 1)) / BEND + 0.5, 0, 1)
+        slope += (-1) ** fold * np.radians(angle_deg) * place
+    step = along[1] - along[0]
+    forth, up = (np.concatenate([[0.0], np.cumsum((c[1:] + c[:-1]) / 2 * step)]) for c in (np.cos(slope), np.sin(slope)))
+    at, above = points[..., 1] + length / 2, points[..., 2]
+    tilt = np.interp(at, along, slope)
+    beyond = np.minimum(at, 0) + np.maximum(at - length, 0)
+    made = points.copy()
+    made[..., 1] = np.interp(at, along, forth) + beyond * np.cos(tilt) - above * np.sin(tilt) - length / 2
+    made[..., 2] = np.interp(at, along, up) + beyond * np.sin(tilt) + above * np.cos(tilt)
+    made[..., 2] -= made[..., 2].min()
+    return made
 
 
 def _height(rest: Points, length: float, creases: Creases, random: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -72,8 +97,9 @@ def _ridged(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], random: np.r
 def relaxed(points: Points, rest: Points, times: int = RELAXATIONS) -> Points:
     """The points moved so that neighbours are as far from each other as at rest, along, across and diagonally."""
     points = points.copy()
+    edges = list(zip(_pairs(points), [np.linalg.norm(a - b, axis=-1) for a, b in _pairs(rest)], strict=True))
     for _ in range(times):
-        for (a, b), wanted in zip(_pairs(points), [np.linalg.norm(a - b, axis=-1) for a, b in _pairs(rest)], strict=True):
+        for (a, b), wanted in edges:
             apart = b - a
             now = np.linalg.norm(apart, axis=-1)
             move = (0.25 * (1 - wanted / now))[..., None] * apart

@@ -14,9 +14,13 @@ from pipeline_assets.variants.receipts.paper import Points
 
 Renderer = Literal["scalar", "llvm"]
 LEAST_LLVM = 17
+MAPS = "uv:uv,shape:shape_index,albedo:albedo,normal:geo_normal,at:position"
+"""What is known of each pixel beside its light: 2, 1, 3, 3 and 3 channels."""
 LAMP = 0.6
 """Half a side of the lamp, in halves of what the camera sees."""
 SMOOTHED_PX = 1.2
+STEP = 6.0
+"""From pixel to pixel on one layer of paper, in usual ones."""
 BLOCK_PX = 32
 """Said, as mitsuba else takes smaller blocks on more threads, and a block has its own random numbers."""
 
@@ -44,7 +48,7 @@ class View:
 
 @dataclass(frozen=True)
 class Seen:
-    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left; NaN off it."""
+    """linear: (H, W, 3) light. uv: (H, W, 2), of the paper, from its top left; NaN off it, on its back, between layers."""
 
     linear: npt.NDArray[np.float32]
     uv: npt.NDArray[np.float32]
@@ -62,30 +66,29 @@ def llvm_reason() -> str:
 
 
 def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.NDArray[np.float32], view: View,
-         renderer: Renderer, seed: int) -> Seen:  # fmt: skip
-    """Render the sheet. tint: (3,) colour of the paper; table: (H, W, 3) its top. The same on any number of threads."""
+         renderer: Renderer, seed: int, framed: Points | None = None) -> Seen:  # fmt: skip
+    """Render the sheet. tint: (3,) colour of the paper; table: (H, W, 3) its top. The same on any number of threads.
+
+    framed: the sheet that the camera is set for; without it, this one.
+    """
+    held = points if framed is None else framed
     import mitsuba as mi
 
     mi.set_variant("scalar_rgb" if renderer == "scalar" else "llvm_ad_rgb")
     roll = np.radians(view.roll_deg)
-    right = points[..., 0] * np.cos(roll) - points[..., 1] * np.sin(roll)
-    above = points[..., 0] * np.sin(roll) + points[..., 1] * np.cos(roll)
+    right = held[..., 0] * np.cos(roll) - held[..., 1] * np.sin(roll)
+    above = held[..., 0] * np.sin(roll) + held[..., 1] * np.cos(roll)
     half = max(np.ptp(above) / 2, np.ptp(right) / 2 * view.height_px / view.width_px) * (1 + view.margin)
     distance = 4.0 * half
     tilt, turn = np.radians(view.tilt_deg), np.radians(view.turn_deg)
     eye = distance * np.array([np.sin(tilt) * np.sin(turn), -np.sin(tilt) * np.cos(turn), np.cos(tilt)])
-    middle = [0.0, float(points[..., 1].max() + points[..., 1].min()) / 2, float(points[..., 2].mean())]
+    middle = [0.0, float(held[..., 1].max() + held[..., 1].min()) / 2, float(held[..., 2].mean())]
     up = [np.sin(roll), np.cos(roll), 0.0]
     transform = mi.ScalarTransform4f
     scene = mi.load_dict(
         {
             "type": "scene",
-            "integrator": {
-                "type": "aov",
-                "aovs": "uv:uv,shape:shape_index,albedo:albedo",
-                "block_size": BLOCK_PX,
-                "image": {"type": "path", "max_depth": 3, "block_size": BLOCK_PX},
-            },
+            "integrator": {"type": "path", "max_depth": 3, "block_size": BLOCK_PX},
             "sensor": {
                 "type": "perspective",
                 "fov_axis": "y",
@@ -117,13 +120,40 @@ def seen(points: Points, paper: Grey, tint: npt.NDArray[np.float32], table: npt.
             "sky": {"type": "constant", "radiance": {"type": "rgb", "value": view.ambient * view.light}},
         }
     )
-    rendered = np.array(mi.render(scene, spp=view.samples, seed=mi.UInt32(seed % 2**31)), np.float32)
-    uv, shape = rendered[..., 3:5], rendered[..., 5]
+    maps = mi.load_dict({"type": "aov", "aovs": MAPS, "block_size": BLOCK_PX})
+    light, shown = (_rendered(mi, scene, integrator, view.samples, seed) for integrator in (scene.integrator(), maps))
+    uv, shape = shown[..., :2], shown[..., 2]
     number = 1 + [shape.id() for shape in scene.shapes()].index("paper")  # the map counts from 1; 0 is the sky
     is_paper = np.abs(shape - number) < 1e-4
-    return Seen(
-        _smoothed(rendered[..., :3], rendered[..., 6:9], is_paper), np.where(is_paper[..., None], uv, np.float32(np.nan))
-    )
+    is_front = (shown[..., 6:9] * (eye + middle - shown[..., 9:12])).sum(-1) > 0
+    uv = np.where((is_paper & is_front)[..., None], uv, np.float32(np.nan))
+    return Seen(_smoothed(light, shown[..., 3:6], is_paper), np.where(_whole(uv)[..., None], uv, np.float32(np.nan)))
+
+
+def _whole(uv: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Where a pixel goes on in three of its neighbours at least; one between two layers of paper is a mixture of both."""
+    count = np.zeros(uv.shape[:2], int)
+    steps = [np.linalg.norm(np.diff(uv, axis=axis), axis=-1) for axis in (0, 1)]
+    if not np.isfinite(steps[1]).any():
+        return count > 0
+    down, right = (step < STEP * np.nanmedian(steps[1]) for step in steps)
+    count[1:] += down
+    count[:-1] += down
+    count[:, 1:] += right
+    count[:, :-1] += right
+    return count >= 3
+
+
+def _rendered(mi: Any, scene: Any, integrator: Any, samples: int, seed: int) -> npt.NDArray[np.float32]:
+    """(H, W, channels). Light and maps are two renders, as LLVM would trace the light twice for both in one."""
+    told = mi.UInt32(seed % 2**31)
+    if mi.variant().startswith("llvm"):
+        import drjit
+
+        # What is not known to the compiler is no part of its code, which then serves the next receipt too.
+        parameters = mi.traverse(scene)
+        drjit.make_opaque([value for _, value in parameters], told)
+    return np.array(mi.render(scene, integrator=integrator, spp=samples, seed=told), np.float32)
 
 
 def _smoothed(
@@ -149,9 +179,10 @@ def _radiance(view: View) -> float:
 
 def _mesh(mi: Any, points: Points, paper: Grey, tint: npt.NDArray[np.float32]) -> Any:
     along, across = points.shape[:2]
-    bsdf = mi.load_dict(
-        {"type": "twosided", "bsdf": {"type": "diffuse", "reflectance": _bitmap(mi, np.clip(paper[..., None] * tint, 0, 1))}}
-    )
+    front = {"type": "diffuse", "reflectance": _bitmap(mi, np.clip(paper[..., None] * tint, 0, 1))}
+    blank = (float(np.quantile(paper, 0.9)) * tint).tolist()
+    back = {"type": "diffuse", "reflectance": {"type": "rgb", "value": blank}}
+    bsdf = mi.load_dict({"type": "twosided", "front": front, "back": back})
     properties = mi.Properties()
     properties["mesh_bsdf"] = bsdf
     v, u = np.meshgrid(np.linspace(0, 1, along), np.linspace(0, 1, across), indexing="ij")

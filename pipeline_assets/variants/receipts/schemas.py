@@ -8,6 +8,6 @@ class ReceiptColumns(dy.Schema):
 
     width_px = dy.Int32(min=1)
     height_px = dy.Int32(min=1)
-    visible_lines = dy.Int32(min=0, description="lines of text with a quadrilateral in the labels")
+    visible_lines = dy.Int32(min=0, description="lines of text with a quadrilateral in the labels; a clip's last picture")
     fields_json = dy.String(description="company, date, address and total as printed")
     scene_json = dy.String(description="camera, lamp, paper and table, every number drawn")

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline_assets.variants.receipts.templates import Shop
 
 FIRST_DAY, DAYS = date(2016, 1, 1), 3000
-MOST_ITEMS = 7
+MOST_ITEMS = 10
 
 Placed = Literal["centre", "spread", "table", "rule", "barcode", "gap"]
 
@@ -164,7 +164,12 @@ def _totals(shop: Shop, sums: Sums, total: str, random: np.random.Generator) -> 
     rows.append(
         Row("spread", (called + unit, total), float(random.choice([1.0, 1.0, 1.2, 1.5])), bool(random.random() < 0.6))
     )
-    return [*rows, Row("spread", ("CASH", money(sums.cash))), Row("spread", ("CHANGE", money(sums.change)))]
+    rows += [Row("spread", ("CASH", money(sums.cash))), Row("spread", ("CHANGE", money(sums.change)))]
+    if shop.tax_percent and random.random() < 0.6:
+        net = sums.total - sums.tax
+        rows += [Row("gap"), Row("table", (f"{shop.tax_name} Summary", "", "Amount", "Tax"))]
+        rows.append(Row("table", (f"SR {shop.tax_percent:g}%", "", money(net), money(sums.tax))))
+    return rows
 
 
 def _one(of: tuple[str, ...] | str, random: np.random.Generator) -> str:
