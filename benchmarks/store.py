@@ -114,10 +114,11 @@ def rclone(program: Path, access: dict[str, str], data: dict[str, bytes], folder
         "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true",
     }
     (folder / "none.conf").touch()
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
 
     def copy(origin: str, target: str, *options: str) -> None:
         command = [str(program), "copy", f"--transfers={RCLONE_TRANSFERS}", *options, origin, target]
-        subprocess.run(command, env={**os.environ, **remote}, check=True)
+        subprocess.run(command, env={**inherited, **remote}, check=True)
 
     def up(prefix: str) -> None:
         copy(str(source), f"bench:{BUCKET}/{prefix}", "--no-check-dest")
