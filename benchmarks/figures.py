@@ -22,6 +22,7 @@ from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
+_RESULTS = (":!benchmarks/results", ":!docs/benchmarks.md")
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,12 @@ def as_json(figure: Figure, command: str) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit that was measured, with `+` if the tree has changes; None outside a repository."""
+    """The commit that was measured, with `+` if the tree has changes but results; None outside a repository."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", ".", *_RESULTS) else "")
     except (OSError, subprocess.CalledProcessError):
         return None
