@@ -126,7 +126,7 @@ def model_alone(folder: Path | None, limit: int) -> dict[str, Any]:
     """The network with its preprocessing and ranking, on crops in memory."""
     import torch
 
-    from pipeline_assets.classify.memory import keep_freed_memory
+    from pipeline_assets.allocators import keep_freed_memory
     from pipeline_assets.classify.models import load_classifier
     from pipeline_assets.classify.pipeline import choose_runner
     from pipeline_assets.classify.runners import CpuRunner, core_count, single_threaded_pool

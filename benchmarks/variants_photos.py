@@ -114,7 +114,7 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
     """Each stage alone on all cores: variants a second if it were the only one."""
     import torch
 
-    from pipeline_assets.classify.memory import keep_freed_memory
+    from pipeline_assets.allocators import keep_freed_memory
     from pipeline_assets.classify.runners import core_count, single_threaded_pool
     from pipeline_assets.variants.photos import codec, maker
 

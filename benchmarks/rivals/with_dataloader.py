@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--keep-freed-memory", action="store_true", help="with Darkroom's malloc settings")
     options = parser.parse_args()
     if options.keep_freed_memory:
-        from pipeline_assets.classify.memory import keep_freed_memory
+        from pipeline_assets.allocators import keep_freed_memory
 
         keep_freed_memory()
     pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=options.bucket)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline_assets.classify.memory import keep_freed_memory
+from pipeline_assets.allocators import keep_freed_memory
 from pipeline_assets.classify.runners import core_count, single_threaded_pool
 from pipeline_assets.classify.workers import Work as Stages
 from pipeline_assets.classify.workers import Workers
