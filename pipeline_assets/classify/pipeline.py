@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 import torch
 
+from pipeline_assets.allocators import keep_freed_memory
 from pipeline_assets.classify.compiled import compiled_or_eager
 from pipeline_assets.classify.decode import decode
 from pipeline_assets.classify.fusion import fuse
-from pipeline_assets.allocators import keep_freed_memory
 from pipeline_assets.classify.models import Classifier
 from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.classify.runners import (
