@@ -4,14 +4,19 @@
 """
 
 import json
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
-from collections.abc import Callable
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from types import FrameType
 
 import polars as pl
 import pytest
@@ -31,6 +36,9 @@ from resources.postgres import Postgres
 from resources.removal import holdings
 from resources.results import KEY, Results
 
+KILLS = 6
+STEPS = ("versioning/collection.py", "resources/removal.py", "resources/object_store.py", "resources/postgres.py")
+forks = multiprocessing.get_context("forkserver")
 FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
 LATER = datetime.now(UTC) + timedelta(days=2)
 
@@ -307,34 +315,78 @@ def test_only_one_clean_up_runs_at_a_time(world: World) -> None:
         world.clean()
 
 
-def test_a_killed_clean_up_is_completed_by_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped before its first removal, then one removal later each time."""
-    for value in (1, 2, 3):
-        world.commit("numbers", FIRST, values(value))
-    made = world.pin_folder("scans", {"a": b"kept"})
-    for n in range(5):
-        world.objects.put_if_absent(f"nothing names {n}".encode())
-    for calls in range(1, 4):
-        with monkeypatch.context() as patched:
-            left = [calls]
-            for name in ("remove", "remove_contents"):
-                patched.setattr(collection, name, _killed_after(left, getattr(collection, name)))
-            with pytest.raises(KeyboardInterrupt):
-                world.clean()
-            assert world.bytes_of(made) == [b"kept"]
-            assert world.lake.scan("numbers").collect()["value"].to_list() == [3]
-    world.clean()
-    assert world.clean()[0] == {}
+def clean_until(place: tuple[str, dict[str, str], str, str, Path], kill_at: int, counted: Path) -> None:
+    """A clean-up in a process that kills itself at its n-th call into what plans, removes and stores.
+
+    If it ends: how many calls there were before the first removal, and in all.
+    """
+    url, options, objects_url, postgres_url, root = place
+    calls = 0
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        if event == "call" and frame.f_code.co_filename.endswith(STEPS):
+            calls += 1
+            if calls == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    lake, stores = Lake(url=url, **options), [ObjectStore.open(one, **options) for one in (url, objects_url)]
+    told = Place(lake, *stores, objects_url, Postgres(url=postgres_url), (Repository.around(root),))
+    sys.setprofile(watch)
+    with collection.alone(told.postgres), collection.planned(told, LATER) as plan:
+        first = calls
+        collection.carry_out(plan, told, print)
+    sys.setprofile(None)
+    counted.write_text(json.dumps([first, calls]))
 
 
-def _killed_after(left: list[int], call: Callable[..., object]) -> Callable[..., object]:
-    def counted(*arguments: object) -> object:
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return call(*arguments)
+@pytest.mark.slow
+def test_a_clean_up_killed_at_any_step_loses_nothing_and_the_next_one_completes(
+    request: pytest.FixtureRequest, world: World, tmp_path: Path, postgres_url: str
+) -> None:
+    options = request.getfixturevalue("s3_options") if world.objects.s3 is not None else {}
+    place = (world.lake.url, options, world.place.objects_url, postgres_url, world.root)
+    kept = world.pin_folder("scans", {"a": b"kept"})
+    turns = count()
 
-    return counted
+    def killed(kill_at: int) -> int | None:
+        """The same amount to remove each time: four versions of a table, five contents, a pin that is taken back."""
+        turn = next(turns)
+        for value in (1, 2, 3, 4):
+            world.commit("numbers", FIRST, values(turn, value))
+        for n in range(5):
+            world.objects.put_if_absent(f"nothing names {turn} {n}".encode())
+        world.pin_folder("lost", {f"{turn}": b"lost"})
+        (world.root / "datasets" / "lost.json").unlink()
+        process = forks.Process(target=clean_until, args=(place, kill_at, tmp_path / "counted"))
+        process.start()
+        process.join(60)
+        assert world.bytes_of(kept) == [b"kept"]
+        assert world.lake.scan("numbers").collect()["value"].to_list() == [turn, 4]
+        return process.exitcode
+
+    assert killed(0) == 0
+    first, last = json.loads((tmp_path / "counted").read_text())
+    assert last > first + KILLS > KILLS
+    for number in range(KILLS):
+        assert killed(first - 2 + round(number * (last - first) * 0.9 / (KILLS - 1))) == -signal.SIGKILL
+        finish(world)
+        assert world.clean()[0] == {}
+        assert [info.key for info in world.place.files.list("objects/condemned/")] == []
+
+
+def finish(world: World) -> None:
+    """The next call; a database lets go of a killed session's lock a little later."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            world.clean()
+        except AlreadyRunning:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def test_a_deletion_on_a_versioned_bucket_leaves_no_version_behind(world: World) -> None:
