@@ -18,7 +18,7 @@ from pipeline_assets.versioning import staleness
 NIGHTLY: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed("0 5 * * *", "UTC")
 """Also keeps it out of the runs that automation asks for: a check with a condition of its own does not ride along."""
 LINES = 5
-RESOURCES = ("postgres", "uploads", "lake_bucket", "variant_policy")
+RESOURCES = ("postgres", "uploads", "lake", "lake_bucket", "variant_policy")
 """What the ledger and the sources of all assets are read through."""
 
 

@@ -69,6 +69,7 @@ def _outside(asset: Declaration, reference: Reference) -> list[str]:
         "lake_bucket": f"the logs in {stores.get('lake', '?')}/events",
         "postgres": "the application's database",
         "variant_policy": "the policy of variants (DARKROOM_VARIANTS)",
+        "lake": "the uploads of all days, among which look-alikes are looked for",
     }
     return [places.get(name, name) for name in asset.outside]
 
