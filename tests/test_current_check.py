@@ -15,6 +15,7 @@ from pipeline_assets.current_check import current_days, result
 from pipeline_assets.definitions import defs
 from pipeline_assets.versioning.staleness import ENTRY, VERDICT
 from resources import ledger
+from resources.lake import Lake
 from resources.objects import Objects
 from resources.postgres import Postgres
 from resources.variant_policy import VariantPolicy
@@ -94,6 +95,7 @@ def test_the_check_asks_the_ledger_and_the_sources_when_it_is_run(
         resources={
             "postgres": postgres,
             "uploads": uploads,
+            "lake": Lake(url=(tmp_path / "lake").as_uri()),
             "lake_bucket": lake_bucket,
             "variant_policy": VariantPolicy(),
         },

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -303,7 +304,8 @@ def test_everything_listens_on_the_loopback_address_alone(live: tuple[Path, Endp
     listening = []
     for pid in Services(home).status().pids.values():
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            listening += [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+            with suppress(psutil.NoSuchProcess):  # a server's helper may end meanwhile
+                listening += [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     ports = Services(home).status().ports
     assert {address.port for address in listening} >= {ports["postgres"], ports["s3"]}
     assert {address.ip for address in listening} == {"127.0.0.1"}
