@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from pipeline_assets import nightly
+from pipeline_assets.catalog import DECLARATIONS
 from pipeline_assets.currency import Survey, survey
 from pipeline_assets.status import lines
 from pipeline_assets.versioning import staleness
@@ -18,8 +19,8 @@ from pipeline_assets.versioning import staleness
 NIGHTLY: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed("0 5 * * *", "UTC")
 """Also keeps it out of the runs that automation asks for: a check with a condition of its own does not ride along."""
 LINES = 5
-RESOURCES = ("postgres", "uploads", "lake", "lake_bucket", "variant_policy")
-"""What the ledger and the sources of all assets are read through."""
+RESOURCES = frozenset({"postgres", "lake_bucket"}.union(*(DECLARATIONS[name].outside for name in nightly.ASSETS)))
+"""What the ledger, the logs' days and the sources of all assets are read through."""
 
 
 @dg.multi_asset_check(

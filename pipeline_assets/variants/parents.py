@@ -19,7 +19,7 @@ _NO_LABELS = pl.lit("{}").alias("labels_json")
 def uploads(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
     """Usable uploads whose media type begins with `media`, each content of a day and split once, with its owner's split."""
     return (
-        raw_uploads.filter(pl.col("verdict") == "ok", pl.col("media_type").str.starts_with(media))
+        _usable(raw_uploads, media)
         .select(
             "day",
             "sha256",
@@ -41,11 +41,12 @@ def uploads(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
 def owned(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
     """Whose the usable uploads of all days are: sha256, phash, split, each once."""
     return (
-        raw_uploads.filter(pl.col("verdict") == "ok", pl.col("media_type").str.starts_with(media))
-        .select("sha256", "phash", split_of(pl.col("user_id")).alias("split"))
-        .unique()
-        .collect()
+        _usable(raw_uploads, media).select("sha256", "phash", split_of(pl.col("user_id")).alias("split")).unique().collect()
     )
+
+
+def _usable(raw_uploads: pl.LazyFrame, media: str) -> pl.LazyFrame:
+    return raw_uploads.filter(pl.col("verdict") == "ok", pl.col("media_type").str.starts_with(media))
 
 
 def titles(photo_metadata: pl.LazyFrame) -> pl.DataFrame:
