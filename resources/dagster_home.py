@@ -34,6 +34,12 @@ def write_dagster_home(settings: Settings) -> Path:
             "class": "LocalRunLauncher",
             "config": {"is_everything_local": settings.is_dagster_local},
         },
+        # A run that is being launched while the code server is started again waits for it.
+        "run_coordinator": {
+            "module": "dagster",
+            "class": "QueuedRunCoordinator",
+            "config": {"max_user_code_failure_retries": 5, "user_code_failure_retry_delay": 10},
+        },
         "run_monitoring": {
             "enabled": True,
             "start_timeout_seconds": 180,

@@ -13,6 +13,8 @@ from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, Wor
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
 
+from resources.run_processes import worker
+
 
 class LocalRunLauncher(DefaultRunLauncher):
     """Runs are processes of this machine: children of the code server, or, with embedded servers, of any command.
@@ -43,24 +45,13 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """FAILED if the process that the run's log names last has ended; RUNNING where that can't be known."""
-        worker = _worker(self._instance, run.run_id)
+        process = worker(self._instance, run.run_id)
         is_here = self._is_everything_local or GRPC_INFO_TAG in run.tags
-        if worker is None or not is_here or _lives(*worker):
+        if process is None or not is_here or _lives(*process):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(
-            WorkerStatus.FAILED, f"the run's process {worker[0]} is gone. What it finished is kept: re-execute the run"
+            WorkerStatus.FAILED, f"the run's process {process[0]} is gone. What it finished is kept: re-execute the run"
         )
-
-
-def _worker(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
-    """The pid that the run's newest event about a process names, and when it did (Unix time)."""
-    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT, ascending=False).records
-    for record in records:
-        event = record.event_log_entry.dagster_event
-        named = event.engine_event_data.metadata.get("pid") if event is not None else None
-        if named is not None and str(named.value).isdigit():
-            return int(str(named.value)), record.event_log_entry.timestamp
-    return None
 
 
 def _lives(pid: int, named_at: float) -> bool:

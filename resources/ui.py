@@ -16,11 +16,13 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.errors import DagsterUserCodeUnreachableError
 
 from resources.dagster_home import POOLS
 from resources.embedded import Services
 from resources.errors import ServiceFailed
 from resources.processes import is_free
+from resources.run_processes import queue_lost_runs
 from resources.settings import Settings, plain
 from resources.supervision import Part, Program, end, supervise
 
@@ -60,6 +62,23 @@ class _Servers:
     def ending(self) -> str:
         """Their logs know more."""
         return "ended"
+
+
+class _Daemon(Program):
+    """Dagster's daemon. Before each start, runs that the one before took from the queue and never launched go back to it."""
+
+    def __init__(self, command: Sequence[str], cwd: Path, env: dict[str, str], code_socket: Path) -> None:
+        super().__init__("The daemon", command, cwd, env)
+        self._code_socket = code_socket
+
+    def start(self) -> None:
+        """Start it. Raises ServiceFailed if the code server, which knows the runs that were launched, does not answer."""
+        try:
+            with dg.DagsterInstance.get() as instance:
+                queue_lost_runs(instance, self._code_socket)
+        except DagsterUserCodeUnreachableError as error:
+            raise ServiceFailed("The daemon waits for the code server, which does not answer.") from error
+        super().start()
 
 
 def serve_ui(settings: Settings, root: Path, tell: Callable[[str], None]) -> None:
@@ -108,7 +127,7 @@ def _programs(settings: Settings, root: Path, code_socket: Path) -> list[Program
     return [
         Program("The code server", code, root, env, ready=lambda: _listens(code_socket)),
         Program("The webserver", web, root, env),
-        Program("The daemon", daemon, root, env),
+        _Daemon(daemon, root, env, code_socket),
     ]
 
 

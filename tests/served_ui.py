@@ -69,12 +69,12 @@ def photo(seed: int) -> bytes:
     return file.getvalue()
 
 
-def until(found: Callable[[], bool], what: str, seconds: float = 240) -> None:
+def until(found: Callable[[], bool], what: str, seconds: float = 240, every_s: float = 1) -> None:
     """Ask again until it is so. For what no page announces."""
     deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(1)
+        time.sleep(every_s)
 
 
 @contextmanager

@@ -90,6 +90,15 @@ def backfill_status(ui: Ui, backfill_id: str) -> tuple[str, list[str]]:
     return found["status"], [run["status"] for run in found["runs"]]
 
 
+def failures(ui: Ui, backfill_id: str) -> list[str]:
+    """Why runs of a backfill failed, as their logs have it."""
+    query = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+        runs(limit: 20) { eventConnection { events { ... on RunFailureEvent { message }
+        ... on ExecutionStepFailureEvent { message error { message } } } } } } } }"""
+    found = ask(ui, query, id=backfill_id)["partitionBackfillOrError"]["runs"]
+    return [str(event) for run in found for event in run["eventConnection"]["events"] if event]
+
+
 def finished(ui: Ui, backfill_id: str) -> bool:
     """Whether it is over; an answer that fails because something was just killed is no answer."""
     try:
@@ -135,8 +144,7 @@ def test_a_daemon_killed_during_a_backfill_is_started_again_and_each_day_is_ther
     until(is_back, "the daemon runs again", 30)
     until(lambda: finished(ui, backfill_id), "the backfill is over")
 
-    status, runs = backfill_status(ui, backfill_id)
-    assert (status, runs) == ("COMPLETED_SUCCESS", ["SUCCESS"] * 2)
+    assert backfill_status(ui, backfill_id) == ("COMPLETED_SUCCESS", ["SUCCESS"] * 2), failures(ui, backfill_id)
     entries = ui.postgres.read(
         "select day, count(*) filter (where digest <> '') as times, count(distinct digest) filter (where digest <> '') as digests "
         "from materializations where asset = 'raw_uploads' group by day"
@@ -147,6 +155,20 @@ def test_a_daemon_killed_during_a_backfill_is_started_again_and_each_day_is_ther
     assert rows.height == 3
     assert rows.select("key", "version_id").is_unique().all()
     assert re.search(r"\d\d:\d\d:\d\d UTC The daemon was killed by signal 9\.", ui.log.read_text())
+
+
+def test_a_daemon_killed_while_it_launches_a_run_leaves_none_behind(ui: Ui) -> None:
+    (code_server,) = (process for process in parts("dagster api grpc") if process.name() == "dagster")
+    backfill_id = backfill(ui, "raw_uploads", days_ending(last_day(ui), IMPORTED_DAYS))
+    until(lambda: backfill_status(ui, backfill_id)[1] == ["QUEUED"], "a run waits in the queue", 90, every_s=0.05)
+    code_server.suspend()
+    until(lambda: backfill_status(ui, backfill_id)[1] == ["STARTING"], "the daemon asks for the run's process", 60)
+    is_back = kill("dagster-daemon run")
+    code_server.resume()
+
+    until(is_back, "the daemon runs again", 30)
+    until(lambda: finished(ui, backfill_id), "the run is over, long before Dagster would give it up", 120)
+    assert backfill_status(ui, backfill_id) == ("COMPLETED_SUCCESS", ["SUCCESS"]), failures(ui, backfill_id)
 
 
 def test_code_server_and_webserver_killed_are_started_again_and_runs_go_on(ui: Ui) -> None:
