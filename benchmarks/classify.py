@@ -156,7 +156,7 @@ def decoded(folder: Path | None, limit: int) -> Iterator[tuple[str, Any]]:
 
 def pipeline(folder: Path | None, limit: int) -> dict[str, Any]:
     """What the assets do for a day whose photos are all new: fetch, verify, classify, keep."""
-    from pipeline_assets.classify.assets import MODEL_ID, compute
+    from pipeline_assets.classify.assets import MODEL_ID, compute, fetch
     from pipeline_assets.table_asset import RunOfDays
     from resources.classifier import ClassifierChoice
     from resources.results import Results
@@ -170,7 +170,7 @@ def pipeline(folder: Path | None, limit: int) -> dict[str, Any]:
     choice = ClassifierChoice(model="efficientnet-lite0", device="auto", cache=tempfile.gettempdir())
 
     def classify(some: pl.DataFrame) -> Iterator[None]:
-        failed = compute(run, some, results, uploads, choice)
+        failed = compute(run, some["sha256"].to_list(), fetch(some, uploads), results, choice)
         assert not failed, failed[:3]
         yield None
 

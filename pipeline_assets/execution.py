@@ -70,7 +70,11 @@ def execute(
     except (DarkroomError, NoSpace) as error:
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
-    moved = [day for day in judged.good if judged.digests[day] != plan.before.get(day, {}).get("digest")]
+    moved = [
+        day
+        for day in judged.good
+        if judged.digests[day] != plan.before.get(day, {}).get("digest") or (plan.forced and asset.places)
+    ]
     rows = judged.stored.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
     failed = {**plan.missing, **judged.bad}
     ledger.begin(postgres, asset.name, [day for day in moved if day in plan.before], context.run.run_id)
@@ -149,6 +153,7 @@ class Plan:
     inputs_digest: Mapping[date, str]
     """One digest over all that a day reads."""
     known: pl.DataFrame
+    forced: bool
 
 
 def plan_days(
@@ -176,6 +181,7 @@ def plan_days(
         inputs={row.pop("day"): row for row in now.drop("inputs_digest", "missing").iter_rows(named=True)},
         inputs_digest=dict(now.select("day", "inputs_digest").iter_rows()),
         known=known,
+        forced=force,
     )
 
 

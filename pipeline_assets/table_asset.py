@@ -138,6 +138,11 @@ class Declaration:
         return self._marked("volatile")
 
     @property
+    def places(self) -> list[str]:
+        """Columns that say where in a store a row's bytes lie: a forced run writes them anew, also for equal rows."""
+        return self._marked("place")
+
+    @property
     def bulk(self) -> list[str]:
         """Columns of lists too large to hold for every row of a run: the seam spools them, and works on the rest."""
         return self._marked("bulk")

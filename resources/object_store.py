@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from resources.bounded import ByteBudget, Handover, completed, run
-from resources.errors import CorruptObject, NotFound, ObjectError
+from resources.errors import CorruptObject, InvalidRange, NotFound, ObjectError
 from resources.object_backends import TIMEOUT_S, S3Access, open_backend
 from resources.object_io import ObjectInfo, ObjectIO, ObjectRef, content_key
 from resources.settings import Settings, plain
@@ -112,6 +112,20 @@ class ObjectStore:
         data = self.get(key)
         actual = hashlib.sha256(data).hexdigest()
         if actual != sha256:
+            raise CorruptObject.of(key, sha256, actual)
+        return data
+
+    def get_part(self, sha256: str, object_sha256: str, offset: int, size: int) -> memoryview:
+        """A content by its sha256 from the object that has it, maybe with others: `size` bytes from `offset` on, verified.
+
+        Raises CorruptObject if the bytes are others, or not there.
+        """
+        key = content_key(object_sha256)
+        try:
+            data = self.get_range(key, offset, offset + size)
+        except InvalidRange:
+            data = memoryview(b"")
+        if (actual := hashlib.sha256(data).hexdigest()) != sha256:
             raise CorruptObject.of(key, sha256, actual)
         return data
 

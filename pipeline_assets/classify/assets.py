@@ -6,10 +6,10 @@ keeps every chunk that it finished. Both assets share the pass: the photos that 
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import polars as pl
 
@@ -138,7 +138,7 @@ def look_up(
     unknown = {key for wanted in needed or (kind,) for key in results.missing(wanted, hashes)}
     missing = [key for key in hashes if key in unknown]
     started = time.monotonic()
-    failed = compute(run, photos.filter(pl.col("sha256").is_in(missing)), results, uploads, classifier) if missing else []
+    failed = compute(run, missing, fetch(photos.filter(pl.col("sha256").is_in(missing)), uploads), results, classifier)
     seconds = time.monotonic() - started
     rows = (photos.join(known, left_on="sha256", right_on=KEY) for known in results.parts(kind, hashes))
     computed = len(missing) - len(failed)
@@ -159,28 +159,42 @@ def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:
     return rejected.select(Rejected.column_names())
 
 
-def compute(
-    run: RunOfDays, photos: pl.DataFrame, results: Results, uploads: Objects, classifier: ClassifierChoice
-) -> list[Failed]:
-    """Classify and measure photos that lack either, keeping results chunk by chunk."""
-    from pipeline_assets.classify import models, pipeline  # torch takes two seconds to import, and look-ups need none
-
+def fetch(photos: pl.DataFrame, uploads: Objects) -> Iterator[tuple[str, bytes | Exception]]:
+    """The bytes of photos (sha256, key, version_id), each content once, by sha256; an error as its value."""
     wanted = photos.unique("sha256", maintain_order=True)
-    failed: list[Failed] = []
     fetched = uploads.store.get_many(
         wanted.iter_rows(named=True),
         key=lambda item: item["key"],
         version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    to_classify = results.missing(MODEL_ID, wanted["sha256"].to_list())
+    return ((item["sha256"], data) for item, data in fetched)
+
+
+def compute(
+    run: RunOfDays,
+    hashes: Sequence[str],
+    fetched: Iterator[tuple[str, bytes | Exception]],
+    results: Results,
+    classifier: ClassifierChoice,
+) -> list[Failed]:
+    """Classify and measure photos of which either is unknown, keeping results chunk by chunk.
+
+    hashes: their sha256, each once; fetched: each with its bytes, or with why there are none, in any order.
+    """
+    failed: list[Failed] = []
+    if not hashes:
+        return failed
+    from pipeline_assets.classify import models, pipeline  # torch takes two seconds to import, and look-ups need none
+
+    to_classify = results.missing(MODEL_ID, hashes)
     batches = pipeline.classify_photos(
-        run.progress(_verified(fetched, failed), wanted.height, "photos"),
+        run.progress(_verified(fetched, failed), len(hashes), "photos"),
         classifier=models.load_classifier(classifier.model) if to_classify else None,
         styles=True,
         device=classifier.device,
         batch_size=classifier.batch_size,
-        cache=Path(classifier.cache) if wanted.height >= COMPILE_FROM else None,
+        cache=Path(classifier.cache) if len(hashes) >= COMPILE_FROM else None,
     )
     with _Chunks(results) as chunks:
         for batch in batches:
@@ -190,25 +204,18 @@ def compute(
     return failed
 
 
-def _verified(
-    fetched: Iterator[tuple[Mapping[str, Any], bytes | Exception]], failed: list[Failed]
-) -> Iterator[tuple[str, bytes]]:
-    """Photos whose bytes are still those that `raw_uploads` named; the others go to `failed`."""
-    for row, data in fetched:
+def _verified(fetched: Iterator[tuple[str, bytes | Exception]], failed: list[Failed]) -> Iterator[tuple[str, bytes]]:
+    """Photos whose bytes are still those that their hash names; the others go to `failed`."""
+    for sha256, data in fetched:
         if isinstance(data, Exception) and not isinstance(data, NotFound):
             raise data
         if isinstance(data, Exception):
-            failed.append((row["sha256"], "gone", str(data)))
-        elif (found := hashlib.sha256(data).hexdigest()) != row["sha256"]:
-            failed.append(
-                (
-                    row["sha256"],
-                    "corrupt",
-                    f"the bytes read have sha256 {found}: restore the object, then compute the day with force",
-                )
-            )
+            failed.append((sha256, "gone", str(data)))
+        elif (found := hashlib.sha256(data).hexdigest()) != sha256:
+            told = f"the bytes read have sha256 {found}: restore the object, then compute the day with force"
+            failed.append((sha256, "corrupt", told))
         else:
-            yield row["sha256"], data
+            yield sha256, data
 
 
 class _Chunks:

@@ -34,7 +34,6 @@ from pipeline_assets.variants.sources import SOURCES
 from resources.classifier import ClassifierChoice
 from resources.database import Database
 from resources.lake import Lake
-from resources.object_store import content_key
 from resources.objects import Objects
 from resources.results import KEY, Results
 from resources.variant_policy import VariantPolicy
@@ -309,14 +308,10 @@ def training_variants(
     if not share:
         return Table(schemas.TrainingVariants.create_empty())
     chosen = training_rows.choose(photo_variants.collect(), training_table, share)
-    places = chosen.select(
-        "day",
-        "sha256",
-        pl.col("sha256").map_elements(content_key, pl.String).alias("key"),
-        version_id=pl.lit("etag-none"),
-    )
     results = Results(postgres, objects.store)
-    failed = classify.compute(run, places, results, objects, classifier) if chosen.height else []
+    contents = chosen.unique("sha256", maintain_order=True)
+    fetched = training_rows.fetch(contents, objects.store)
+    failed = classify.compute(run, contents["sha256"].to_list(), fetched, results, classifier)
     if failed:
         raise RuntimeError(f"{len(failed)} variants could not be classified, the first: {failed[0]}")
     hashes = chosen["sha256"].unique(maintain_order=True).to_list()

@@ -1,7 +1,8 @@
 """From a plan to rows: what is known already is looked up, the rest is made and kept, and what can't be made is rejected.
 
 A variant is kept by its identity, so a killed run goes on where it was, an item on two days is worked on once, and a policy
-that is taken back costs nothing. Its bytes are written before its row.
+that is taken back costs nothing. Its bytes are written before its row: those of small variants end to end, in a pack for
+all whose rows are kept together, since a request for each would cost more than to make it.
 """
 
 import hashlib
@@ -23,18 +24,22 @@ from pipeline_assets.variants.families import NO_OTHERS, leaking
 from pipeline_assets.variants.kinds import Fetch, Kind, Made, Parent, Task, Work
 from pipeline_assets.variants.planning import Planned, chosen, plan
 from pipeline_assets.variants.schemas import Variants
+from pipeline_assets.versioning.packs import PACKED_BELOW, Packer
 from resources.errors import NotFound
+from resources.object_store import ObjectRef
 from resources.results import KEY, Results
 from resources.variant_policy import KindPolicy
 
 KEPT_AT_ONCE = 256
 """Variants whose rows are kept together: what a kill can cost."""
 WRITERS = 8
-"""Variants whose bytes are sent at once, while others are made."""
+"""Large variants that are sent at once, while others are made."""
 SHOWN_PARENTS = 6
 """Items on a contact sheet."""
 
-_KEPT = ("content_sha256", "size_bytes", "media_type", "encoding", "labels_json")
+_KEPT = ("content_sha256", "size_bytes", "object_sha256", "object_offset", "media_type", "encoding", "labels_json")
+_ALONE = {"object_sha256": pl.col("content_sha256"), "object_offset": pl.lit(0, pl.Int64)}
+"""What rows mean that were kept before variants shared objects."""
 
 
 @dataclass(frozen=True)
@@ -178,13 +183,19 @@ def _complete(group: Sequence[Planned], found: Mapping[str, bytes | Exception], 
 
 
 class _Keeper:
-    """Writes variants' bytes on threads, and their rows whenever many are together. As a context: the rest on exit."""
+    """Keeps variants, many together: a pack of their bytes, then their rows, on a thread beside the making.
+
+    As a context: the rest on exit.
+    """
 
     def __init__(self, kind: str, results: Results) -> None:
         self.kind = kind
         self.results = results
-        self.threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="variants-keep")
-        self.writing: list[Future[dict[str, Any]]] = []
+        self.senders = ThreadPoolExecutor(WRITERS, thread_name_prefix="variants-send")
+        self.keeper = ThreadPoolExecutor(1, thread_name_prefix="variants-keep")
+        self.rows: list[dict[str, Any] | Future[dict[str, Any]]] = []
+        self.packer = Packer(results.store)
+        self.keeping: Future[None] | None = None
 
     def __enter__(self) -> "_Keeper":
         return self
@@ -192,39 +203,66 @@ class _Keeper:
     def __exit__(self, *_: object) -> None:
         try:
             self._flush()  # what was made is kept also when the work ends with an error
+            self._wait()
         finally:
-            self.threads.shutdown()
+            self.keeper.shutdown()
+            self.senders.shutdown()
 
     def keep(self, planned: Planned, made: Made) -> None:
-        self.writing.append(self.threads.submit(self._write, planned, made))
-        if len(self.writing) >= KEPT_AT_ONCE:
+        packed = None
+        if isinstance(made.data, bytes) and len(made.data) < PACKED_BELOW:
+            sha256 = hashlib.sha256(made.data)
+            self.packer.add(sha256.digest(), made.data)
+            packed = ObjectRef(sha256.hexdigest(), len(made.data))
+        if packed and not made.also:
+            self.rows.append(_row(planned, made, packed))
+        else:
+            self.rows.append(self.senders.submit(self._send, planned, made, packed))
+            sent = [row for row in self.rows if isinstance(row, Future)]
+            if len(sent) >= 2 * WRITERS:
+                sent[-2 * WRITERS].result()  # no more bytes wait than this
+        if len(self.rows) >= KEPT_AT_ONCE:
             self._flush()
-        elif len(self.writing) >= 2 * WRITERS:
-            self.writing[-2 * WRITERS].result()  # no more bytes wait than this
 
-    def _write(self, planned: Planned, made: Made) -> dict[str, Any]:
+    def _send(self, planned: Planned, made: Made, packed: ObjectRef | None) -> dict[str, Any]:
         store = self.results.store
-        ref = store.put_if_absent(made.data)
+        ref = packed or store.put_if_absent(made.data)
         further = {name: store.put_if_absent(data).sha256 for name, data in made.also.items()}
         if isinstance(made.data, Path):
             with suppress(FileNotFoundError):
                 made.data.unlink()
-        return {
-            KEY: kept_as(planned),
-            "content_sha256": ref.sha256,
-            "size_bytes": ref.size,
-            "media_type": made.media_type,
-            "encoding": made.encoding,
-            "labels_json": json.dumps(made.labels, sort_keys=True, separators=(",", ":"), allow_nan=False),
-            **made.columns,
-            **further,
-        }
+        return _row(planned, made, ref) | further
 
     def _flush(self) -> None:
-        writing, self.writing = self.writing, []
-        rows = [done.result() for done in writing]
-        if rows:
-            self.results.put(self.kind, pl.DataFrame(rows, infer_schema_length=None))
+        self._wait()
+        if self.rows:
+            self.keeping = self.keeper.submit(self._keep, self.rows, self.packer)
+            self.rows, self.packer = [], Packer(self.results.store)
+
+    def _wait(self) -> None:
+        if self.keeping:
+            self.keeping.result()
+
+    def _keep(self, waiting: Sequence[dict[str, Any] | Future[dict[str, Any]]], packer: Packer) -> None:
+        places = packer.close()
+        rows = [row.result() if isinstance(row, Future) else row for row in waiting]
+        for row in rows:
+            place = places.get(bytes.fromhex(row["content_sha256"]))
+            row["object_sha256"] = place.sha256 if place else row["content_sha256"]
+            row["object_offset"] = place.offset if place else 0
+        self.results.put(self.kind, pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _row(planned: Planned, made: Made, ref: ObjectRef) -> dict[str, Any]:
+    return {
+        KEY: kept_as(planned),
+        "content_sha256": ref.sha256,
+        "size_bytes": ref.size,
+        "media_type": made.media_type,
+        "encoding": made.encoding,
+        "labels_json": json.dumps(made.labels, sort_keys=True, separators=(",", ":"), allow_nan=False),
+        **made.columns,
+    }
 
 
 def _rows(
@@ -262,7 +300,9 @@ def _rows(
 
 
 def _column(part: pl.DataFrame, name: str, kept: pl.DataType) -> pl.Expr:
-    return pl.col(name).cast(kept) if name in part.columns else pl.lit(None, kept).alias(name)
+    if name in part.columns:
+        return pl.col(name).cast(kept)
+    return _ALONE.get(name, pl.lit(None)).cast(kept).alias(name)
 
 
 def _rejected(failures: Sequence[Failure], planned: Sequence[Planned]) -> pl.DataFrame:

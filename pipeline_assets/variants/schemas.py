@@ -2,10 +2,12 @@
 
 import dataframely as dy
 
-from pipeline_assets.training.schemas import SPLITS, TrainingTable
+from pipeline_assets.training.schemas import SPLITS, VOLATILE, TrainingTable
 from pipeline_assets.variants import photos, receipts, speech, tables, text, video
 
 HASH = "^[0-9a-f]{64}$"
+PLACE = VOLATILE | {"place": True}
+"""Column metadata: says where bytes lie. It depends on what was made together, so it stays out of a row's digest."""
 
 
 class Variants(dy.Schema):
@@ -23,8 +25,12 @@ class Variants(dy.Schema):
     recipe_json = dy.String(description="every step with its parameters and version, canonical JSON")
     number = dy.Int32(min=0, description="which of the parent's variants")
     seed = dy.Int64(min=0, description="of the recipe's randomness")
-    content_sha256 = dy.String(regex=HASH, description="its bytes, in the store `objects`")
+    content_sha256 = dy.String(regex=HASH, description="its bytes")
     size_bytes = dy.Int64(min=0)
+    object_sha256 = dy.String(
+        regex=HASH, metadata=PLACE, description="the object in the store `objects` that has its bytes, and may have others'"
+    )
+    object_offset = dy.Int64(min=0, metadata=PLACE, description="where in that object they begin")
     media_type = dy.String()
     encoding = dy.String(description="lossless, or at which quality")
     split = dy.String(check=lambda c: c.is_in(list(SPLITS)), description="its parent's")

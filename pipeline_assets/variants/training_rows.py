@@ -1,9 +1,15 @@
-"""Variants of photos as rows to train on: a photo's row with the picture of one of its variants. Functions of frames."""
+"""Variants of photos as rows to train on: a photo's row with the picture of one of its variants."""
+
+from collections.abc import Iterator
 
 import polars as pl
 
 from pipeline_assets.training.schemas import TrainingTable
+from resources.object_store import ObjectStore, content_key
 
+PLACED = ("object_sha256", "object_offset", "size_bytes")
+AT_ONCE = 4
+"""Objects with variants' bytes that are fetched at once: each may have many."""
 STYLES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
 
 
@@ -11,7 +17,8 @@ def choose(variants: pl.DataFrame, training: pl.LazyFrame, share: float) -> pl.D
     """The variants to train on, by day: of photos with a label in the train split, at most `share` for each such photo.
 
     variants: rows of PhotoVariants. Mixtures are left out: whose popularity would theirs be? Which ones are taken is by
-    variant_id, a hash, so it depends on nothing else. Returns day, variant_id, sha256 (the variant's), parent_sha256.
+    variant_id, a hash, so it depends on nothing else. Returns day, variant_id, sha256 (the variant's), parent_sha256, and
+    where its bytes lie.
     """
     labelled = (
         training.filter(pl.col("split") == "train", pl.col("popularity").is_not_null()).select("day", "sha256").collect()
@@ -24,8 +31,17 @@ def choose(variants: pl.DataFrame, training: pl.LazyFrame, share: float) -> pl.D
         .with_columns(rank=pl.int_range(pl.len()).over("day"))
         .join(allowed, on="day")
         .filter(pl.col("rank") < pl.col("most"))
-        .select("day", "variant_id", "parent_sha256", sha256="content_sha256")
+        .select("day", "variant_id", "parent_sha256", *PLACED, sha256="content_sha256")
     )
+
+
+def fetch(contents: pl.DataFrame, objects: ObjectStore) -> Iterator[tuple[str, bytes | Exception]]:
+    """The bytes of contents (sha256 and PLACED), an error as its value; an object that has many of them is read once."""
+    objects_with = contents.group_by("object_sha256", maintain_order=True).agg("sha256", "object_offset", "size_bytes")
+    found = objects.get_many(objects_with.iter_rows(), key=lambda item: content_key(item[0]), concurrency=AT_ONCE)
+    for (_, hashes, offsets, sizes), data in found:
+        for sha256, offset, size in zip(hashes, offsets, sizes, strict=True):
+            yield sha256, data if isinstance(data, Exception) else data[offset : offset + size]
 
 
 def rows_of(chosen: pl.DataFrame, training: pl.LazyFrame, classes: pl.DataFrame, styles: pl.DataFrame) -> pl.DataFrame:
@@ -46,7 +62,8 @@ def rows_of(chosen: pl.DataFrame, training: pl.LazyFrame, classes: pl.DataFrame,
     )
     identity = pl.col("variant_id").str.head(14).str.to_integer(base=16, dtype=pl.Int64)
     return (
-        chosen.join(known, on=["day", "parent_sha256"])
+        chosen.drop(PLACED)
+        .join(known, on=["day", "parent_sha256"])
         .with_columns(photo_id=-(identity + pl.col("photo_id").rank("dense").over("day", "variant_id").cast(pl.Int64)))
         .join(styles.select("sha256", *STYLES), on="sha256")
         .join(seen, on="sha256")

@@ -24,6 +24,11 @@ class Place:
     key: str
     offset: int | None
 
+    @property
+    def sha256(self) -> str:
+        """The object's, in hex."""
+        return self.key.removeprefix("sha256/").replace("/", "")
+
 
 class Packer:
     """Packs contents and uploads full packs while the next is filled. Close it to learn every place."""

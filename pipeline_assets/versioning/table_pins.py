@@ -126,7 +126,7 @@ def _files(asset: str, rows: pl.LazyFrame, tables: Mapping[str, TableVersion], o
     if VARIANT in names:
         media_types = rows.select(pl.col("media_type").unique().sort()).collect()["media_type"]
         for media_type in media_types:
-            of_type = rows.filter(pl.col("media_type") == media_type).select("size_bytes", sha256=VARIANT)
+            of_type = rows.filter(pl.col("media_type") == media_type).rename({VARIANT: "sha256"})
             found.append(_kept(of_type, "files/{}" + extension_of(media_type)))
     return pl.concat(found)
 
@@ -171,21 +171,25 @@ def _uploaded(rows: pl.LazyFrame, uploads: TableVersion, of: Pinnable) -> pl.Dat
 
 
 def _kept(rows: pl.LazyFrame, path: str) -> pl.DataFrame:
-    """Files in Darkroom's own store. rows: sha256, size_bytes; path: with {} for the hash."""
-    found = rows.unique().collect()
-    hexes = found["sha256"]
-    return pl.DataFrame(
-        {
-            "path": [path.format(sha256) for sha256 in hexes],
-            "sha256": [bytes.fromhex(sha256) for sha256 in hexes],
-            "size_bytes": found["size_bytes"],
-            "store": ["objects"] * len(hexes),
-            "key": [content_key(sha256) for sha256 in hexes],
-            "version_id": [None] * len(hexes),
-            "offset": [None] * len(hexes),
-        },
-        schema=SCHEMA,
-    )
+    """Files in Darkroom's own store, one a content. path: with {} for the hash.
+
+    rows: sha256 and size_bytes; object_sha256 and object_offset, if contents may lie in objects of several.
+    """
+    if "object_sha256" not in rows.collect_schema().names():
+        rows = rows.with_columns(object_sha256="sha256", object_offset=0)
+    rows = rows.with_columns(pl.coalesce("object_sha256", "sha256").alias("object_sha256"))
+    columns = ("sha256", "size_bytes", "object_sha256", "object_offset")
+    found = rows.select(columns).sort(columns).unique("sha256", keep="first", maintain_order=True).collect()
+    hexes, kept = found["sha256"], found["object_sha256"]
+    return found.select(
+        path=pl.Series([path.format(sha256) for sha256 in hexes], dtype=pl.String),
+        sha256=hexes.str.decode("hex"),
+        size_bytes="size_bytes",
+        store=pl.lit("objects"),
+        key=pl.Series([content_key(sha256) for sha256 in kept], dtype=pl.String),
+        version_id=pl.lit(None, pl.String),
+        offset=pl.when(kept != hexes).then("object_offset"),
+    ).match_to_schema(SCHEMA)
 
 
 def _models(rows: pl.LazyFrame) -> dict[str, str]:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from typing import Any
 
 import dataframely as dy
 import polars as pl
@@ -15,6 +16,7 @@ from pipeline_assets.errors import BadRecipe
 from pipeline_assets.table_asset import RunOfDays, Table
 from pipeline_assets.variants.making import variants_of
 from pipeline_assets.variants.schemas import Variants
+from pipeline_assets.versioning.packs import PACKED_BELOW
 from resources.database import Database
 from resources.errors import NotFound, StoreUnavailable
 from resources.object_store import ObjectStore
@@ -76,8 +78,10 @@ class World:
             seed,  # type: ignore[arg-type]
         )
 
-    def text(self, content: str) -> str:
-        return self.results.store.get_content(content).decode()
+    def text(self, row: dict[str, Any]) -> str:
+        """A variant's bytes, from where its row says that they lie."""
+        place = row["object_sha256"], row["object_offset"], row["size_bytes"]
+        return bytes(self.results.store.get_part(row["content_sha256"], *place)).decode()
 
 
 @pytest.fixture
@@ -93,11 +97,38 @@ def rows(table: Table) -> pl.DataFrame:
 def test_a_variant_is_a_row_whose_bytes_are_kept(world: World) -> None:
     found = rows(world.run(of("abc"), KindPolicy(recipes=["turned"], children=1)))
     row = found.row(0, named=True)
-    assert world.text(row["content_sha256"]) == "cba"
-    assert world.text(row["mask_sha256"]) == "mcba"
+    assert world.text(row) == "cba"
+    assert world.results.store.get_content(row["mask_sha256"]) == b"mcba"
     assert (row["source"], row["recipe"], row["size_bytes"], row["length"]) == ("abc", "turned", 3, 3)
     assert row["other_parent_sha256"] is None
     assert world.fetched == 1
+
+
+def test_small_variants_lie_end_to_end_in_one_object_and_a_large_one_in_its_own(world: World) -> None:
+    large = "z" * PACKED_BELOW
+    found = rows(world.run(of("abc", "defg", "hijkl", large), KindPolicy(recipes=["turned"], children=1)))
+    assert [world.text(row) for row in found.iter_rows(named=True)] == ["cba", "gfed", "lkjih", large]
+    assert found["object_sha256"][3] == found["content_sha256"][3]
+    packed = found.head(3)
+    assert packed["object_sha256"].n_unique() == 1
+    whole = world.results.store.get_content(packed["object_sha256"][0]).decode()
+    assert sorted(whole) == sorted("abcdefghijkl")
+    assert packed.sort("object_offset")["object_offset"].diff().drop_nulls().to_list() == (
+        packed.sort("object_offset")["size_bytes"].to_list()[:-1]
+    )
+
+
+def test_rows_kept_before_variants_shared_objects_name_their_own(world: World) -> None:
+    policy = KindPolicy(recipes=["turned"], children=1)
+    made = rows(world.run(of("abc"), policy)).row(0, named=True)
+    (kept,) = world.results.parts("variants/words", [made["variant_id"]])
+    world.results.postgres.execute("delete from results", ())
+    world.results.put("variants/words", kept.drop("object_sha256", "object_offset"))
+    world.results.store.put_if_absent(b"cba")
+    again = rows(world.run(of("abc"), policy)).row(0, named=True)
+    assert world.kind.made == []
+    assert (again["object_sha256"], again["object_offset"]) == (again["content_sha256"], 0)
+    assert world.text(again) == "cba"
 
 
 def test_what_is_known_is_looked_up_and_a_new_parent_makes_its_own_alone(world: World) -> None:
@@ -116,7 +147,8 @@ def test_neither_order_nor_company_changes_a_variant_of_one_parent(world: World)
     world.results.postgres.execute("delete from results", ())
     together = rows(world.run(of("ghijkl", "abcdef"), policy, seed=3))
     assert len(world.kind.made) == 6
-    assert_frame_equal(together, apart.sort("day", "source", "number"))
+    place = "object_sha256", "object_offset"
+    assert_frame_equal(together.drop(place), apart.sort("day", "source", "number").drop(place))
     assert rows(world.run(of("abcdef"), policy, seed=4))["seed"].to_list() != apart["seed"].to_list()[:3]
 
 
@@ -124,7 +156,7 @@ def test_a_mixture_names_both_parents_of_one_split(world: World) -> None:
     policy = KindPolicy(recipes=["joined"], children=1, splits=["train", "test"])
     found = rows(world.run(pl.concat([of("ab", "cd", "ef"), of("gh", split="test")]), policy))
     assert found["source"].to_list() == ["cd", "ef"]  # the first has no earlier partner, and test none at all
-    assert world.text(found["content_sha256"][0]) == "cdab"
+    assert world.text(found.row(0, named=True)) == "cdab"
     assert set(found["split"]) == {"train"}
 
 

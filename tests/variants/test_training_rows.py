@@ -37,6 +37,9 @@ def variants(*rows: tuple[str, str, str | None, str]) -> pl.DataFrame:
                 "other_parent_sha256": other,
                 "split": split,
                 "content_sha256": letter.upper() * 64,
+                "object_sha256": letter.upper() * 64,
+                "object_offset": 0,
+                "size_bytes": 1,
             }
             for letter, parent, other, split in rows
         ],

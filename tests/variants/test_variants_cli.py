@@ -152,17 +152,19 @@ def test_a_look_alike_of_another_split_on_another_day_takes_back_the_variants(pr
 def test_what_is_not_as_it_was_is_told(project: Project) -> None:
     source = SOURCES["photos"]
     uploads = ObjectStore.open((project.root / "uploads").as_uri())
-    same, other, lost, unmade, renamed = (
-        rows(project, "photo_variants").filter(pl.col("other_parent_sha256").is_null()).to_dicts()[:5]
+    same, other, lost, cut, unmade, renamed = (
+        rows(project, "photo_variants").filter(pl.col("other_parent_sha256").is_null()).to_dicts()[:6]
     )
     other["content_sha256"] = same["content_sha256"]
-    project.objects.delete(content_key(lost["content_sha256"]))
+    lost["object_sha256"] = "0" * 64
+    whole = project.objects.get(content_key(cut["object_sha256"]))
+    cut["object_sha256"] = project.objects.put_if_absent(whole[: cut["object_offset"] + 1]).sha256
     recipe = Recipe.from_json(unmade["recipe_json"].replace('"version":1', '"version":99'))
     unmade |= {"recipe_json": recipe.json, "variant_id": variant_id((unmade["parent_sha256"],), recipe, unmade["seed"])}
     renamed["seed"] += 1
-    chosen = [same, other, lost, unmade, renamed]
+    chosen = [same, other, lost, cut, unmade, renamed]
     found = {one.variant_id: one.verdict for one in verify(source, project.lake, uploads, project.objects, chosen)}
-    assert [found[row["variant_id"]] for row in chosen] == [SAME, OTHER, LOST, UNMADE, NOT_ITS_ID]
+    assert [found[row["variant_id"]] for row in chosen] == [SAME, OTHER, LOST, LOST, UNMADE, NOT_ITS_ID]
 
 
 @pytest.mark.parametrize("kind", ["photos", "text", "tables"])
