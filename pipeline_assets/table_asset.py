@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import dagster as dg
 import dataframely as dy
@@ -71,6 +71,13 @@ class RunOfDays:
     """The asset's own rows of these days that the same code made: what need not be done again."""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Those that the asset's function asks for, by name, for its checks."""
+    _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """What the asset's function and its checks of each day need alike: computed by the first that asks for it."""
+        if name not in self._shared:
+            self._shared[name] = compute()
+        return cast("T", self._shared[name])
 
     def progress(self, items: Iterable[T], total: int, unit: str) -> Iterator[T]:
         """Pass items on unchanged, telling how far the work is: a bar on a terminal, else lines in the run's log."""

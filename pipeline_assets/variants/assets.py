@@ -76,7 +76,7 @@ def checks_of(kind: str) -> list[DayCheck]:
     return checks.for_kind(
         source.kind,
         lambda run: source.of(run.inputs, run.days),
-        lambda run: source.others(run.resources.get("lake")),
+        lambda run: run.once("others", lambda: source.others(run.resources.get("lake"))),
     )
 
 
@@ -103,7 +103,7 @@ def made(
         results,
         variant_policy.of(kind),
         variant_policy.seed,
-        source.others(lake),
+        run.once("others", lambda: source.others(lake)),
     )
 
 
