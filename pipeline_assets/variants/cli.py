@@ -21,6 +21,7 @@ def variants() -> None:
     \b
     darkroom variants preview photos               a contact sheet, as PNG, of the newest day's items
     darkroom variants preview speech MY.wav        of a file of yours, by every recipe
+    darkroom variants preview receipts --beside SCAN.jpg --beside OTHER.jpg     rendered ones under real ones
     darkroom variants verify --sample 100          make some again, and compare every byte
     darkroom variants recipes photos               what there is to choose from
     """
@@ -52,13 +53,29 @@ def recipes(kind: str) -> None:
 @click.option("--recipe", "names", multiple=True, help="A recipe's name; may be given again. Default: all.")
 @click.option("--items", default=4, show_default=True, type=click.IntRange(1, 50), help="How many items are shown.")
 @click.option("--seed", default=0, show_default=True, help="Of all randomness.")
+@click.option(
+    "--beside",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A real picture to see above the others; may be given again.",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Default: variants-KIND.png")
-def preview(kind: str, files: tuple[Path, ...], names: tuple[str, ...], items: int, seed: int, output: Path | None) -> None:
+def preview(
+    kind: str,
+    files: tuple[Path, ...],
+    names: tuple[str, ...],
+    items: int,
+    seed: int,
+    beside: tuple[Path, ...],
+    output: Path | None,
+) -> None:
     """Draw a contact sheet: items of a KIND, each beside what the recipes make of it. Nothing is kept.
 
     The items are FILES of yours, or those of the newest day that has any.
     """
     from pipeline_assets.cli import services
+    from pipeline_assets.errors import BadImage
+    from pipeline_assets.variants import contact_sheet
     from pipeline_assets.variants import preview as previews
 
     target = output or Path(f"variants-{kind}.png")
@@ -72,6 +89,11 @@ def preview(kind: str, files: tuple[Path, ...], names: tuple[str, ...], items: i
         console.print(f"[yellow]{line}[/yellow]")
     if sheet is None:
         raise click.ClickException(f"no item of {kind} could be used: give files, or run `darkroom run` first")
+    if beside:
+        try:
+            sheet = contact_sheet.below(sheet, [(path.name, path.read_bytes()) for path in beside])
+        except BadImage as error:
+            raise click.ClickException(f"a picture to see beside them is none: {error}") from error
     target.write_bytes(sheet)
     console.print(f"Wrote {target}")
 

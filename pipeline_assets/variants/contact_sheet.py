@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline_assets.classify.decode import decode_upright
+
 GAP_PX = 14
 NAME_PX = 13
 LINE_PX = 16
 MAX_LINES = 3
+REAL_PX = (256, 512)
+"""Width and height that a real picture beside variants has at most."""
 INK, FAINT, PAPER = (32, 36, 44), (120, 126, 138), (255, 255, 255)
 
 
@@ -42,6 +46,34 @@ def drawn(rows: Sequence[Sequence[Cell]]) -> bytes:
             pen.text((left, top + height + 3 + len(written) * LINE_PX), cell.facts, FAINT, font)
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def below(sheet: bytes, real: Sequence[tuple[str, bytes]]) -> bytes:
+    """A contact sheet (PNG) under a row of real pictures, for comparing by eye. real: name and bytes of each photo.
+
+    As many are shown as the sheet is wide, each no higher than REAL_PX. Raises BadImage for what is no photo.
+    """
+    made = Image.open(io.BytesIO(sheet)).convert("RGB")
+    cells, left = [], GAP_PX
+    for name, data in real:
+        picture = Image.fromarray(decode_upright(data, REAL_PX[0]).pixels)
+        picture.thumbnail(REAL_PX)
+        if cells and left + picture.width + GAP_PX > made.width:
+            break
+        cells.append((left, Cell(picture, name, "real")))
+        left += picture.width + GAP_PX
+    top = max((cell.picture.height for _, cell in cells), default=0) + 2 * LINE_PX + 2 * GAP_PX
+    joint = Image.new("RGB", (max(made.width, left), top + made.height), PAPER)
+    pen, font = ImageDraw.Draw(joint), ImageFont.load_default(NAME_PX)
+    for x, cell in cells:
+        joint.paste(cell.picture, (x, GAP_PX))
+        y = GAP_PX + cell.picture.height + 3
+        pen.text((x, y), textwrap.shorten(cell.name, max(4, cell.picture.width // 8)), INK, font)
+        pen.text((x, y + LINE_PX), cell.facts, FAINT, font)
+    joint.paste(made, (0, top))
+    out = io.BytesIO()
+    joint.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 

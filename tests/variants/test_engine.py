@@ -113,8 +113,9 @@ def test_small_variants_lie_end_to_end_in_one_object_and_a_large_one_in_its_own(
     assert packed["object_sha256"].n_unique() == 1
     whole = world.results.store.get_content(packed["object_sha256"][0]).decode()
     assert sorted(whole) == sorted("abcdefghijkl")
-    assert packed.sort("object_offset")["object_offset"].diff().drop_nulls().to_list() == (
-        packed.sort("object_offset")["size_bytes"].to_list()[:-1]
+    assert (
+        packed.sort("object_offset")["object_offset"].diff().drop_nulls().to_list()
+        == (packed.sort("object_offset")["size_bytes"].to_list()[:-1])
     )
 
 

@@ -178,6 +178,27 @@ def test_a_contact_sheet_is_a_picture_and_keeps_nothing(
     assert sum(1 for _ in project.objects.list()) == before
 
 
+def test_real_pictures_can_be_seen_above_the_variants(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, other = sorted((project.root / "photos").iterdir())[:2]
+    words = ("preview", "photos", str(one), "--recipe", "sepia", "--recipe", "vintage", "--output")
+    sheets = []
+    for name, more in (("alone.png", ()), ("beside.png", ("--beside", str(other)))):
+        done = project.darkroom(monkeypatch, *words, str(tmp_path / name), *more)
+        assert done.exit_code == 0, done.output
+        sheets.append(Image.open(tmp_path / name).convert("RGB"))
+    alone, beside = sheets
+    top = beside.height - alone.height
+    assert top > Image.open(other).height / 2
+    assert beside.crop((0, top, alone.width, beside.height)).tobytes() == alone.tobytes()
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"none")
+    done = project.darkroom(monkeypatch, *words, str(tmp_path / "none.png"), "--beside", str(bad))
+    assert done.exit_code == 1
+    assert "a picture to see beside them is none" in done.output
+
+
 def test_recipes_are_listed_with_their_parameters(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     done = project.darkroom(monkeypatch, "recipes", "photos")
     assert done.exit_code == 0, done.output
