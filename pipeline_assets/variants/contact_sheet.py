@@ -55,7 +55,8 @@ def below(sheet: bytes, real: Sequence[tuple[str, bytes]]) -> bytes:
     As many are shown as the sheet is wide, each no higher than REAL_PX. Raises BadImage for what is no photo.
     """
     made = Image.open(io.BytesIO(sheet)).convert("RGB")
-    cells, left = [], GAP_PX
+    cells: list[tuple[int, Cell]] = []
+    left = GAP_PX
     for name, data in real:
         picture = Image.fromarray(decode_upright(data, REAL_PX[0]).pixels)
         picture.thumbnail(REAL_PX)
