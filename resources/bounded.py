@@ -4,8 +4,11 @@ One event loop on a daemon thread serves the whole process; callers stay synchro
 """
 
 import asyncio
+import atexit
 import queue
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import islice
@@ -14,6 +17,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+LEAVING_S = 2.0
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
@@ -26,7 +30,19 @@ def event_loop() -> asyncio.AbstractEventLoop:
             loop = asyncio.new_event_loop()
             threading.Thread(target=loop.run_forever, name="object-store", daemon=True).start()
             _loop = loop
+            atexit.register(_let_leave)
         return _loop
+
+
+def _let_leave() -> None:
+    """Wait, when the interpreter ends, until the threads of obstore have left Python.
+
+    One of them hands a result over by waking the loop. The main thread may have the result, and be done, before that thread
+    is back; it would then meet an interpreter that is ending, and the whole process would end by SIGABRT.
+    """
+    until = time.monotonic() + LEAVING_S
+    while sys._current_frames().keys() - {thread.ident for thread in threading.enumerate()} and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:

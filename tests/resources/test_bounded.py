@@ -1,6 +1,9 @@
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +107,23 @@ def test_what_is_handed_over_runs_on_the_loop() -> None:
     handover.send(1)
     assert done.wait(10)
     assert loops == [event_loop()]
+
+
+def test_the_interpreter_ends_only_when_foreign_threads_have_left_python(tmp_path: Path) -> None:
+    """As one of obstore's, which wakes the loop with a result that the main thread may have before it is back."""
+    left = tmp_path / "left"
+    script = f"""
+import _thread, time
+from pathlib import Path
+from resources.bounded import event_loop
+
+def work():
+    time.sleep(0.3)
+    Path({str(left)!r}).touch()
+
+event_loop()
+_thread.start_new_thread(work, ())
+time.sleep(0.05)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, cwd=Path(__file__).parents[2])
+    assert left.exists()

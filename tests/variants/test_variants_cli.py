@@ -1,5 +1,6 @@
 """`darkroom variants` on a project without a server, after a run with variants to train on; and the page's own recipe."""
 
+import hashlib
 import io
 import json
 import os
@@ -117,6 +118,25 @@ def test_everything_is_made_again_to_the_byte(project: Project, monkeypatch: pyt
     assert {finding["verdict"] for finding in found} == {SAME}
     expected = sum(rows(project, table).height for table in ("photo_variants", "text_variants", "table_variants"))
     assert len(found) == expected
+
+
+def test_a_pin_of_variants_is_checked_out_as_a_file_each_and_clean_up_leaves_them(project: Project, tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "empty"], cwd=project.root, check=True)
+    for words in (
+        ("pin", "augmented", "--asset", "photo_variants", "--allow-dirty"),
+        ("gc", "--yes", "--grace", "0", "--forget", "variants/photos"),
+        ("verify", "augmented"),
+        ("checkout", "augmented", str(tmp_path / "there")),
+    ):
+        done = project.command(*words)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    made = rows(project, "photo_variants")
+    assert made["object_sha256"].n_unique() < made["content_sha256"].n_unique()
+    files = [path for path in (tmp_path / "there" / "files").rglob("*") if path.is_file()]
+    assert {path.stem for path in files} == set(made["content_sha256"])
+    assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
 
 
 def test_a_sample_is_as_large_as_asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
