@@ -49,7 +49,7 @@ FOLDERS = {
     "variants_receipts": "scans",
 }
 """Which folder a benchmark takes. Without photos it takes the sample's; the others need theirs."""
-TIMEOUT_S = 1800
+TIMEOUT_S = 5400
 
 
 def main() -> int:
