@@ -17,6 +17,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from sqlalchemy.exc import SQLAlchemyError
 
 from resources.dagster_home import POOLS
 from resources.embedded import Services
@@ -72,12 +73,12 @@ class _Daemon(Program):
         self._code_socket = code_socket
 
     def start(self) -> None:
-        """Start it. Raises ServiceFailed if the code server, which knows the runs that were launched, does not answer."""
+        """Start it. Raises ServiceFailed if what knows of runs does not answer: the code server, Dagster's database."""
         try:
             with dg.DagsterInstance.get() as instance:
                 queue_lost_runs(instance, self._code_socket)
-        except DagsterUserCodeUnreachableError as error:
-            raise ServiceFailed("The daemon waits for the code server, which does not answer.") from error
+        except (DagsterUserCodeUnreachableError, SQLAlchemyError) as error:
+            raise ServiceFailed(f"The daemon waits for what knows of runs: {type(error).__name__}.") from error
         super().start()
 
 
