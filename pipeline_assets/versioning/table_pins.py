@@ -176,7 +176,7 @@ def _kept(rows: pl.LazyFrame, path: str) -> pl.DataFrame:
     rows: sha256 and size_bytes; object_sha256 and object_offset, if contents may lie in objects of several.
     """
     if "object_sha256" not in rows.collect_schema().names():
-        rows = rows.with_columns(object_sha256="sha256", object_offset=0)
+        rows = rows.with_columns(object_sha256="sha256", object_offset=pl.lit(0, pl.Int64))
     rows = rows.with_columns(pl.coalesce("object_sha256", "sha256").alias("object_sha256"))
     columns = ("sha256", "size_bytes", "object_sha256", "object_offset")
     found = rows.select(columns).sort(columns).unique("sha256", keep="first", maintain_order=True).collect()
