@@ -44,12 +44,13 @@ def execute(
     resources = {name: getattr(context.resources, name) for name in asset.resources}
     began = time.monotonic()
     days = tuple(date.fromisoformat(key) for key in context.partition_keys)
+    force = bool(context.op_execution_context.op_config["force"])
     frames = {
         name: DECLARATIONS[name].schema.create_empty().lazy() if frame is None else frame for name, frame in loaded.items()
     }
     seen_until = context.instance.event_log_storage.get_maximum_record_id()
     try:
-        plan = plan_days(asset, postgres, days, resources, force=context.op_execution_context.op_config["force"])
+        plan = plan_days(asset, postgres, days, resources, force=force)
         run = RunOfDays(
             asset.name,
             plan.changed,
@@ -73,7 +74,7 @@ def execute(
     moved = [
         day
         for day in judged.good
-        if judged.digests[day] != plan.before.get(day, {}).get("digest") or (plan.forced and asset.places)
+        if judged.digests[day] != plan.before.get(day, {}).get("digest") or (force and asset.places)
     ]
     rows = judged.stored.filter(pl.col("day").is_in(pl.Series(moved, dtype=pl.Date).implode()))
     failed = {**plan.missing, **judged.bad}
@@ -153,7 +154,6 @@ class Plan:
     inputs_digest: Mapping[date, str]
     """One digest over all that a day reads."""
     known: pl.DataFrame
-    forced: bool
 
 
 def plan_days(
@@ -181,7 +181,6 @@ def plan_days(
         inputs={row.pop("day"): row for row in now.drop("inputs_digest", "missing").iter_rows(named=True)},
         inputs_digest=dict(now.select("day", "inputs_digest").iter_rows()),
         known=known,
-        forced=force,
     )
 
 

@@ -19,6 +19,7 @@ from resources.settings import Settings, plain
 __all__ = ["ObjectInfo", "ObjectRef", "ObjectStore", "content_key"]
 
 T = TypeVar("T")
+B = TypeVar("B", bytes, memoryview)
 Data = bytes | Path | Callable[[], bytes]
 MB_64 = 64 * 1024**2
 
@@ -109,11 +110,7 @@ class ObjectStore:
     def get_content(self, sha256: str) -> bytes:
         """A content by its sha256, verified. Raises CorruptObject if the bytes are others."""
         key = content_key(sha256)
-        data = self.get(key)
-        actual = hashlib.sha256(data).hexdigest()
-        if actual != sha256:
-            raise CorruptObject.of(key, sha256, actual)
-        return data
+        return _verified(self.get(key), key, sha256)
 
     def get_part(self, sha256: str, object_sha256: str, offset: int, size: int) -> memoryview:
         """A content by its sha256 from the object that has it, maybe with others: `size` bytes from `offset` on, verified.
@@ -125,9 +122,7 @@ class ObjectStore:
             data = self.get_range(key, offset, offset + size)
         except InvalidRange:
             data = memoryview(b"")
-        if (actual := hashlib.sha256(data).hexdigest()) != sha256:
-            raise CorruptObject.of(key, sha256, actual)
-        return data
+        return _verified(data, key, sha256)
 
     def get_many(
         self,
@@ -185,6 +180,13 @@ class ObjectStore:
             run(self._io.delete(key))
         except NotFound:
             return
+
+
+def _verified(data: B, key: str, sha256: str) -> B:
+    """The bytes that an object gave for a content. Raises CorruptObject if they are others."""
+    if (actual := hashlib.sha256(data).hexdigest()) != sha256:
+        raise CorruptObject.of(key, sha256, actual)
+    return data
 
 
 def access(settings: Settings) -> dict[str, Any]:

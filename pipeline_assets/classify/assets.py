@@ -135,8 +135,7 @@ def look_up(
         .collect()
     )
     hashes = photos["sha256"].unique(maintain_order=True).to_list()
-    unknown = {key for wanted in needed or (kind,) for key in results.missing(wanted, hashes)}
-    missing = [key for key in hashes if key in unknown]
+    missing = unknown(results, needed or (kind,), hashes)
     started = time.monotonic()
     failed = compute(run, missing, fetch(photos.filter(pl.col("sha256").is_in(missing)), uploads), results, classifier)
     seconds = time.monotonic() - started
@@ -147,6 +146,12 @@ def look_up(
     if computed:
         facts |= {"photos_per_s": computed / seconds}
     return Table(rows, rejected=_rejected(photos, [one for one in failed if one[0] in lost]), metadata=facts)
+
+
+def unknown(results: Results, kinds: Sequence[str], hashes: Sequence[str]) -> list[str]:
+    """Those of `hashes` that lack a result of any of these kinds, in order."""
+    lacking = {key for kind in kinds for key in results.missing(kind, hashes)}
+    return [key for key in hashes if key in lacking]
 
 
 def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:
