@@ -255,7 +255,7 @@ def vintage(
     ]
 
 
-@PHOTOS.operation(version=2)
+@PHOTOS.operation(version=3)
 def strong_hdr(
     canvas: Canvas,
     random: Generator,

@@ -134,8 +134,7 @@ def detail(images: torch.Tensor, steps: Sequence[effects.Detail], _: Any = None)
     height, width = images.shape[2:]
     small = functional.interpolate(images, (max(height // 8, 1), max(width // 8, 1)), mode="area")
     small = functional.avg_pool2d(small, 5, stride=1, padding=2, count_include_pad=False)
-    across, down = (_enlarging(small.shape[axis], images.shape[axis]).to(images.device) for axis in (3, 2))
-    around = down @ (small @ across.T)
+    around = _enlarged(_enlarged(small, 3, width), 2, height)
     amount = _column([step.amount for step in steps], images).view(-1, 1, 1, 1)
     return images.add_(images.sub(around).mul_(amount)).clamp_(0, 255)
 
@@ -206,12 +205,18 @@ def _blurred(image: torch.Tensor, axis: int, sigma: float) -> torch.Tensor:
     return done
 
 
-@cache
-def _enlarging(size: int, target: int) -> torch.Tensor:
-    """(target, size): the matrix that interpolates linearly, pixel centres aligned. Two products beat interpolate."""
-    with torch.inference_mode(False):
-        points = torch.eye(size)[:, None]
-        return functional.interpolate(points, target, mode="linear", align_corners=False)[:, 0].T.contiguous()
+def _enlarged(images: torch.Tensor, axis: int, target: int) -> torch.Tensor:
+    """Interpolated linearly along an axis, pixel centres aligned.
+
+    Faster than interpolate; and no product of matrices, whose last bits differ from processor to processor.
+    """
+    size = images.shape[axis]
+    at = ((torch.arange(target, device=images.device) + 0.5) * size / target - 0.5).clamp_(0, size - 1)
+    first = at.long()
+    weight = (at - first).view([-1 if one == axis else 1 for one in range(4)])
+    before = images.index_select(axis, first)
+    after = images.index_select(axis, (first + 1).clamp_(max=size - 1))
+    return after.sub_(before).mul_(weight).add_(before)
 
 
 def _draw_normal(seed: int, sigma: float, into: np.ndarray) -> None:
