@@ -109,8 +109,10 @@ def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> She
 
 
 def _row(pen: _Pen, row: Row, top: float) -> list[Printed]:
-    found, room = [], WIDTH_PX - 2 * MARGIN_PX
-    for at, text in enumerate(row.cells):
+    """Print its cells from the right, so that what stands left of another is narrowed to the room it has."""
+    found, room = list[Printed](), WIDTH_PX - 2 * MARGIN_PX
+    free = float(room)
+    for at, text in reversed(list(enumerate(row.cells))):
         if not text.strip():
             continue
         ink = pen.drawn(text, row)
@@ -124,11 +126,14 @@ def _row(pen: _Pen, row: Row, top: float) -> list[Printed]:
         else:
             indent = len(text) - len(text.lstrip())
             left = spare if at else min(indent * pen.size_px * 0.5, spare)
+        if left + ink.width > free:
+            ink = ink.resize((max(1, int(free - left)), ink.height), Image.Resampling.BILINEAR)
+        free = left - pen.size_px * 0.3
         x, y = round(MARGIN_PX + left), round(top - pen.size_px * pen.tall / 3)
         pen.image.paste(255, (x, y), ink)
         box = ink.getbbox() or (0, 0, 1, 1)
         found.append(Printed(text.strip(), (x + box[0], y + box[1], x + box[2], y + box[3])))
-    return found
+    return found[::-1]
 
 
 def _rule(pen: _Pen, mark: str, y: float) -> None:
