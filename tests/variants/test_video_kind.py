@@ -12,7 +12,8 @@ import pytest
 from pipeline_assets.errors import BadRecipe, UnfitParent
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.recipes import Recipe, variant_id
-from pipeline_assets.variants.video import KIND
+from pipeline_assets.variants.video import KIND, writing
+from pipeline_assets.variants.video.film import film
 
 RATE, SOUND_HZ, SECONDS, FLASH_S = 25, 16_000, 2.0, 1.0
 A, B = "a" * 64, "b" * 64
@@ -122,6 +123,21 @@ def test_the_same_task_gives_the_same_bytes_and_another_seed_others() -> None:
     assert isinstance(other, Made)
     assert first.data == second.data
     assert first.data != other.data
+
+
+def test_a_long_film_is_written_in_fragments_and_is_the_same_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe("speed", factor=0.5).then(Recipe("pause", duration_s=8.0))
+    whole = made(recipe, clip(6.0))
+    monkeypatch.setattr(writing, "LONG_S", 10)
+    parts = made(recipe, clip(6.0))
+    assert isinstance(whole, Made) and isinstance(whole.data, bytes)
+    assert isinstance(parts, Made) and isinstance(parts.data, bytes)
+    assert b"moof" not in whole.data and parts.data.count(b"moof") > 1
+    one, other = film(whole.data), film(parts.data)
+    assert (one.ticks, one.rate, one.samples) == (other.ticks, other.rate, other.samples)
+    for a, b in zip(one.pictures(), other.pictures(), strict=True):
+        assert np.array_equal(a.to_ndarray(), b.to_ndarray())
+    assert np.array_equal(np.concatenate(list(one.sound())), np.concatenate(list(other.sound())))
 
 
 def test_a_clip_without_sound_stays_without() -> None:

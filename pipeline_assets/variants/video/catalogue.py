@@ -151,9 +151,12 @@ def picture_in_picture(
     return _with_sound(made, lambda: _both(film, small))
 
 
-@VIDEO.operation()
+@VIDEO.operation(version=2)
 def mp4(film: Film, random: Random, *, crf: Annotated[int, Field(ge=0, le=40)] = 20) -> Written:
-    """Write it as MP4: H.264 of constant quality (lower is better, 0 loses nothing), and FLAC, lossless."""
+    """Write it as MP4: H.264 of constant quality (lower is better, 0 loses nothing), and FLAC, lossless.
+
+    A long film is written in fragments.
+    """
     told = "lossless" if crf == 0 else f"crf {crf}"
     options = {
         "preset": "superfast",
