@@ -34,8 +34,8 @@ from resources.errors import (
 )
 
 RETRIES = 8
-BACKOFF = {"init_backoff": timedelta(seconds=0.1), "base": 3, "max_backoff": timedelta(seconds=5)}
-"""Together about ten seconds: an S3 server that starts answers 500 for the first few."""
+BACKOFF = {"init_backoff": timedelta(seconds=0.2), "base": 3, "max_backoff": timedelta(seconds=5)}
+"""Together about fifteen seconds: an S3 server that starts answers 500 for the first few."""
 BOTO_TRIES = 5
 MAX_SKEW = timedelta(minutes=15)
 """S3 refuses requests that are signed for another time than its own, if they are further apart."""

@@ -13,6 +13,10 @@ from pipeline_assets.classify.models import load_classifier, save_classifier
 from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.errors import ModelUnusable
 
+needs_bfloat16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no convolutions in bfloat16"
+)
+
 
 class Bomb:
     """Unpickling it touches a file."""
@@ -57,7 +61,10 @@ def test_fusing_changes_no_logit_by_more_than_rounding_and_not_the_original(buil
 
 
 @pytest.mark.parametrize(("stride", "padding", "groups"), [(1, (1, 1, 1, 1), 8), (2, (0, 1, 0, 1), 8), (1, (0, 0, 0, 0), 1)])
-def test_a_fused_convolution_is_padding_convolution_and_relu6_in_either_precision(stride, padding, groups):
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), pytest.param(torch.bfloat16, 0.1, marks=needs_bfloat16)]
+)
+def test_a_fused_convolution_is_padding_convolution_and_relu6_in_either_precision(stride, padding, groups, dtype, tolerance):
     generator = torch.Generator().manual_seed(3)
     plain = torch.nn.Conv2d(8, 8, 3, stride, groups=groups)
     plain.weight.data = torch.randn(plain.weight.shape, generator=generator)
@@ -66,15 +73,15 @@ def test_a_fused_convolution_is_padding_convolution_and_relu6_in_either_precisio
     x = torch.randn(2, 8, 9, 9, generator=generator)
     expected = torch.nn.functional.relu6(plain(plain.static_padding(x)))
     with torch.inference_mode():
-        torch.testing.assert_close(FusedConvolution(plain, has_relu6=True)(x), expected, rtol=0, atol=1e-5)
-        half = FusedConvolution(plain, has_relu6=True, dtype=torch.bfloat16)(x.to(torch.bfloat16))
-        assert half.dtype == torch.bfloat16
-        torch.testing.assert_close(half.float(), expected, rtol=0, atol=0.1)
-        packed = FusedConvolution(plain, has_relu6=True)
-        assert packed.pack(rows=4, side=9) == expected.shape[-1]
-        torch.testing.assert_close(packed(x), expected, rtol=0, atol=1e-5)
+        fused = FusedConvolution(plain, has_relu6=True, dtype=dtype)
+        made = fused(x.to(dtype))
+        assert made.dtype == dtype
+        torch.testing.assert_close(made.float(), expected, rtol=0, atol=tolerance)
+        assert fused.pack(rows=4, side=9) == expected.shape[-1]
+        torch.testing.assert_close(fused(x.to(dtype)).float(), expected, rtol=0, atol=tolerance)
 
 
+@needs_bfloat16
 def test_the_fused_network_in_bfloat16_keeps_the_probabilities_of_a_photo(built_in):
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(4))
     with torch.inference_mode():

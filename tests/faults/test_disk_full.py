@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fault_proxy import Fault, FaultProxy, Wait
 from polars.testing import assert_frame_equal
-from world import World
+from world import TIMEOUT_S, World
 
 from pipeline_assets.errors import StagingCorrupt
 from pipeline_assets.training.staging import MANIFEST, MARKER, read_manifest, verify
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_up_while_shards_are_written_leaves_no_staging_that_co
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
         filler = fill(disk, leave_bytes=8192)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1, output
     assert "staged_training_set failed: NoSpace: " in output
     assert "is full (No space left on device)" in output

@@ -14,7 +14,7 @@ import pytest
 from fault_proxy import Fault, FaultProxy, Wait
 from polars.testing import assert_frame_equal
 from psycopg2 import sql
-from world import World, database, name_of
+from world import TIMEOUT_S, World, database, name_of
 
 from resources import pgserver
 from resources.embedded import Endpoints
@@ -90,7 +90,7 @@ def test_a_run_goes_on_after_postgresql_was_stopped_and_started_while_it_worked(
             assert process.poll() is None, process.communicate()[0]
         server.stop()
         server.start()
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     assert_frame_equal(moved.rows("event_log"), computed.rows("event_log"))
     assert moved.current() == computed.current()
@@ -104,7 +104,7 @@ def test_a_run_whose_postgresql_stays_away_says_so_and_the_next_one_completes(
         while not any(met()):
             assert process.poll() is None, process.communicate()[0]
         server.stop()
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     server.start()
     assert process.returncode == 1, output
     assert output.splitlines()[-1].startswith("Error: StoreUnavailable: Dagster's database"), output

@@ -38,7 +38,7 @@ from resources.settings import load_settings
 
 DARKROOM = Path(sys.executable).parent / "darkroom"
 DAYS = 2
-TIMEOUT_S = 120
+TIMEOUT_S = 400
 VERSION_COLUMNS = ("table_version", "table_versions_json", "reference_json")
 """A killed run's second, equal commit is one more version."""
 OWN_SETTINGS = ("DARKROOM_", "DAGSTER_", "AWS_")
