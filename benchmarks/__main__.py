@@ -40,6 +40,7 @@ BENCHMARKS = (
     "variants_receipts",
     "variants_styles",
     "variants_digits",
+    "variants_bytes",
 )
 FOLDERS = {
     **dict.fromkeys(

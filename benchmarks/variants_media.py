@@ -81,22 +81,22 @@ def repeated(minute: Path, path: Path, times: int) -> None:
     """A clip's packets over and over, as one clip."""
     import av
 
-    later: dict[int, int] = {}
+    ends: dict[int, int] = {}
     with av.open(str(path), "w", format="mp4") as out:
         for _ in range(times):
             with av.open(str(minute)) as container:
-                if not later:
+                if not ends:
                     made = [out.add_stream_from_template(stream) for stream in container.streams]
-                ends: dict[int, int] = {}
+                later: dict[int, int] = {}
                 for packet in container.demux():
                     if packet.dts is None:
                         continue
                     at = packet.stream.index
-                    packet.pts, packet.dts = packet.pts + later.get(at, 0), packet.dts + later.get(at, 0)
+                    by = later.setdefault(at, ends.get(at, packet.dts) - packet.dts)
+                    packet.pts, packet.dts = packet.pts + by, packet.dts + by
                     ends[at] = packet.dts + packet.duration
                     packet.stream = made[at]
                     out.mux(packet)
-                later = ends
 
 
 def one_video(path: Path) -> dict[str, float]:
