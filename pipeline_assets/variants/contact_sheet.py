@@ -44,8 +44,13 @@ def drawn(rows: Sequence[Sequence[Cell]]) -> bytes:
             for number, text in enumerate(written):
                 pen.text((left, top + height + 3 + number * LINE_PX), text, INK, font)
             pen.text((left, top + height + 3 + len(written) * LINE_PX), cell.facts, FAINT, font)
+    return as_png(sheet)
+
+
+def as_png(sheet: Image.Image) -> bytes:
+    """A sheet's bytes: a twentieth larger than Pillow can make them, in half of its usual time."""
     out = io.BytesIO()
-    sheet.save(out, "PNG", optimize=True)
+    sheet.save(out, "PNG", compress_level=3)
     return out.getvalue()
 
 
@@ -73,9 +78,7 @@ def below(sheet: bytes, real: Sequence[tuple[str, bytes]]) -> bytes:
         pen.text((x, y), textwrap.shorten(cell.name, max(4, cell.picture.width // 8)), INK, font)
         pen.text((x, y + LINE_PX), cell.facts, FAINT, font)
     joint.paste(made, (0, top))
-    out = io.BytesIO()
-    joint.save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return as_png(joint)
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> list[str]:

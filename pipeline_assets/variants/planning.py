@@ -50,28 +50,30 @@ def plan(kind: Kind, parents: pl.DataFrame, recipes: Mapping[str, Recipe], child
     in one that came earlier on the same day in the same split, so that a later parent changes nothing of earlier ones; the
     first of a day has no such partner, and its turn goes to the next recipe.
     """
+    takes = {name: kind.operations.parents(recipe) for name, recipe in sorted(recipes.items())}
     found: list[Planned] = []
     for (_, _), same in parents.unique(["day", "sha256"], keep="first", maintain_order=True).group_by(
         ["day", "split"], maintain_order=True
     ):
         rows = same.to_dicts()
-        for position, row in enumerate(rows):
-            found += _of_parent(kind, row, rows[:position], recipes, children, run_seed)
+        for position in range(len(rows)):
+            found += _of_parent(rows, position, recipes, takes, children, run_seed)
     return found
 
 
 def _of_parent(
-    kind: Kind,
-    row: Mapping[str, Any],
-    earlier: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    position: int,
     recipes: Mapping[str, Recipe],
+    takes: Mapping[str, int],
     children: int,
     run_seed: int,
 ) -> list[Planned]:
-    partners = [other for other in earlier if other["sha256"] != row["sha256"]]
-    usable = [name for name in sorted(recipes) if kind.operations.parents(recipes[name]) == 1 or partners]
+    """Variants of the row at a position; a partner is a row before it. takes: how many parents each recipe has."""
+    usable = [name for name, count in takes.items() if count == 1 or position]
     if not usable:
         return []
+    row = rows[position]
     order = generator(int(row["sha256"][:15], 16), f"recipes {run_seed}").permutation(len(usable))
     found = []
     for number in range(children):
@@ -79,9 +81,10 @@ def _of_parent(
         recipe = recipes[name]
         parents: tuple[str, ...] = (row["sha256"],)
         labels: tuple[str, ...] = (row["labels_json"],)
-        if kind.operations.parents(recipe) == 2:
-            pick = generator(seed_of(parents, recipe, run_seed, number), "partner").integers(len(partners))
-            parents, labels = (*parents, partners[pick]["sha256"]), (*labels, partners[pick]["labels_json"])
+        if takes[name] == 2:
+            pick = generator(seed_of(parents, recipe, run_seed, number), "partner").integers(position)
+            partner = rows[int(pick)]
+            parents, labels = (*parents, partner["sha256"]), (*labels, partner["labels_json"])
         seed = seed_of(parents, recipe, run_seed, number)
         task = Task(variant_id(parents, recipe, seed), parents, recipe, seed)
         found.append(Planned(task, row["day"], row["source"], row["split"], name, number, labels))

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -61,7 +62,7 @@ class Recipe:
         """This one's steps, and then the others'."""
         return Recipe.of((*self.steps, *(step for other in others for step in other.steps)))
 
-    @property
+    @cached_property
     def json(self) -> str:
         """Canonical: sorted names, no spaces. Two recipes are the same if these texts are."""
         return json.dumps([step.as_dict() for step in self.steps], sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -243,7 +243,8 @@ def test_a_clip_goes_from_folded_to_flat(clip):
         return max(ys) - min(ys) if ys else 0
 
     heights = [height(frame) for frame in frames]
-    assert heights == sorted(heights) and heights[-1] > 0.6 * 192
+    # While the flap lies flat or stands, what is seen above its fold may be a little or nothing.
+    assert heights[1:] == sorted(heights[1:]) and max(heights[:2]) < 0.6 * heights[-1] and heights[-1] > 0.6 * 192
     assert all(line["visibility"] > 0.9 for line in frames[-1].values())
     hidden = [frame.get(text, {"visibility": 0})["visibility"] for frame in frames[:2] for text in frames[-1]]
     assert np.mean(np.array(hidden) < 1) > 0.7 and any(0 < share < 1 for share in hidden)

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline_assets.variants.contact_sheet import as_png
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.photos import codec
 from pipeline_assets.variants.photos.plans import FIRST, LAST
@@ -31,9 +32,7 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
             bytes_ = made.data.read_bytes() if isinstance(made.data, Path) else made.data
             image = Image.open(io.BytesIO(bytes_)).convert("RGB")
             _place(sheet, column, top, image, image.size, made.labels, caption(task.recipe))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return as_png(sheet)
 
 
 def caption(recipe: Recipe) -> str:

@@ -126,6 +126,9 @@ def labels_after(plan: Plan, own: Labelled, other: Labelled | None = None) -> di
     """
     canvas = plan.canvas
     w, h = float(canvas.width), float(canvas.height)
+    have_boxes = "boxes" in own.labels or (other is not None and "boxes" in other.labels)
+    if not have_boxes and not other:
+        return own.rest
     found = own.boxes_on(canvas, plan.mirrored)
     theirs = other.boxes_on(canvas) if other else []
     share = 0.0
@@ -140,9 +143,8 @@ def labels_after(plan: Plan, own: Labelled, other: Labelled | None = None) -> di
             case effects.Paste(rectangle):
                 found = boxes.covered(found, *rectangle) + boxes.clipped(theirs, *rectangle)
                 share = (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1]) / (w * h)
-    had_boxes = "boxes" in own.labels or (other is not None and "boxes" in other.labels)
     mixed = {"mixed": {"share": round(share, 6), "labels": other.rest}} if other else {}
-    return {**own.rest, **({"boxes": boxes.written(found, w, h)} if had_boxes else {}), **mixed}
+    return {**own.rest, **({"boxes": boxes.written(found, w, h)} if have_boxes else {}), **mixed}
 
 
 def _within(region: Region, canvas: Canvas, matrix: effects.Matrix) -> Region:

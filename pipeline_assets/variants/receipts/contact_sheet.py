@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline_assets.variants.contact_sheet import as_png
 from pipeline_assets.variants.kinds import Made, Parent, Task
 
 CELL_PX, GAP_PX, CAPTION_PX = (256, 512), 12, 22
@@ -32,9 +33,7 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
                 f"{fields['company'][:16]} {fields['total']}, wrinkle {creases['wrinkle']:.2f}, folds {creases['folds']}"
             )
             pen.text((x, y + CELL_PX[1] + 3), caption, fill=INK, font=font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return as_png(sheet)
 
 
 def shown_as(made: Made) -> Image.Image:
