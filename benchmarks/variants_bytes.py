@@ -22,7 +22,6 @@ from benchmarks.figures import ROOT, Figure, add_options, at_least, finish, resu
 from benchmarks.machine import machine
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Kind, Parent, Task, Work
-from pipeline_assets.variants.recipes import seed_of, variant_id
 
 WITHHELD = {
     "MKL, numpy, OpenBLAS, libc and libjpeg": {
@@ -130,9 +129,7 @@ def work(kind: Kind, contents: Sequence[bytes], labels: Mapping[str, Any]) -> It
         for name in sorted(kind.recipes):
             recipe = kind.complete(kind.recipes[name])
             used = (parent, parents[number - 1]) if kind.operations.parents(recipe) == 2 else (parent,)
-            hashes = tuple(one.sha256 for one in used)
-            seed = seed_of(hashes, recipe, 0)
-            yield name, (Task(variant_id(hashes, recipe, seed), hashes, recipe, seed), used)
+            yield name, (Task.of([one.sha256 for one in used], recipe, 0), used)
 
 
 def items(is_quick: bool) -> Iterator[tuple[Kind, list[bytes], dict[str, Any]]]:

@@ -22,7 +22,7 @@ import torch
 from benchmarks.figures import Figure, add_options, finish, interval
 from pipeline_assets.variants import speech
 from pipeline_assets.variants.kinds import Kind, Made, Parent, Task
-from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+from pipeline_assets.variants.recipes import Recipe
 
 RATE_HZ, SAMPLES = 8_000, 8_192
 MELS, FRAME, HOP = 40, 256, 128
@@ -41,10 +41,9 @@ def variants(
     for number, data in enumerate(contents):
         sha256 = hashlib.sha256(data).hexdigest()
         for position, recipe in enumerate(recipes):
-            seed = seed_of((sha256,), recipe, run_seed)
-            identity = variant_id((sha256,), recipe, seed)
-            where[identity] = (number, position)
-            tasks.append((Task(identity, (sha256,), recipe, seed), (Parent(sha256, data),)))
+            task = Task.of((sha256,), recipe, run_seed)
+            where[task.variant_id] = (number, position)
+            tasks.append((task, (Parent(sha256, data),)))
     return [
         (*where[task.variant_id], made.data)
         for task, made in kind.make(tasks)

@@ -25,7 +25,7 @@ from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, fin
 from pipeline_assets.sample.recordings import RATE_HZ, voice
 from pipeline_assets.variants import speech, video
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
-from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+from pipeline_assets.variants.recipes import Recipe
 
 SPEECH = speech.KIND.complete(
     Recipe("speed", factor=(0.9, 1.1)).then(Recipe("noise", snr_db=(10, 30)), Recipe("pause", duration_s=(0.1, 0.4)))
@@ -49,8 +49,7 @@ def speech_work(recordings: int) -> list[Work]:
 def _work(data: bytes | Path, recipe: Recipe) -> Work:
     with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    seed = seed_of((sha256,), recipe, 0)
-    return Task(variant_id((sha256,), recipe, seed), (sha256,), recipe, seed), (Parent(sha256, data),)
+    return Task.of((sha256,), recipe, 0), (Parent(sha256, data),)
 
 
 def clip(path: Path, seconds: int) -> None:

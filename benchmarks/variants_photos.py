@@ -33,7 +33,6 @@ from benchmarks.rivals.environments import HERE, NotInstallable, python_of
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Parent, Task, Work
 from pipeline_assets.variants.photos import KIND
-from pipeline_assets.variants.recipes import seed_of, variant_id
 
 CHILDREN = 4
 WARM_UP = 32
@@ -79,9 +78,7 @@ def work(parents: list[Parent]) -> Iterator[Work]:
         for name in names_of(index):
             recipe = KIND.complete(KIND.recipes[name])
             used = (parent, parents[index - 1]) if KIND.operations.parents(recipe) == 2 else (parent,)
-            hashes = tuple(one.sha256 for one in used)
-            seed = seed_of(hashes, recipe, run_seed=0)
-            yield Task(variant_id(hashes, recipe, seed), hashes, recipe, seed), used
+            yield Task.of([one.sha256 for one in used], recipe, run_seed=0), used
 
 
 def held(folder: Path | None, limit: int) -> list[Parent]:

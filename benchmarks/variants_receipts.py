@@ -30,7 +30,7 @@ from pipeline_assets.variants import receipts
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.receipts import KIND, TEMPLATES
 from pipeline_assets.variants.receipts.scene import llvm_reason
-from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+from pipeline_assets.variants.recipes import Recipe
 
 RENDERS, SEEDS, STEPS = 64, 5, 200
 SAMPLES = 4
@@ -47,8 +47,7 @@ def task_of(recipe: Recipe, number: int) -> tuple[Task, tuple[Parent, ...]]:
     """A receipt of one of the templates in turn."""
     data = list(TEMPLATES.values())[number % len(TEMPLATES)]
     parent, recipe = Parent(sha256(data).hexdigest(), data), KIND.complete(recipe)
-    seed = seed_of((parent.sha256,), recipe, 0, number)
-    return Task(variant_id((parent.sha256,), recipe, seed), (parent.sha256,), recipe, seed), (parent,)
+    return Task.of((parent.sha256,), recipe, 0, number), (parent,)
 
 
 @cache

@@ -26,7 +26,7 @@ from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Parent, Task, Work
 from pipeline_assets.variants.photos import KIND
 from pipeline_assets.variants.photos.ready_made import LOOKS
-from pipeline_assets.variants.recipes import Recipe, generator, seed_of, variant_id
+from pipeline_assets.variants.recipes import Recipe, generator
 
 NO_LOOK = "natural"
 NAMES = (NO_LOOK, *LOOKS)
@@ -59,8 +59,7 @@ def work(parents: list[Parent]) -> Iterator[Work]:
     for parent in parents:
         for name in NAMES:
             recipe = KIND.complete(seen if name == NO_LOOK else seen.then(Recipe(name)))
-            drawn = seed_of((parent.sha256,), recipe, run_seed=0)
-            yield Task(variant_id((parent.sha256,), recipe, drawn), (parent.sha256,), recipe, drawn), (parent,)
+            yield Task.of((parent.sha256,), recipe, run_seed=0), (parent,)
 
 
 def embedded(parents: list[Parent]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, fin
 from benchmarks.rivals.environments import NotInstallable, python_of
 from pipeline_assets.sample.posts import titles
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
-from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
+from pipeline_assets.variants.recipes import Recipe
 from pipeline_assets.variants.text import KIND
 
 TITLES, ROUNDS = 100_000, 3
@@ -38,8 +38,7 @@ def work_of(texts: list[str], recipe: Recipe) -> list[Work]:
     for text in texts:
         data = text.encode()
         parent = Parent(sha256(data).hexdigest(), data)
-        seed = seed_of((parent.sha256,), recipe, 0)
-        found.append((Task(variant_id((parent.sha256,), recipe, seed), (parent.sha256,), recipe, seed), (parent,)))
+        found.append((Task.of((parent.sha256,), recipe, 0), (parent,)))
     return found
 
 

@@ -1,13 +1,13 @@
 """The contract between the engine and a kind of data: tasks and parents go in, made variants or reasons come out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.operations import Operations
-from pipeline_assets.variants.recipes import Recipe
+from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Task:
     parents: tuple[str, ...]
     recipe: Recipe
     seed: int
+
+    @classmethod
+    def of(cls, parents: Sequence[str], recipe: Recipe, run_seed: int, number: int = 0) -> Self:
+        """The task whose seed and identity follow from these, as `recipes.seed_of` has it."""
+        seed = seed_of(parents, recipe, run_seed, number)
+        return cls(variant_id(parents, recipe, seed), tuple(parents), recipe, seed)
 
 
 @dataclass(frozen=True)

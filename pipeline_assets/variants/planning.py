@@ -9,7 +9,7 @@ import polars as pl
 
 from pipeline_assets.errors import BadRecipe
 from pipeline_assets.variants.kinds import Kind, Task
-from pipeline_assets.variants.recipes import Recipe, generator, seed_of, variant_id
+from pipeline_assets.variants.recipes import Recipe, generator, seed_of
 
 PARENTS = {
     "day": pl.Date,
@@ -85,7 +85,6 @@ def _of_parent(
             pick = generator(seed_of(parents, recipe, run_seed, number), "partner").integers(position)
             partner = rows[int(pick)]
             parents, labels = (*parents, partner["sha256"]), (*labels, partner["labels_json"])
-        seed = seed_of(parents, recipe, run_seed, number)
-        task = Task(variant_id(parents, recipe, seed), parents, recipe, seed)
+        task = Task.of(parents, recipe, run_seed, number)
         found.append(Planned(task, row["day"], row["source"], row["split"], name, number, labels))
     return found

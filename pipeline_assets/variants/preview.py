@@ -10,7 +10,6 @@ import polars as pl
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Kind, Made, Parent, Task, Work
 from pipeline_assets.variants.planning import chosen
-from pipeline_assets.variants.recipes import seed_of, variant_id
 from pipeline_assets.variants.sources import SOURCES, fetch_from
 from resources.lake import open_lake
 from resources.object_store import open_store
@@ -58,9 +57,7 @@ def _sheet(kind: Kind, parents: Sequence[Parent], names: Sequence[str], seed: in
                     if len(parents) == 1:
                         continue
                     given = (parent, parents[number - 1])
-                hashes = tuple(one.sha256 for one in given)
-                own = seed_of(hashes, recipe, seed)
-                yield Task(variant_id(hashes, recipe, own), hashes, recipe, own), given
+                yield Task.of([one.sha256 for one in given], recipe, seed), given
 
     for task, outcome in kind.make(work()):
         if isinstance(outcome, UnfitParent):

@@ -12,7 +12,7 @@ import pytest
 from pipeline_assets.errors import BadRecipe, UnfitParent
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.recipes import Recipe, variant_id
-from pipeline_assets.variants.video import KIND, writing
+from pipeline_assets.variants.video import KIND, catalogue
 from pipeline_assets.variants.video.film import film
 
 RATE, SOUND_HZ, SECONDS, FLASH_S = 25, 16_000, 2.0, 1.0
@@ -128,7 +128,7 @@ def test_the_same_task_gives_the_same_bytes_and_another_seed_others() -> None:
 def test_a_long_film_is_written_in_fragments_and_is_the_same_film(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe("speed", factor=0.5).then(Recipe("pause", duration_s=8.0))
     whole = made(recipe, clip(6.0))
-    monkeypatch.setattr(writing, "LONG_S", 10)
+    monkeypatch.setattr(catalogue, "LONG_S", 10)
     parts = made(recipe, clip(6.0))
     assert isinstance(whole, Made) and isinstance(whole.data, bytes)
     assert isinstance(parts, Made) and isinstance(parts.data, bytes)

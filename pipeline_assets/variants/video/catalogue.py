@@ -6,7 +6,7 @@ is written. A parameter that is a pair of numbers is drawn between them.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,19 +32,25 @@ Shares = Share | Annotated[tuple[Share, Share], AfterValidator(ascending)]
 Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
 CORNERS: tuple[Corner, ...] = ("top_left", "top_right", "bottom_left", "bottom_right")
 
+LONG_S = 600
+"""A film that is longer becomes an MP4 of fragments, a group of pictures each: else the places and times of all its
+pictures are held in memory until its end. A shorter one has them in one table, as all readers like it best."""
+_FRAGMENTS = {"movflags": "+frag_keyframe+empty_moov+default_base_moof"}
+
 VIDEO = Operations("video")
 looks.enter(VIDEO)
 
 
 @dataclass(frozen=True)
 class Written:
-    """How a film is written: FFmpeg's container and codec with its options, and what is said of it."""
+    """How a film is written: FFmpeg's container and codec, the options of both, and what is said of it."""
 
     container: str
     media_type: str
     codec: str
     options: dict[str, str]
     encoding: str
+    container_options: dict[str, str] = field(default_factory=dict)
 
 
 @VIDEO.operation()
@@ -164,7 +170,8 @@ def mp4(film: Film, random: Random, *, crf: Annotated[int, Field(ge=0, le=40)] =
         # The same bytes on every processor, whatever vector instructions it has.
         "x264-params": "threads=1:lookahead-threads=1:cpu-independent=1",
     }
-    return Written("mp4", "video/mp4", "libx264", options, f"h264, {told}; flac, 16 bits, lossless")
+    fragments = _FRAGMENTS if film.duration_s > LONG_S else {}
+    return Written("mp4", "video/mp4", "libx264", options, f"h264, {told}; flac, 16 bits, lossless", fragments)
 
 
 @VIDEO.operation()

@@ -17,11 +17,7 @@ SOUND_CHUNK = 4_608
 """Samples that FLAC codes together."""
 HELD_BYTES = 16 * 2**20
 """A larger result stays on disk, for its taker to remove."""
-LONG_S = 600
-"""A film that is longer becomes an MP4 of fragments, a group of pictures each: else the places and times of all its
-pictures are held in memory until its end. A shorter one has them in one table, as all readers like it best."""
 _EXACT = {"flags": "+bitexact"}
-_FRAGMENTS = {"movflags": "+frag_keyframe+empty_moov+default_base_moof"}
 
 
 def written(film: Film, how: Written) -> bytes | Path:
@@ -44,9 +40,7 @@ def write(film: Film, how: Written, path: Path) -> None:
     """Encode pictures and sound side by side: neither runs ahead of the other by more than a chunk."""
     import av
 
-    options = {"fflags": "+bitexact", "strict": "experimental"}
-    if how.container == "mp4" and film.duration_s > LONG_S:
-        options |= _FRAGMENTS
+    options = {"fflags": "+bitexact", "strict": "experimental"} | how.container_options
     with av.open(str(path), "w", format=how.container, options=options) as out:
         video: Any = out.add_stream(how.codec, rate=film.rate)
         video.width, video.height, video.pix_fmt = film.width_px, film.height_px, "yuv420p"
