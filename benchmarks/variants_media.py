@@ -41,7 +41,7 @@ def speech_work(recordings: int) -> list[Work]:
     found: list[Work] = []
     for number in range(recordings):
         file = io.BytesIO()
-        soundfile.write(file, voice(RECORDING_S, number), RATE_HZ, format="WAV", subtype="PCM_16")
+        soundfile.write(file, voice(RECORDING_S, number)[0], RATE_HZ, format="WAV", subtype="PCM_16")
         found.append(_work(file.getvalue(), SPEECH))
     return found
 
@@ -67,7 +67,7 @@ def clip(path: Path, seconds: int) -> None:
             for number in range(rate):
                 pixels = ((line + 4 * (second * rate + number)) % 256).astype(np.uint8).repeat(3, axis=2)
                 out.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels)))
-            heard = (voice(1.0, second % 7)[None] * 32_767).astype(np.int16)
+            heard = (voice(1.0, second % 7)[0][None] * 32_767).astype(np.int16)
             for start in range(0, RATE_HZ, 1_024):
                 frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(heard[:, start : start + 1_024]), "s16", "mono")
                 frame.sample_rate, frame.pts = RATE_HZ, second * RATE_HZ + start

@@ -6,17 +6,19 @@ once: a killed import goes on where it stopped, and nothing is doubled.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from pipeline_assets.progress import track
-from pipeline_assets.sample import appeal, logs, photos, recordings, simulator
+from pipeline_assets.sample import appeal, logs, photos, posts, recordings, simulator
 from pipeline_assets.sample.simulator import Simulation
 from resources.database import Database
 from resources.object_store import ObjectStore
@@ -27,14 +29,17 @@ MATURITY_DAYS = 8
 """A photo's label needs seven days of views and one of grace for late log lines."""
 PHOTOS_PER_USER = 8
 UPLOADS_AT_ONCE = 16
+TITLES_LABELLED_EVERY = 10
+"""Of the sample's titles, so many have a label."""
 
 
 @dataclass(frozen=True)
 class File:
-    """One file to import; `read` gives its bytes when they are needed."""
+    """One file to import; `read` gives its bytes when they are needed. labels: what is marked in it, if anything."""
 
     name: str
     read: Callable[[], bytes]
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def files_of(source: str, store_of: Callable[[str], ObjectStore]) -> Iterator[Fi
     """
     if source == SAMPLE:
         for shipped in chain(photos.sample_photos(), recordings.recordings(), recordings.clips()):
-            yield File(shipped.name, partial(bytes, shipped.data))
+            yield File(shipped.name, partial(bytes, shipped.data), shipped.labels)
     elif "://" in source:
         store = store_of(source)
         for info in store.list(""):
@@ -104,7 +109,7 @@ def import_files(
         folder, _, name = file.key.rpartition("/")
         lake_bucket.put(f"{folder}/{run['import_id']}-{name}", file.data)
         malformed += file.malformed
-    _finish(postgres, source, run, new, simulation)
+    _finish(postgres, source, run, new, simulation, {key: file.labels for file, key in keys if file.labels})
     return Imported(
         files=new.height,
         known=found.height - new.height,
@@ -164,9 +169,14 @@ def _simulate(run: Mapping[str, int | date], new: pl.DataFrame) -> Simulation:
 
 
 def _finish(
-    postgres: Database, source: str, run: Mapping[str, int | date], new: pl.DataFrame, simulation: Simulation
+    postgres: Database,
+    source: str,
+    run: Mapping[str, int | date],
+    new: pl.DataFrame,
+    simulation: Simulation,
+    labels: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Enter users, photos, truth and the list of imported files in one transaction."""
+    """Enter users, photos, truth, labels by key, and the list of imported files in one transaction."""
     photo_columns = ["photo_id", "user_id", "key", "day", "posted_at", "title", "location", "details"]
     user_columns = ["user_id", "joined_at", "name", "followers"]
     keys = simulation.photos["key"]
@@ -180,8 +190,22 @@ def _finish(
             simulation.truth.select("photo_id", "expected_views_7d").iter_rows(),
         )
         transaction.insert_into(
+            "annotations",
+            ["key", "target", "day", "labels", "annotator"],
+            _annotations(source, simulation.photos, labels),
+        )
+        transaction.insert_into(
             "imports",
             ["source", "name", "sha256", "key"],
             [(source, name, sha256, key) for name, sha256, key in imported],
         )
         transaction.execute("update import_runs set finished_at = now() where import_id = %s", (run["import_id"],))
+
+
+def _annotations(source: str, photos: pl.DataFrame, labels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """Rows of the table `annotations`: what files came with; of the sample, the subjects of some titles, too."""
+    for photo_id, key, day, title in photos.select("photo_id", "key", "day", "title").iter_rows():
+        if key in labels:
+            yield key, "upload", day, json.dumps(dict(labels[key])), source
+        if source == SAMPLE and photo_id % TITLES_LABELLED_EVERY == 0 and (found := posts.spans(title)):
+            yield key, "title", day, json.dumps({"spans": found}), source

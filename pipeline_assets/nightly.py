@@ -18,7 +18,15 @@ from resources.objects import Objects
 from resources.run_processes import process_tags
 
 LOGS = ("event_log",)
-PHOTOS = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", "user_features", "training_table")
+PHOTOS = (
+    "raw_uploads",
+    "photo_metadata",
+    "annotations",
+    "photo_classes",
+    "photo_styles",
+    "user_features",
+    "training_table",
+)
 VARIANTS = (
     "photo_variants",
     "text_variants",

@@ -7,6 +7,7 @@ import dagster as dg
 TABLES = (
     "raw_uploads",
     "photo_metadata",
+    "annotations",
     "event_log",
     "photo_classes",
     "photo_styles",

@@ -34,6 +34,7 @@ def test_a_new_upload_sets_its_own_day_in_motion_down_to_the_training_table_even
     materialize(instance, "raw_uploads", "photo_metadata")
     after = dg.evaluate_automation_conditions(defs, instance, cursor=before.cursor)
     assert {name: DAY in days for name, days in requested(after).items()} == {
+        "annotations": True,
         "photo_classes": True,
         "photo_styles": True,
         "user_features": True,

@@ -62,10 +62,10 @@ def test_the_whole_graph_is_there(described: dict[str, Any]) -> None:
     assert parents["training_pin"] == ["training_table"]
     assert parents["staged_training_set"] == ["training_pin", "training_table"]
     assert parents["popularity_model"] == ["staged_training_set", "training_pin", "training_variants"]
-    assert parents["photo_variants"] == ["raw_uploads"]
-    assert parents["speech_variants"] == parents["video_variants"] == ["raw_uploads"]
+    assert parents["photo_variants"] == ["annotations", "raw_uploads"]
+    assert parents["speech_variants"] == parents["video_variants"] == ["annotations", "raw_uploads"]
     assert parents["receipt_renders"] == []
-    assert parents["text_variants"] == ["photo_metadata"]
+    assert parents["text_variants"] == ["annotations", "photo_metadata"]
     assert parents["table_variants"] == ["user_features"]
     assert parents["training_variants"] == ["photo_variants", "training_table"]
     assert {"ingest_uploads", "nightly_tables", "nightly_model", "reconcile_uploads"} <= set(described["jobs"])
@@ -76,7 +76,7 @@ def test_the_whole_graph_is_there(described: dict[str, Any]) -> None:
 def test_every_asset_reads_as_documentation(described: dict[str, Any]) -> None:
     for name, asset in described["assets"].items():
         assert len(asset["description"]) > 60, name
-        assert asset["group"] in {"ingestion", "classify", "features", "training", "variants"}, name
+        assert asset["group"] in {"ingestion", "labeling", "classify", "features", "training", "variants"}, name
         assert asset["owners"] == ["team:darkroom"], name
         assert asset["kinds"], name
         assert "schema" in asset["checks"], name

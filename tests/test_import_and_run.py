@@ -26,8 +26,8 @@ from pipeline_assets.sample.photos import sample_photos
 from resources.lake import Lake
 from resources.object_store import ObjectInfo, ObjectStore
 
-WITHOUT_ROWS = {"speech_variants", "video_variants", "training_variants"}
-"""Only photos are imported, and no model is trained on variants unless the policy has a share of them."""
+WITHOUT_ROWS = {"annotations", "speech_variants", "video_variants", "training_variants"}
+"""Only photos are imported, without labels, and no model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PHOTOS = 24

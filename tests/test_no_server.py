@@ -22,8 +22,8 @@ from resources import ledger
 from resources.lake import Lake
 from resources.sqlite import Sqlite
 
-WITHOUT_ROWS = {"speech_variants", "video_variants", "receipt_renders", "training_variants"}
-"""Only photos are imported; rendering takes long; no model is trained on variants unless the policy has a share of them."""
+WITHOUT_ROWS = {"annotations", "speech_variants", "video_variants", "receipt_renders", "training_variants"}
+"""Only photos are imported, without labels; rendering takes long; no model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PHOTOS = 24
@@ -44,6 +44,11 @@ class Project:
     @property
     def database(self) -> Sqlite:
         return Sqlite(url=f"sqlite:///{self.root / 'darkroom.db'}")
+
+    def variants(self) -> pl.DataFrame:
+        return (
+            self.lake.scan("photo_variants").select("day", "source", "variant_id", "content_sha256", "labels_json").collect()
+        )
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -138,13 +143,28 @@ def test_dagster_keeps_its_runs_beside_it(project: Project) -> None:
     assert (storage / "history" / "runs.db").is_file()
 
 
-def test_a_changed_photo_row_and_a_new_upload_are_what_the_next_run_computes(project: Project) -> None:
+def test_a_changed_photo_row_a_new_upload_and_labels_are_what_the_next_run_computes(project: Project) -> None:
     day = project.database.read('select min(day) as "day [date]" from photos')["day"].item()
     project.database.execute("update photos set title = 'another' where photo_id in (select min(photo_id) from photos)")
     late = project.root / "uploads" / "uploads" / str(day) / "1" / "late.jpg"
     late.parent.mkdir(parents=True, exist_ok=True)
     late.write_bytes(next((project.root / "photos").glob("*-*.jpg")).read_bytes())
+    before = project.variants()
+    marked, other = before.sort("day", descending=True).unique("source", maintain_order=True)["source"].head(2)
+    box = {"x": 0, "y": 0, "width": 100, "height": 100, "label": "corner"}
+    labels = {marked: {"boxes": [box]}, other: {"boxes": [box | {"width": 9_000}]}}
+    with project.database.connect() as transaction:
+        rows = [(key, key.split("/")[1], json.dumps(told)) for key, told in labels.items()]
+        transaction.insert_into("annotations", ["key", "day", "labels"], rows)
     said = darkroom(project.root, "run")
     assert "Uploads bucket: 1 new object versions." in said
+    after = project.variants()
+    compared = before.join(after, on=["source", "variant_id"], suffix="_after")
+    assert compared.filter(pl.col("source") == marked).height == 2
+    assert compared["content_sha256"].equals(compared["content_sha256_after"])
+    for source, found in compared.select("source", "labels_json_after").iter_rows():
+        assert ("boxes" in json.loads(found)) == (source == marked)
+    kept_aside = project.lake.scan("annotations_rejected").collect()
+    assert kept_aside.select("source", "reason").rows() == [(other, "bad_labels")]
     assert project.lake.scan("raw_uploads").select(pl.len()).collect().item() == PHOTOS + 2
     assert "another" in project.lake.scan("photo_metadata").select("title").collect()["title"].to_list()

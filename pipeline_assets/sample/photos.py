@@ -16,16 +16,20 @@ name starts with `sample-`. Origin and licence, as scikit-image 0.26 documents t
 
 import hashlib
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.resources import files
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pipeline_assets.sample.odd_files import encoded, odd_files, with_exif
+from pipeline_assets.variants.photos import boxes
+from pipeline_assets.variants.photos.boxes import Box
 
 COLOUR_PHOTOS = (
     "astronaut.png",
@@ -59,6 +63,13 @@ ODD_ORIGINALS = (
 )
 """Shipped files that are no ordinary photos: drawings with an alpha channel, page stacks, an animation, XML."""
 
+BOXES = {
+    "astronaut.png": (("face", 182, 70, 272, 190), ("space shuttle", 357, 0, 455, 289)),
+    "chelsea.png": (("cat", 30, 0, 395, 290),),
+    "coffee.png": (("cup", 172, 16, 410, 302), ("spoon", 326, 68, 425, 328)),
+    "rocket.jpg": (("rocket", 308, 126, 337, 407),),
+}
+"""What can be seen on some photos, drawn by hand: label, left, top, right, bottom in pixels."""
 CROP_SOURCES = COLOUR_PHOTOS + COLOUR_PHOTOS + GREY_PHOTOS
 """What crops are cut from, in turn: two colour crops for each grey one."""
 MIN_SIDE_PX, MAX_SIDE_PX = 128, 640
@@ -69,10 +80,11 @@ ORIENTED = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90
 
 
 class SampleFile(NamedTuple):
-    """One file to upload."""
+    """One file to upload. labels: what is marked in it, as `labeling` has it; nothing, if empty."""
 
     name: str
     data: bytes
+    labels: Mapping[str, Any] = MappingProxyType({})
 
 
 def sample_photos(count: int = 500, seed: int = 0) -> Iterator[SampleFile]:
@@ -101,16 +113,25 @@ def shipped_file(name: str) -> bytes:
 
 def _originals_and_duplicates() -> Iterator[SampleFile]:
     for stem, extension in (("chelsea", "png"), ("rocket", "jpg")):
-        data = shipped_file(f"{stem}.{extension}")
-        yield SampleFile(f"sample-{stem}.{extension}", data)
-        yield SampleFile(f"sample-{stem}-copy.{extension}", data)
-    coffee = shipped_file("coffee.png")
-    yield SampleFile("sample-coffee.png", coffee)
+        name = f"{stem}.{extension}"
+        data, labels = shipped_file(name), _labels(_boxes(name))
+        yield SampleFile(f"sample-{name}", data, labels)
+        yield SampleFile(f"sample-{stem}-copy.{extension}", data, labels)
+    coffee, labels = shipped_file("coffee.png"), _labels(_boxes("coffee.png"))
+    yield SampleFile("sample-coffee.png", coffee, labels)
     with Image.open(io.BytesIO(coffee)) as photo:
-        yield SampleFile("sample-coffee-recompressed.jpg", encoded(photo, "JPEG", quality=80))
+        yield SampleFile("sample-coffee-recompressed.jpg", encoded(photo, "JPEG", quality=80), labels)
     for name in COLOUR_PHOTOS + GREY_PHOTOS:
         if not name.startswith(("chelsea", "rocket", "coffee")):
-            yield SampleFile(f"sample-{name}", shipped_file(name))
+            yield SampleFile(f"sample-{name}", shipped_file(name), _labels(_boxes(name)))
+
+
+def _boxes(name: str) -> list[Box]:
+    return [Box(left, top, right, bottom, more={"label": label}) for label, left, top, right, bottom in BOXES.get(name, ())]
+
+
+def _labels(found: list[Box], size_px: tuple[int, int] | None = None) -> dict[str, Any]:
+    return {"boxes": boxes.written(found, *(size_px or (math.inf, math.inf)))} if found else {}
 
 
 def _odd_files() -> Iterator[SampleFile]:
@@ -129,23 +150,26 @@ def _crops(count: int, seed: int) -> Iterator[SampleFile]:
             with Image.open(io.BytesIO(shipped_file(source))) as photo:
                 decoded[source] = photo.convert("L" if photo.mode == "L" else "RGB")
         attempt, data = 0, b""
+        labels: Mapping[str, Any] = {}
         while not data or hashlib.sha256(data).digest() in seen:
-            data = _crop(decoded[source], index, np.random.default_rng([seed, index, attempt]))
+            data, labels = _crop(decoded[source], source, index, np.random.default_rng([seed, index, attempt]))
             attempt += 1
         seen.add(hashlib.sha256(data).digest())
-        yield SampleFile(f"sample-{source.rsplit('.', 1)[0]}-{index:04d}.jpg", data)
+        yield SampleFile(f"sample-{source.rsplit('.', 1)[0]}-{index:04d}.jpg", data, labels)
 
 
-def _crop(photo: Image.Image, index: int, rng: np.random.Generator) -> bytes:
-    """A random window of 0.3 to 0.85 of each side, sometimes mirrored, as JPEG."""
+def _crop(photo: Image.Image, source: str, index: int, rng: np.random.Generator) -> tuple[bytes, Mapping[str, Any]]:
+    """A random window of 0.3 to 0.85 of each side, sometimes mirrored, as JPEG, with the boxes that are still seen."""
     width, height = (_side(full, share) for full, share in zip(photo.size, rng.uniform(0.3, 0.85, 2), strict=True))
     left, top = rng.integers(0, photo.width - width + 1), rng.integers(0, photo.height - height + 1)
     window = photo.crop((int(left), int(top), int(left) + width, int(top) + height))
+    moved = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], dtype=float)
     if rng.random() < 0.5:
         window = window.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        moved = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ moved
     quality = int(rng.integers(88, 96))
     save = partial(_jpeg_with_exif, rng=rng) if index % EXIF_EVERY == 0 else _jpeg
-    return save(window, quality)
+    return save(window, quality), _labels(boxes.moved(_boxes(source), moved, width, height), window.size)
 
 
 def _side(full_px: int, share: float) -> int:

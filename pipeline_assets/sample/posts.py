@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,13 @@ def titles(count: int, rng: np.random.Generator) -> list[str]:
     """Short titles from a small grammar: opening, subject, ending; some not ASCII."""
     picks = (rng.integers(0, len(words), count) for words in (_OPENINGS, _SUBJECTS, _ENDINGS))
     return [f"{_OPENINGS[a]} {_SUBJECTS[b]}{_ENDINGS[c]}" for a, b, c in zip(*picks, strict=True)]
+
+
+def spans(title: str) -> list[dict[str, Any]]:
+    """The subject of a simulated title, as a labelled span."""
+    subject = max((word for word in _SUBJECTS if f" {word}" in title), key=len, default="")
+    start = title.find(f" {subject}") + 1
+    return [{"start": start, "end": start + len(subject), "label": "subject", "text": subject}] if subject else []
 
 
 def locations(count: int, rng: np.random.Generator) -> list[str | None]:

@@ -7,6 +7,7 @@ are pans over photos that come along, with such a voice as their sound. The same
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,13 @@ from PIL import Image
 from pipeline_assets.sample.photos import SampleFile, shipped_file
 
 RATE_HZ = 16_000
-VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))
+VOWELS = {
+    "ah": (730, 1090, 2440),
+    "ee": (270, 2290, 3010),
+    "oo": (300, 870, 2240),
+    "eh": (530, 1840, 2480),
+    "aw": (570, 840, 2410),
+}
 """Resonances of five vowels in Hz: Peterson and Barney 1952, men."""
 BANDWIDTHS_HZ = (80, 110, 160)
 RECORDINGS = 6
@@ -31,38 +38,43 @@ def recordings() -> Iterator[SampleFile]:
     for number in range(RECORDINGS):
         kind = ("WAV", "FLAC")[number % 2]
         file = io.BytesIO()
-        soundfile.write(file, voice(1.0 + number / 6, number), RATE_HZ, format=kind, subtype="PCM_16")
-        yield SampleFile(f"sample-recording-{number}.{kind.lower()}", file.getvalue())
+        sound, said = voice(1.0 + number / 6, number)
+        soundfile.write(file, sound, RATE_HZ, format=kind, subtype="PCM_16")
+        yield SampleFile(f"sample-recording-{number}.{kind.lower()}", file.getvalue(), {"segments": said})
 
 
 def clips() -> Iterator[SampleFile]:
     """MP4, two seconds each: a pan over a photo, with a voice."""
     for number, name in enumerate(CLIP_PHOTOS):
         with Image.open(io.BytesIO(shipped_file(name))) as photo:
-            yield SampleFile(f"sample-clip-{number}.mp4", _clip(photo, voice(CLIP_S, 100 + number)))
+            sound, said = voice(CLIP_S, 100 + number)
+            yield SampleFile(f"sample-clip-{number}.mp4", _clip(photo, sound), {"segments": said})
 
 
-def voice(seconds: float, seed: int) -> npt.NDArray[np.float32]:
-    """Syllables with pauses between them: (samples,) in [-1, 1] at RATE_HZ."""
+def voice(seconds: float, seed: int) -> tuple[npt.NDArray[np.float32], list[dict[str, Any]]]:
+    """Syllables with pauses between them: (samples,) in [-1, 1] at RATE_HZ; and which vowel is heard from when to when."""
     from scipy.signal import lfilter
 
     random = np.random.default_rng(seed)
     total = int(seconds * RATE_HZ)
     pitch_hz = random.uniform(90, 220)
     sound = np.zeros(total)
+    said: list[dict[str, Any]] = []
     at = int(0.05 * RATE_HZ)
     while at < total:
         length = min(int(random.uniform(0.12, 0.3) * RATE_HZ), total - at)
         times = np.arange(length) / RATE_HZ
         phase = np.cumsum(np.full(length, pitch_hz)) / RATE_HZ + 0.3 * np.sin(2 * np.pi * 5 * times)
         syllable = (np.diff(np.floor(phase), prepend=0) > 0).astype(float)
-        for centre, width in zip(VOWELS[random.integers(len(VOWELS))], BANDWIDTHS_HZ, strict=True):
+        vowel = list(VOWELS)[random.integers(len(VOWELS))]
+        said.append({"start_s": at / RATE_HZ, "end_s": (at + length) / RATE_HZ, "text": vowel})
+        for centre, width in zip(VOWELS[vowel], BANDWIDTHS_HZ, strict=True):
             radius = np.exp(-np.pi * width / RATE_HZ)
             syllable = lfilter([1 - radius], [1, -2 * radius * np.cos(2 * np.pi * centre / RATE_HZ), radius**2], syllable)
         sound[at : at + length] = syllable * np.hanning(length)
         at += length + int(random.uniform(0.04, 0.2) * RATE_HZ)
     sound += random.normal(0, 0.001 * max(np.abs(sound).max(), 1e-9), total)
-    return (0.6 * sound / np.abs(sound).max()).astype(np.float32)
+    return (0.6 * sound / np.abs(sound).max()).astype(np.float32), said
 
 
 def _clip(photo: Image.Image, sound: npt.NDArray[np.float32]) -> bytes:

@@ -63,7 +63,7 @@ def policy_and_families_of(kind: str) -> Callable[..., Mapping[date, str]]:
         others = source.others(lake)
         if others.is_empty():
             return told
-        torn = leaking(source.of({"raw_uploads": lake.scan("raw_uploads")}, days), others)
+        torn = leaking(source.of(source.scan(lake), days), others)
         by_day = dict(torn.group_by("day", maintain_order=True).agg(pl.col("sha256").str.join(",")).iter_rows())
         return {**told} | {day: hashlib.sha256(f"{told[day]} {torn}".encode()).hexdigest() for day, torn in by_day.items()}
 
@@ -110,7 +110,7 @@ def made(
 @table_asset(
     schema=schemas.PhotoVariants,
     group="variants",
-    inputs={"raw_uploads": SAME_DAY},
+    inputs={"raw_uploads": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_and_families_of("photos"),
     code=ENGINE,
     checks=checks_of("photos"),
@@ -119,11 +119,12 @@ def made(
     pool="variants",
     days_per_run=DAYS_PER_RUN,
     automatic=True,
-    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
+    lineage={"parent_sha256": [("raw_uploads", "sha256")], "labels_json": [("annotations", "labels_json")]},
 )
 def photo_variants(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
+    annotations: pl.LazyFrame,
     postgres: Database,
     uploads: Objects,
     objects: Objects,
@@ -140,7 +141,7 @@ def photo_variants(
 @table_asset(
     schema=schemas.TextVariants,
     group="variants",
-    inputs={"photo_metadata": SAME_DAY},
+    inputs={"photo_metadata": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_of("text"),
     code=ENGINE,
     checks=checks_of("text"),
@@ -149,11 +150,16 @@ def photo_variants(
     pool="variants",
     days_per_run=DAYS_PER_RUN,
     automatic=True,
-    lineage={"parent_sha256": [("photo_metadata", "title")], "text": [("photo_metadata", "title")]},
+    lineage={
+        "parent_sha256": [("photo_metadata", "title")],
+        "text": [("photo_metadata", "title")],
+        "labels_json": [("annotations", "labels_json")],
+    },
 )
 def text_variants(
     run: RunOfDays,
     photo_metadata: pl.LazyFrame,
+    annotations: pl.LazyFrame,
     postgres: Database,
     uploads: Objects,
     objects: Objects,
@@ -198,7 +204,7 @@ def table_variants(
 @table_asset(
     schema=schemas.SpeechVariants,
     group="variants",
-    inputs={"raw_uploads": SAME_DAY},
+    inputs={"raw_uploads": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_and_families_of("speech"),
     code=ENGINE,
     checks=checks_of("speech"),
@@ -207,11 +213,12 @@ def table_variants(
     pool="variants",
     days_per_run=DAYS_PER_RUN,
     automatic=True,
-    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
+    lineage={"parent_sha256": [("raw_uploads", "sha256")], "labels_json": [("annotations", "labels_json")]},
 )
 def speech_variants(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
+    annotations: pl.LazyFrame,
     postgres: Database,
     uploads: Objects,
     objects: Objects,
@@ -228,7 +235,7 @@ def speech_variants(
 @table_asset(
     schema=schemas.VideoVariants,
     group="variants",
-    inputs={"raw_uploads": SAME_DAY},
+    inputs={"raw_uploads": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_and_families_of("video"),
     code=ENGINE,
     checks=checks_of("video"),
@@ -237,11 +244,12 @@ def speech_variants(
     pool="variants",
     days_per_run=DAYS_PER_RUN,
     automatic=True,
-    lineage={"parent_sha256": [("raw_uploads", "sha256")]},
+    lineage={"parent_sha256": [("raw_uploads", "sha256")], "labels_json": [("annotations", "labels_json")]},
 )
 def video_variants(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
+    annotations: pl.LazyFrame,
     postgres: Database,
     uploads: Objects,
     objects: Objects,

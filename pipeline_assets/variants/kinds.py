@@ -29,9 +29,9 @@ class Task:
     seed: int
 
     @classmethod
-    def of(cls, parents: Sequence[str], recipe: Recipe, run_seed: int, number: int = 0) -> Self:
-        """The task whose seed and identity follow from these, as `recipes.seed_of` has it."""
-        seed = seed_of(parents, recipe, run_seed, number)
+    def of(cls, parents: Sequence[str], recipe: Recipe, run_seed: int, number: int = 0, labels: Sequence[str] = ()) -> Self:
+        """The task whose seed and identity follow from these, as `recipes.seed_of` has it. labels: those that it heeds."""
+        seed = seed_of((*parents, *labels), recipe, run_seed, number)
         return cls(variant_id(parents, recipe, seed), tuple(parents), recipe, seed)
 
 
@@ -66,6 +66,8 @@ class Kind(Protocol):
 
     name: str
     operations: Operations
+    heeds_labels: bool
+    """Whether a parent's labels decide bytes, not labels alone: other labels then give another seed, so another identity."""
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
@@ -77,7 +79,10 @@ class Kind(Protocol):
         ...
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """Each task with its variant, or with why it has none, in any order. Reads ahead by a bounded amount only."""
+        """Each task, the object that was given, with its variant, or with why it has none, in any order.
+
+        Reads ahead by a bounded amount only.
+        """
         ...
 
     def problems(self, made: Made) -> list[str]:

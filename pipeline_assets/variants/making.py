@@ -22,7 +22,7 @@ from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import RunOfDays, Table
 from pipeline_assets.variants.families import NO_OTHERS, leaking
 from pipeline_assets.variants.kinds import Fetch, Kind, Made, Parent, Task, Work
-from pipeline_assets.variants.planning import Planned, chosen, plan
+from pipeline_assets.variants.planning import NO_LABELS, Planned, chosen, plan
 from pipeline_assets.variants.schemas import Variants
 from pipeline_assets.versioning.packs import PACKED_BELOW, Packer
 from resources.errors import NotFound
@@ -101,7 +101,7 @@ def kept_kind(kind: Kind) -> str:
 
 def kept_as(planned: Planned) -> str:
     """The key under which a variant is kept: its identity, and the labels that it was given, which may change."""
-    if all(labels == "{}" for labels in planned.labels):
+    if all(labels == NO_LABELS for labels in planned.labels):
         return planned.task.variant_id
     return hashlib.sha256("\n".join((planned.task.variant_id, *planned.labels)).encode()).hexdigest()
 
@@ -114,9 +114,7 @@ def make(
     sheet: dict[str, tuple[Parent, list[tuple[Task, Made]]]] = {}
     if not missing:
         return failures, []
-    by_id: dict[str, list[Planned]] = {}
-    for one in missing:
-        by_id.setdefault(one.task.variant_id, []).append(one)
+    by_task = {id(one.task): one for one in missing}  # two may be equal, and differ in labels
     parents: dict[str, Parent] = {}
 
     def watched(work: Iterator[Work]) -> Iterator[Work]:
@@ -129,7 +127,7 @@ def make(
     outcomes = run.progress(kind.make(work), len(missing), "variants")
     with _Keeper(kept_kind(kind), results) as keeper:
         for task, outcome in outcomes:
-            planned = by_id[task.variant_id].pop(0)
+            planned = by_task[id(task)]
             if isinstance(outcome, UnfitParent):
                 failures.append(Failure(planned, outcome.reason, outcome.detail))
             elif problems := kind.problems(outcome):
@@ -307,7 +305,7 @@ def _column(part: pl.DataFrame, name: str, kept: pl.DataType) -> pl.Expr:
 
 def _rejected(failures: Sequence[Failure], planned: Sequence[Planned]) -> pl.DataFrame:
     """Each variant that could not be made, on each of the days that it was planned for."""
-    reasons = {failure.planned.task.variant_id: failure for failure in failures}
+    reasons = {kept_as(failure.planned): failure for failure in failures}
     rows = [
         {
             "day": one.day,
@@ -317,6 +315,6 @@ def _rejected(failures: Sequence[Failure], planned: Sequence[Planned]) -> pl.Dat
             "raw": one.task.recipe.json[:2000],
         }
         for one in planned
-        if (failure := reasons.get(one.task.variant_id))
+        if (failure := reasons.get(kept_as(one)))
     ]
     return pl.DataFrame(rows, schema=Rejected.create_empty().schema)

@@ -12,20 +12,18 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.training.split import split_of
+from pipeline_assets.variants.planning import NO_LABELS
 
-_NO_LABELS = pl.lit("{}").alias("labels_json")
 
-
-def uploads(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
+def uploads(raw_uploads: pl.LazyFrame, annotations: pl.LazyFrame, media: str) -> pl.DataFrame:
     """Usable uploads whose media type begins with `media`, each content of a day and split once, with its owner's split."""
-    return (
+    rows = (
         _usable(raw_uploads, media)
         .select(
             "day",
             "sha256",
             pl.col("key").alias("source"),
             split_of(pl.col("user_id")).alias("split"),
-            _NO_LABELS,
             "phash",
             "key",
             "version_id",
@@ -36,6 +34,7 @@ def uploads(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
         .unique(["day", "sha256", "split"], keep="first", maintain_order=True)
         .collect()
     )
+    return _labelled(rows, annotations, "upload")
 
 
 def owned(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
@@ -49,7 +48,7 @@ def _usable(raw_uploads: pl.LazyFrame, media: str) -> pl.LazyFrame:
     return raw_uploads.filter(pl.col("verdict") == "ok", pl.col("media_type").str.starts_with(media))
 
 
-def titles(photo_metadata: pl.LazyFrame) -> pl.DataFrame:
+def titles(photo_metadata: pl.LazyFrame, annotations: pl.LazyFrame) -> pl.DataFrame:
     """The titles of photos, each text of a day and split once, with the split of the photo's owner."""
     rows = (
         photo_metadata.filter(pl.col("title").str.strip_chars() != "")
@@ -65,7 +64,8 @@ def titles(photo_metadata: pl.LazyFrame) -> pl.DataFrame:
         .unique(["day", "title", "split"], keep="first", maintain_order=True)
         .collect()
     )
-    return _of_data(rows.drop("posted_at", "photo_id").with_columns(data=pl.col("title").cast(pl.Binary)).drop("title"))
+    texts = _of_data(rows.drop("posted_at", "photo_id").with_columns(data=pl.col("title").cast(pl.Binary)).drop("title"))
+    return _labelled(texts, annotations, "title")
 
 
 def tables(frame: pl.LazyFrame, name: str, keys: Sequence[str], write: Callable[[pl.DataFrame], bytes]) -> pl.DataFrame:
@@ -98,6 +98,19 @@ def in_turn(days: Sequence[date], contents: Mapping[str, bytes]) -> pl.DataFrame
     return _of_data(pl.DataFrame(rows, schema={"day": pl.Date, "source": pl.String, "split": pl.String, "data": pl.Binary}))
 
 
+def _labelled(rows: pl.DataFrame, annotations: pl.LazyFrame, target: str) -> pl.DataFrame:
+    """Rows with the newest labels that their content was given on their day, if any."""
+    newest = (
+        annotations.filter(pl.col("target") == target)
+        .sort("annotated_at", "key", descending=[True, False])
+        .unique(["day", "sha256"], keep="first", maintain_order=True)
+        .select("day", "sha256", "labels_json")
+        .collect()
+    )
+    found = rows.drop("labels_json", strict=False).join(newest, on=["day", "sha256"], how="left", maintain_order="left")
+    return found.with_columns(pl.col("labels_json").fill_null(NO_LABELS))
+
+
 def _of_data(rows: pl.DataFrame) -> pl.DataFrame:
     hashes = pl.Series("sha256", [hashlib.sha256(data).hexdigest() for data in rows["data"]], pl.String)
-    return rows.with_columns(hashes, _NO_LABELS, phash=pl.lit(None, pl.String))
+    return rows.with_columns(hashes, labels_json=pl.lit(NO_LABELS), phash=pl.lit(None, pl.String))

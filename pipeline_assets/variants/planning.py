@@ -11,6 +11,7 @@ from pipeline_assets.errors import BadRecipe
 from pipeline_assets.variants.kinds import Kind, Task
 from pipeline_assets.variants.recipes import Recipe, generator, seed_of
 
+NO_LABELS = "{}"
 PARENTS = {
     "day": pl.Date,
     "sha256": pl.String,
@@ -57,11 +58,12 @@ def plan(kind: Kind, parents: pl.DataFrame, recipes: Mapping[str, Recipe], child
     ):
         rows = same.to_dicts()
         for position in range(len(rows)):
-            found += _of_parent(rows, position, recipes, takes, children, run_seed)
+            found += _of_parent(kind, rows, position, recipes, takes, children, run_seed)
     return found
 
 
 def _of_parent(
+    kind: Kind,
     rows: Sequence[Mapping[str, Any]],
     position: int,
     recipes: Mapping[str, Recipe],
@@ -85,6 +87,7 @@ def _of_parent(
             pick = generator(seed_of(parents, recipe, run_seed, number), "partner").integers(position)
             partner = rows[int(pick)]
             parents, labels = (*parents, partner["sha256"]), (*labels, partner["labels_json"])
-        task = Task.of(parents, recipe, run_seed, number)
+        heeded = [told for told in labels if told != NO_LABELS] if kind.heeds_labels else []
+        task = Task.of(parents, recipe, run_seed, number, heeded)
         found.append(Planned(task, row["day"], row["source"], row["split"], name, number, labels))
     return found

@@ -28,12 +28,12 @@ def of_newest_day(settings: Settings, kind: str, items: int, names: Sequence[str
     """The same of the newest day that has items of this kind: the first `items` of them."""
     source, lake = SOURCES[kind], open_lake(settings)
     found: pl.DataFrame | None = None
-    if source.reads is None:
+    tables = source.scan(lake)
+    if not tables:
         found = source.of({}, [date.min])
-    elif lake.exists(source.reads):
-        table = lake.scan(source.reads)
-        days = table.select(pl.col("day").unique().sort(descending=True)).collect()["day"].to_list()
-        found = next((rows for day in days if (rows := source.of({source.reads: table}, [day])).height), None)
+    else:
+        days = next(iter(tables.values())).select(pl.col("day").unique().sort(descending=True)).collect()["day"].to_list()
+        found = next((rows for day in days if (rows := source.of(tables, [day])).height), None)
     if found is None or found.is_empty():
         return None, []
     first = found.sort(pl.col("split") != "train", maintain_order=True)  # what variants are made of by default

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Any
 
 import dataframely as dy
 import polars as pl
 
+from pipeline_assets.features.schemas import UserFeatures
+from pipeline_assets.ingestion.schemas import PhotoMetadata, RawUploads
+from pipeline_assets.labeling.schemas import Annotations
 from pipeline_assets.variants import parents, photos, receipts, schemas, speech, tables, text, video
 from pipeline_assets.variants.families import NO_OTHERS
 from pipeline_assets.variants.kinds import Fetch, Kind
@@ -26,31 +28,38 @@ READ_AHEAD = 16
 
 @dataclass(frozen=True)
 class Source:
-    """One table of variants. reads: the table that its parents are in; none where they come along.
+    """One table of variants. reads: the table that its parents are in, first, and others; none where they come along.
 
-    parents: of the days of a frame of that table, or of the days themselves: columns as `parents` says.
+    parents: of the days of frames of those tables, or of the days themselves: columns as `parents` says.
     """
 
     asset: str
     kind: Kind
     schema: type[dy.Schema]
-    reads: str | None
-    parents: Callable[[Any], pl.DataFrame]
+    reads: Mapping[str, type[dy.Schema]]
+    parents: Callable[..., pl.DataFrame]
     owned: Callable[[pl.LazyFrame], pl.DataFrame] | None = None
     """Items of all days of the table, as `families.leaking` wants them; None where families are of one day."""
 
     def of(self, inputs: Mapping[str, pl.LazyFrame], days: Sequence[date]) -> pl.DataFrame:
         """The parents of these days. inputs: by table; may hold more days."""
-        if self.reads is None:
+        if not self.reads:
             return self.parents(days)
         wanted = pl.Series(list(days), dtype=pl.Date)
-        return self.parents(inputs[self.reads].filter(pl.col("day").is_in(wanted.implode())))
+        return self.parents(*(inputs[name].filter(pl.col("day").is_in(wanted.implode())) for name in self.reads))
+
+    def scan(self, lake: Lake) -> dict[str, pl.LazyFrame]:
+        """The tables that parents are in, for `of`; one that no run has written yet is empty."""
+        return {
+            name: lake.scan(name) if lake.exists(name) else table.create_empty().lazy() for name, table in self.reads.items()
+        }
 
     def others(self, lake: Lake | None) -> pl.DataFrame:
         """Items of all days that the lake has, beside which families are looked for. lake: None for kinds without."""
-        if self.owned is None or self.reads is None or lake is None or not lake.exists(self.reads):
+        name = next(iter(self.reads), "")
+        if self.owned is None or lake is None or not lake.exists(name):
             return NO_OTHERS
-        return self.owned(lake.scan(self.reads))
+        return self.owned(lake.scan(name))
 
 
 def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
@@ -69,19 +78,26 @@ def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
 
 def _of_uploads(asset: str, kind: Kind, schema: type[dy.Schema], media: str) -> Source:
     of_days, of_all = partial(parents.uploads, media=media), partial(parents.owned, media=media)
-    return Source(asset, kind, schema, "raw_uploads", of_days, of_all)
+    reads = {"raw_uploads": RawUploads, "annotations": Annotations}
+    return Source(asset, kind, schema, reads, of_days, of_all)
 
 
 SOURCES = {
     source.kind.name: source
     for source in (
         _of_uploads("photo_variants", photos.KIND, schemas.PhotoVariants, "image/"),
-        Source("text_variants", text.KIND, schemas.TextVariants, "photo_metadata", parents.titles),
+        Source(
+            "text_variants",
+            text.KIND,
+            schemas.TextVariants,
+            {"photo_metadata": PhotoMetadata, "annotations": Annotations},
+            parents.titles,
+        ),
         Source(
             "table_variants",
             tables.KIND,
             schemas.TableVariants,
-            "user_features",
+            {"user_features": UserFeatures},
             partial(parents.tables, name="user_features", keys=("day", "user_id", "as_of"), write=frames.write_table),
         ),
         _of_uploads("speech_variants", speech.KIND, schemas.SpeechVariants, "audio/"),
@@ -90,7 +106,7 @@ SOURCES = {
             "receipt_renders",
             receipts.KIND,
             schemas.ReceiptRenders,
-            None,
+            {},
             partial(parents.in_turn, contents=receipts.TEMPLATES),
         ),
     )

@@ -58,8 +58,8 @@ def verify(
     if not chosen:
         return
     days = sorted({row["day"] for row in chosen})
-    found = source.of({source.reads: lake.scan(source.reads, days)} if source.reads else {}, days)
-    labels = dict(found.select("sha256", "labels_json").iter_rows())
+    found = source.of(source.scan(lake), days)
+    labels = {(day, sha256): told for day, sha256, told in found.select("day", "sha256", "labels_json").iter_rows()}
     again: dict[str, list[dict[str, Any]]] = {}
     planned = []
     for row in chosen:
@@ -83,7 +83,9 @@ def verify(
         yield _finding(again[failure.planned.task.variant_id].pop(0), UNMADE, f"{failure.reason}: {failure.detail}")
 
 
-def _plan(kind: Kind, row: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[Finding | None, Planned | None]:
+def _plan(
+    kind: Kind, row: Mapping[str, Any], labels: Mapping[tuple[date, str], str]
+) -> tuple[Finding | None, Planned | None]:
     parents = tuple(filter(None, (row["parent_sha256"], row["other_parent_sha256"])))
     recipe = Recipe.from_json(row["recipe_json"])
     if variant_id(parents, recipe, row["seed"]) != row["variant_id"]:
@@ -92,11 +94,11 @@ def _plan(kind: Kind, row: Mapping[str, Any], labels: Mapping[str, str]) -> tupl
         resolved = kind.operations.resolve(recipe)
     except BadRecipe as error:
         return _finding(row, UNMADE, str(error)), None
-    gone = [sha256 for sha256 in parents if sha256 not in labels]
+    gone = [sha256 for sha256 in parents if (row["day"], sha256) not in labels]
     if gone:
         return _finding(row, UNMADE, f"its parent {gone[0]} is not among the day's usable items any more"), None
     task = Task(row["variant_id"], parents, resolved, row["seed"])
-    told = tuple(labels[sha256] for sha256 in parents)
+    told = tuple(labels[row["day"], sha256] for sha256 in parents)
     return None, Planned(task, row["day"], row["source"], row["split"], row["recipe"], row["number"], told)
 
 

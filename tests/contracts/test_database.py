@@ -18,6 +18,8 @@ from polars.testing import assert_frame_equal
 
 from pipeline_assets.features.assets import _users_joined
 from pipeline_assets.ingestion.assets import PHOTO_METADATA_SQL, _photos_changed
+from pipeline_assets.labeling.assets import ANNOTATIONS_SQL
+from pipeline_assets.labeling.assets import _changed as _annotations_changed
 from resources import ledger
 from resources.database import MIGRATIONS, Database
 from resources.errors import DatabaseUnusable
@@ -238,6 +240,8 @@ def test_a_named_lock_is_held_by_one_and_free_right_after(database: Database) ->
 WORKER = """
 import sys, time
 from datetime import UTC, date, datetime
+from pipeline_assets.labeling.assets import ANNOTATIONS_SQL
+from pipeline_assets.labeling.assets import _changed as _annotations_changed
 from resources import ledger
 from resources.postgres import Postgres
 from resources.sqlite import Sqlite
@@ -345,6 +349,34 @@ def test_a_days_photos_have_changed_when_a_row_of_it_has(photos: Database) -> No
     assert [before[day] == after[day] for day in days] == [True, False]
     photos.execute("update users set followers = 9 where user_id = 2")
     assert _photos_changed(days, photos)[DAY] != before[DAY]
+
+
+def test_annotations_of_the_days_come_with_their_json_and_a_day_has_changed_when_one_of_it_has(photos: Database) -> None:
+    days = [DAY, DAY + timedelta(days=1)]
+    assert _annotations_changed(days, photos) == {}
+    columns = ["key", "target", "day", "labels", "annotator", "annotated_at"]
+    rows = [(f"uploads/{n}", "upload", DAY + timedelta(days=n // 3), '{"boxes": []}', None, JOINED) for n in (1, 2, 3)]
+    with photos.connect() as transaction:
+        transaction.insert_into("annotations", columns, rows)
+    found = photos.read(ANNOTATIONS_SQL, (DAY, DAY))
+    assert found.columns == ["day", "key", "target", "labels_json", "annotator", "annotated_at"]
+    assert sorted(found["key"]) == ["uploads/1", "uploads/2"]
+    assert [json.loads(text) for text in found["labels_json"]] == [{"boxes": []}] * 2
+    assert found["annotated_at"].to_list() == [JOINED] * 2
+    before = _annotations_changed(days, photos)
+    photos.execute("update annotations set labels = %s where key = 'uploads/3'", ("{}",))
+    after = _annotations_changed(days, photos)
+    assert [before[day] == after[day] for day in days] == [True, False]
+
+
+def test_one_item_has_one_annotation_and_only_known_targets(photos: Database) -> None:
+    add = "insert into annotations (key, target, day, labels) values (%s, %s, %s, '{}')"
+    photos.execute(add, ("uploads/1", "upload", DAY))
+    photos.execute(add, ("uploads/1", "title", DAY))
+    for row in (("uploads/1", "title", DAY), ("uploads/1", "owner", DAY)):
+        with pytest.raises(Exception, match=r"(?i)unique|check"):
+            photos.execute(add, row)
+    assert photos.read(ANNOTATIONS_SQL, (DAY, DAY)).height == 2
 
 
 def test_a_days_users_are_those_who_had_joined_by_its_end(photos: Database) -> None:

@@ -33,14 +33,14 @@ def test_the_sample_repeats_byte_for_byte():
 
 
 def test_another_seed_cuts_other_crops_of_the_same_originals():
-    other = dict(sample_photos(60, seed=2))
+    other = {file.name: file.data for file in sample_photos(60, seed=2)}
     assert set(other) == set(BY_NAME)
     assert all(other[file.name] != file.data for file in CROPS)
     assert all(other[f"sample-{name}"] == BY_NAME[f"sample-{name}"] for name in COLOUR_PHOTOS + GREY_PHOTOS)
 
 
 def test_a_larger_count_keeps_the_crops_of_a_smaller_one():
-    larger = dict(sample_photos(90, seed=1))
+    larger = {file.name: file.data for file in sample_photos(90, seed=1)}
     assert {name: larger[name] for name in BY_NAME} == BY_NAME
     assert len(larger) == len(BY_NAME) + 30
 
@@ -51,7 +51,7 @@ def test_there_are_as_many_crops_as_asked_for_and_no_two_are_equal():
 
 def test_only_the_two_deliberate_copies_share_bytes_with_another_file():
     groups: dict[bytes, list[str]] = {}
-    for name, data in SAMPLE:
+    for name, data, _ in SAMPLE:
         groups.setdefault(data, []).append(name)
     assert sorted(names for names in groups.values() if len(names) > 1) == [
         ["sample-chelsea.png", "sample-chelsea-copy.png"],
@@ -97,6 +97,42 @@ def test_pixels_turned_for_storage_are_upright_after_the_viewer_turns_them_back(
     stored = upright if turn is None else upright.transpose(turn)
     stored.getexif()[ExifTags.Base.Orientation] = orientation
     assert np.array_equal(np.asarray(ImageOps.exif_transpose(stored)), np.asarray(upright))
+
+
+def test_boxes_lie_on_their_photos_and_copies_have_the_same():
+    labelled = {file.name: file for file in sample_photos(60) if file.labels}
+    assert labelled["sample-chelsea.png"].labels == labelled["sample-chelsea-copy.png"].labels
+    crops = [name for name in labelled if re.search(r"-\d{4}\.jpg$", name)]
+    assert len(crops) > 10
+    for file in labelled.values():
+        width, height = upright(file.data).shape[1::-1]
+        for box in file.labels["boxes"]:
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width
+            assert 0 <= box["y"] < box["y"] + box["height"] <= height
+
+
+def test_boxes_of_a_crop_show_what_those_of_its_original_do():
+    whole = next(file for file in sample_photos(0) if file.name == "sample-rocket.jpg")
+    original = upright(whole.data)
+    crops = [file for file in sample_photos(120) if re.search(r"rocket-\d{4}\.jpg$", file.name) and file.labels]
+    assert len(crops) > 2
+    for file in crops:
+        (box,) = file.labels["boxes"]
+        if box["height"] > 0.99 * whole.labels["boxes"][0]["height"]:
+            there, here = (
+                cut(pixels, one) for pixels, one in ((original, whole.labels["boxes"][0]), (upright(file.data), box))
+            )
+            assert there.shape == here.shape
+            assert min(np.abs(there - seen).mean() for seen in (here, here[:, ::-1])) < 6
+
+
+def upright(data):
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+
+
+def cut(pixels, box):
+    left, top = round(box["x"]), round(box["y"])
+    return pixels[top : top + round(box["height"]), left : left + round(box["width"])].astype(float)
 
 
 def test_odd_files_are_spread_among_the_crops():

@@ -2,8 +2,10 @@
 
 import hashlib
 
+import numpy as np
+
 from pipeline_assets.ingestion.inspection import inspect
-from pipeline_assets.sample.recordings import CLIP_PHOTOS, RECORDINGS, clips, recordings
+from pipeline_assets.sample.recordings import CLIP_PHOTOS, RATE_HZ, RECORDINGS, clips, recordings, voice
 
 
 def test_every_recording_and_clip_is_a_usable_upload() -> None:
@@ -14,6 +16,17 @@ def test_every_recording_and_clip_is_a_usable_upload() -> None:
         assert (found.verdict, found.verdict_detail) == ("ok", None), file.name
         assert 0.9 < (found.duration_s or 0) < 2.3, file.name
         assert len(file.data) < 300_000, file.name
+
+
+def test_segments_are_where_the_voice_is_heard() -> None:
+    for seed in range(4):
+        sound, said = voice(2.0, seed)
+        spoken = np.zeros(len(sound), dtype=bool)
+        for one in said:
+            spoken[round(one["start_s"] * RATE_HZ) : round(one["end_s"] * RATE_HZ)] = True
+        assert len(said) > 3
+        assert np.square(sound[spoken]).sum() > 0.999 * np.square(sound).sum()
+        assert 0.2 < spoken.mean() < 0.9
 
 
 def test_they_are_the_same_every_time() -> None:

@@ -14,6 +14,7 @@ from toy_kind import Words
 
 from pipeline_assets.errors import BadRecipe
 from pipeline_assets.table_asset import RunOfDays, Table
+from pipeline_assets.variants.kinds import Outcome, Work
 from pipeline_assets.variants.making import variants_of
 from pipeline_assets.variants.schemas import Variants
 from pipeline_assets.versioning.packs import PACKED_BELOW
@@ -230,3 +231,38 @@ def test_what_was_made_before_an_error_is_not_made_again(world: World) -> None:
 def test_a_policy_that_names_no_recipe_of_the_kind_says_which_there_are(world: World) -> None:
     with pytest.raises(BadRecipe, match=r"words has no recipe sepia. There are: turned, shuffled, joined"):
         world.run(of("abc"), KindPolicy(recipes=["sepia"]))
+
+
+class Backwards(Words):
+    """The same, the last first: outcomes come in any order."""
+
+    def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
+        return iter(list(super().make(work))[::-1])
+
+
+def test_one_content_with_labels_on_one_day_and_none_on_another_is_two_variants_of_the_same_bytes(world: World) -> None:
+    world.kind = Backwards()
+    parents = pl.concat([of("abc", labels='{"letter": "a"}'), of("abc", day=NEXT)])
+    found = rows(world.run(parents, KindPolicy(recipes=["turned"], children=1)))
+    assert found["variant_id"].n_unique() == found["content_sha256"].n_unique() == 1
+    assert dict(found.select("day", "labels_json").iter_rows()) == {DAY: '{"letter":"c"}', NEXT: "{}"}
+
+
+def test_labels_that_do_not_fit_reject_their_own_day_alone(world: World) -> None:
+    world.kind = Backwards()
+    parents = pl.concat([of("abc", labels='{"letter": "wrong"}'), of("abc", day=NEXT)])
+    made = world.run(parents, KindPolicy(recipes=["turned"], children=1))
+    assert rows(made)["day"].to_list() == [NEXT]
+    assert made.rejected is not None
+    assert made.rejected.select("day", "reason").rows() == [(DAY, "bad_labels")]
+
+
+def test_where_labels_decide_bytes_other_labels_are_another_identity(world: World) -> None:
+    ids = []
+    for heeds in (False, True):
+        world.kind = Words()
+        world.kind.heeds_labels = heeds
+        parents = pl.concat([of("abc", labels='{"letter": "a"}'), of("abc", day=NEXT)])
+        found = rows(world.run(parents, KindPolicy(recipes=["turned"], children=1)))
+        ids.append(dict(found.select("day", "variant_id").iter_rows()))
+    assert ids[0][DAY] == ids[0][NEXT] == ids[1][NEXT] != ids[1][DAY]

@@ -11,6 +11,7 @@ from pipeline_assets.variants.recipes import Recipe, generator
 class Words:
     name = "words"
     operations = Operations("words")
+    heeds_labels = False
     recipes = {"turned": Recipe("turn"), "shuffled": Recipe("shuffle"), "joined": Recipe("join")}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -29,6 +30,8 @@ class Words:
                 yield task, unfit
 
     def _one(self, task: Task, parents: tuple[Parent, ...]) -> Made:
+        if any(parent.labels.get("letter") == "wrong" for parent in parents):
+            raise UnfitParent("bad_labels", "wrong is no letter")
         words = [parent.data.decode() if isinstance(parent.data, bytes) else "" for parent in parents]
         if not all(word.isalpha() for word in words):
             raise UnfitParent("undecodable", f"{words} are not words")

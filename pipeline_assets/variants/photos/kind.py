@@ -18,6 +18,7 @@ class Photos:
     """
 
     name = "photos"
+    heeds_labels = False
     operations: Operations = PHOTOS
     recipes: Mapping[str, Recipe] = RECIPES
 

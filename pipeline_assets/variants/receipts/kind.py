@@ -28,6 +28,7 @@ class Receipts:
     """
 
     name = "receipts"
+    heeds_labels = False
     operations: Operations = RECEIPTS
     recipes: Mapping[str, Recipe] = {
         "flat": Recipe("render", wrinkle=(0.0, 0.06), folds=(0, 0), curl=(0.0, 0.1), tilt_deg=(0.0, 4.0), light=(0.9, 1.2)),

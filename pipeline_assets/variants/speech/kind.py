@@ -35,6 +35,7 @@ class Speech:
     """Variants of WAV, FLAC, MP3 and Ogg files as FLAC, unless a recipe says otherwise."""
 
     name = "speech"
+    heeds_labels = False
     operations = SPEECH
     recipes = RECIPES
 

@@ -24,6 +24,7 @@ class Tables:
     """
 
     name = "tables"
+    heeds_labels = False
     operations: Operations = TABLES
     recipes: Mapping[str, Recipe] = {
         "missing_completely_at_random": Recipe("delete_mcar"),

@@ -25,6 +25,7 @@ class Texts:
     """
 
     name = "text"
+    heeds_labels = True
     operations: Operations = TEXT
     recipes: Mapping[str, Recipe] = {
         "synonyms": Recipe("synonyms"),

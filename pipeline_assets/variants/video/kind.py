@@ -33,6 +33,7 @@ class Video:
     """Variants of MP4, MOV, WebM and Matroska files as MP4, unless a recipe says otherwise."""
 
     name = "video"
+    heeds_labels = False
     operations = VIDEO
     recipes = RECIPES
 

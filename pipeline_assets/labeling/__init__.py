@@ -1,0 +1,1 @@
+"""What people or tools have marked in the data: boxes, segments, spans. Variants carry it on."""
