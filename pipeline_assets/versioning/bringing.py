@@ -1,6 +1,8 @@
 """Batches of another format, as files in the store: contents once each, and the rows as one Parquet file beside them."""
 
+import contextlib
 import hashlib
+import json
 import re
 import tempfile
 from collections import Counter
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline_assets.errors import ImportRefused
 from pipeline_assets.ingestion.media_types import UNKNOWN, extension_of, sniff
-from pipeline_assets.versioning.formats.incoming import Batch, Rejected
+from pipeline_assets.versioning.formats.incoming import LABELS, Batch, Rejected
 from pipeline_assets.versioning.manifest import SCHEMA, path_fault
 from pipeline_assets.versioning.packs import PACKED_BELOW, Packer, Place
 from resources.object_store import ObjectStore, content_key
@@ -221,18 +223,34 @@ class _Contents:
         return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def spill(batches: Iterable[Batch | Rejected], folder: Path) -> tuple[list[str], Counter[str]]:
-    """Write the files of all batches into a folder, as an import of uploads wants them. Returns their paths.
+def spill(batches: Iterable[Batch | Rejected], folder: Path) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
+    """Write the files of all batches into a folder, as an import of uploads wants them. Returns their labels by path.
 
-    Raises ImportRefused if there are none.
+    Labels are those that the file's row has in `labels_json`; a file without has none. Raises ImportRefused if there are no
+    files.
     """
     sorter = Sorter()
     paths: list[str] = []
+    labels: dict[str, dict[str, Any]] = {}
     for batch in sorter.sorted(batches):
         for path, data in batch.files:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
             paths.append(path)
+        labels |= _labels(batch.rows)
     if not paths:
         raise ImportRefused(f"It holds no files to upload: {told(sorter.reasons) or 'its rows come without bytes'}.")
-    return sorted(paths), sorter.reasons
+    return {path: labels.get(path, {}) for path in sorted(paths)}, sorter.reasons
+
+
+def _labels(rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Labels by the path of the row's file; what is no JSON object is none."""
+    if rows.schema.get(LABELS) != pl.String or "path" not in rows.columns:
+        return {}
+    found = {}
+    for path, text in rows.select("path", LABELS).drop_nulls().iter_rows():
+        with contextlib.suppress(ValueError, RecursionError):
+            told = json.loads(text)
+            if isinstance(told, dict) and told:
+                found[path] = told
+    return found

@@ -58,7 +58,7 @@ def import_version(
 def import_uploads(
     settings: Settings, source: str, kind: str, reading: Reading, days: int, today: date, console: Console
 ) -> None:
-    """Upload the files of a data set, as the import of a folder does; its rows are left. Raises ImportRefused."""
+    """Upload the files of a data set, as the import of a folder does; of its rows, labels are kept. Raises ImportRefused."""
     from pipeline_assets.importing import File
     from pipeline_assets.job import import_source
 
@@ -67,9 +67,9 @@ def import_uploads(
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="import-", dir=cache) as scratch:
         folder = Path(scratch)
-        names, reasons = spill(_telling(FORMATS[kind].load().batches(path, reading), console), folder)
+        labels, reasons = spill(_telling(FORMATS[kind].load().batches(path, reading), console), folder)
         _tell_aside(reasons, console)
-        files = [File(name, partial(Path.read_bytes, folder / name)) for name in names]
+        files = [File(name, partial(Path.read_bytes, folder / name), marked) for name, marked in labels.items()]
         import_source(settings, str(path), days, today, console, files)
 
 

@@ -129,8 +129,12 @@ def _image(
 
 def _row(entry: Mapping[str, Any], index: _Index, types: pl.Schema | None) -> Mapping[str, Any]:
     annotations = index.annotations.get(entry["id"], [])
-    own = entry["darkroom"] if types is not None else {}
-    return {name: own[name] for name in types or ()} | {
+    if types is None:
+        boxes = _boxes(annotations, index)
+        more = {incoming.LABELS: json.dumps({"boxes": boxes}) if boxes else None}
+    else:  # an export of Darkroom: nobody drew its boxes
+        more = {name: entry["darkroom"][name] for name in types}
+    return more | {
         "coco_id": entry["id"],
         "coco_file_name": entry["file_name"],
         "coco_width_px": entry.get("width"),
@@ -141,6 +145,18 @@ def _row(entry: Mapping[str, Any], index: _Index, types: pl.Schema | None) -> Ma
     }
 
 
+def _boxes(annotations: Sequence[Mapping[str, Any]], index: _Index) -> list[dict[str, Any]]:
+    """Boxes as Darkroom's labels have them; those of no area are left."""
+    found = []
+    for annotation in annotations:
+        x, y, width, height = annotation.get("bbox") or (0, 0, 0, 0)
+        if width > 0 and height > 0:
+            label = index.names.get(annotation.get("category_id", -1))
+            found.append({"x": x, "y": y, "width": width, "height": height, **({"label": label} if label else {})})
+    return found
+
+
 def _frame(rows: Sequence[Mapping[str, Any]], types: pl.Schema | None) -> pl.DataFrame:
-    schema = pl.Schema([*(types or {}).items(), *COLUMNS.items()])
+    more = {incoming.LABELS: pl.String()} if types is None else types
+    schema = pl.Schema([*more.items(), *COLUMNS.items()])
     return pl.DataFrame([from_json(name, [row[name] for row in rows], dtype) for name, dtype in schema.items()])

@@ -22,6 +22,10 @@ BYTES_COLUMNS = ("bytes", "image/encoded", "image", "image_raw", "jpg", "png")
 """Where other tools put a file's bytes: the first of these that holds bytes is taken."""
 
 
+LABELS = "labels_json"
+"""A row's JSON object of what is marked in its file: where files become uploads, these become annotations."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How to read a source. bytes_column: whose values are files, where it is none of BYTES_COLUMNS."""

@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 import pytest
 from click.testing import CliRunner, Result
 from formats_world import jpeg
+from PIL import Image
 
 from pipeline_assets.cli import main
 
@@ -89,6 +91,29 @@ def test_a_format_s_files_become_uploads_once(repository: Path, postgres_url: st
             assert {name for (name,) in cursor.fetchall()} == set(FILES)
     finally:
         connection.close()
+
+
+def test_boxes_of_coco_become_annotations_of_the_uploads(repository: Path, postgres_url: str) -> None:
+    Path("../coco/images").mkdir(parents=True)
+    for name, colour in (("a.png", "red"), ("b.png", "blue")):
+        Image.new("RGB", (32, 24), colour).save(f"../coco/images/{name}")
+    boxes = [
+        {"id": 1, "image_id": 1, "category_id": 3, "bbox": [2, 3, 10, 12.5]},
+        {"id": 2, "image_id": 1, "bbox": [0, 0, 0, 0]},
+    ]
+    images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    told = {"images": images, "annotations": boxes, "categories": [{"id": 3, "name": "cat"}]}
+    Path("../coco/annotations.json").write_text(json.dumps(told))
+    done = darkroom("import", "../coco", "--format", "coco", "--as-uploads", "--days", "2")
+    assert done.exit_code == 0, done.output
+    with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select target, labels, p.day = a.day from annotations a join photos p using (key) where key like '%a.png'"
+        )
+        box = {"x": 2, "y": 3, "width": 10, "height": 12.5, "label": "cat"}
+        assert cursor.fetchall() == [("upload", {"boxes": [box]}, True)]
+        cursor.execute("select count(*) from annotations")
+        assert cursor.fetchone() == (1,)
 
 
 def test_what_is_kept_aside_is_said_and_listed(repository: Path) -> None:

@@ -446,8 +446,8 @@ def test_an_import_of_which_nothing_is_left_is_refused_with_the_reasons() -> Non
 def test_files_for_uploads_never_leave_their_folder(tmp_path: Path) -> None:
     inside = tmp_path / "in"
     inside.mkdir()
-    names, reasons = spill([rows_of("../out", "a/b.jpg", "/x")], inside)
-    assert (names, reasons) == (["a/b.jpg"], {"unsafe_path": 2})
+    found, reasons = spill([rows_of("../out", "a/b.jpg", "/x")], inside)
+    assert (found, reasons) == ({"a/b.jpg": {}}, {"unsafe_path": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
