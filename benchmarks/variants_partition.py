@@ -71,6 +71,7 @@ def run_partition(home: Home, seed: int, limit: int) -> dict[str, Any]:
 
 def partition(options: argparse.Namespace) -> dict[str, Any]:
     """The asset's function over the day: a few variants with another seed, to warm up; all; all again."""
+    from pipeline_assets.labeling.schemas import Annotations
     from pipeline_assets.table_asset import RunOfDays
     from pipeline_assets.variants.assets import made
     from resources.assembly import resolve
@@ -84,7 +85,8 @@ def partition(options: argparse.Namespace) -> dict[str, Any]:
 
         def variants(rows: pl.LazyFrame, seed: int) -> dict[str, Any]:
             log = logging.getLogger("benchmark")
-            run = RunOfDays("photo_variants", (increment.DAY,), "benchmark", "benchmark", log, {"raw_uploads": rows})
+            inputs = {"raw_uploads": rows, "annotations": Annotations.create_empty().lazy()}
+            run = RunOfDays("photo_variants", (increment.DAY,), "benchmark", "benchmark", log, inputs)
             policy = VariantPolicy(seed=seed, photos=KindPolicy(children=CHILDREN, splits=list(SPLITS)))
             wall_s, cpu_s = time.perf_counter(), time.process_time()
             table = made("photos", run, found["postgres"], found["uploads"], found["objects"], policy, found["lake"])
