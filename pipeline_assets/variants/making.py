@@ -140,40 +140,50 @@ def make(
 
 
 def read_ahead_of(missing: Sequence[Planned], fetch: Fetch, failures: list[Failure]) -> Iterator[Work]:
-    """Each task with its parents; all that one item (or pair) is the parent of come together, so it is fetched once."""
-    together: dict[tuple[str, ...], list[Planned]] = {}
+    """Each task with its parents; all that one item is the first parent of come together, so it is fetched once."""
+    together: dict[str, list[Planned]] = {}
     for one in missing:
-        together.setdefault(one.task.parents, []).append(one)
-    wanted: dict[str, list[tuple[str, ...]]] = {}
-    arrived: dict[tuple[str, ...], dict[str, bytes | Exception]] = {}
+        together.setdefault(one.task.parents[0], []).append(one)
+    wanted: dict[str, list[tuple[str, int]]] = {}
+    arrived: dict[str, dict[str, bytes | Failed]] = {}
 
     def asked() -> Iterator[str]:
-        for group in together:
-            for sha256 in group:
-                wanted.setdefault(sha256, []).append(group)
+        for first, group in together.items():
+            contents = dict.fromkeys(sha256 for one in group for sha256 in one.task.parents)
+            for sha256 in contents:
+                wanted.setdefault(sha256, []).append((first, len(contents)))
                 yield sha256
 
     for sha256, data in fetch(asked()):
-        group = wanted[sha256].pop(0)
-        found = arrived.setdefault(group, {})
-        found[sha256] = data
-        if len(found) == len(group):
-            yield from _complete(together[group], arrived.pop(group), failures)
+        first, count = wanted[sha256].pop(0)
+        found = arrived.setdefault(first, {})
+        found[sha256] = _checked(sha256, data)
+        if len(found) == count:
+            yield from _complete(together[first], arrived.pop(first), failures)
 
 
-def _complete(group: Sequence[Planned], found: Mapping[str, bytes | Exception], failures: list[Failure]) -> Iterator[Work]:
+Failed = tuple[str, str]
+"""Why a parent can't be used: reason, detail."""
+
+
+def _checked(sha256: str, data: bytes | Exception) -> bytes | Failed:
+    if isinstance(data, NotFound):
+        return "gone", str(data)
+    if isinstance(data, Exception):
+        raise data
+    if (actual := hashlib.sha256(data).hexdigest()) != sha256:
+        told = f"the bytes read have sha256 {actual}: restore the object, then compute the day with force"
+        return "corrupt", told
+    return data
+
+
+def _complete(group: Sequence[Planned], found: Mapping[str, bytes | Failed], failures: list[Failure]) -> Iterator[Work]:
     for planned in group:
         parents = []
         for sha256, labels in zip(planned.task.parents, planned.labels, strict=True):
             data = found[sha256]
-            if isinstance(data, Exception) and not isinstance(data, NotFound):
-                raise data
-            if isinstance(data, Exception):
-                failures.append(Failure(planned, "gone", str(data)))
-                break
-            if (actual := hashlib.sha256(data).hexdigest()) != sha256:
-                told = f"the bytes read have sha256 {actual}: restore the object, then compute the day with force"
-                failures.append(Failure(planned, "corrupt", told))
+            if not isinstance(data, bytes):
+                failures.append(Failure(planned, *data))
                 break
             parents.append(Parent(sha256, data, json.loads(labels)))
         else:
