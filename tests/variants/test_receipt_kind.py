@@ -229,7 +229,7 @@ def test_definitions_load_without_the_renderer():
 
 
 UNFOLDING = Recipe("unfold", width_px=128, height_px=192, frames=5, folds=(1, 1), tilt_deg=0.0, table="dark")
-CUT = 11
+CUT = 7
 """This one is folded where lines are cut, and none shows above the flap."""
 
 

@@ -71,7 +71,7 @@ class Written:
     quality: int | None
 
 
-@RECEIPTS.operation(version=3)
+@RECEIPTS.operation(version=4)
 def render(
     random: np.random.Generator,
     *,
@@ -100,7 +100,7 @@ def render(
     return Setting(*size, *paper, lit, harder, around, exposed, apart, marked, top)
 
 
-@RECEIPTS.operation(version=2)
+@RECEIPTS.operation(version=3)
 def unfold(
     random: np.random.Generator,
     *,

@@ -129,7 +129,7 @@ def _row(pen: _Pen, row: Row, top: float) -> list[Printed]:
         if left + ink.width > free:
             ink = ink.resize((max(1, int(free - left)), ink.height), Image.Resampling.BILINEAR)
         free = left - pen.size_px * 0.3
-        x, y = round(MARGIN_PX + left), round(top - pen.size_px * pen.tall / 3)
+        x, y = round(MARGIN_PX + left), round(top - pen.size_px * row.size * pen.tall / 3)
         pen.image.paste(255, (x, y), ink)
         box = ink.getbbox() or (0, 0, 1, 1)
         found.append(Printed(text.strip(), (x + box[0], y + box[1], x + box[2], y + box[3])))
