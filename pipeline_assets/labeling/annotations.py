@@ -46,13 +46,14 @@ def judged(told: pl.DataFrame, raw_uploads: pl.LazyFrame, photo_metadata: pl.Laz
 def _with_contents(told: pl.DataFrame, raw_uploads: pl.LazyFrame, photo_metadata: pl.LazyFrame) -> pl.DataFrame:
     """Each annotation with what is known of its upload, and its photo's title."""
     is_later = (pl.col("uploaded_at") > pl.col("annotated_at")).fill_null(False)
+    titles = photo_metadata.sort("photo_id").unique(["day", "key"], keep="first", maintain_order=True)
     after = pl.col("uploaded_at").dt.epoch("us") * pl.when(is_later).then(1).otherwise(-1)
     return (
         told.lazy()
         .join(raw_uploads.select("day", "key", *_FACTS), on=["day", "key"], how="left")
         .sort("day", "key", "target", is_later, after, "version_id")
         .unique(["day", "key", "target"], keep="first", maintain_order=True)
-        .join(photo_metadata.select("day", "key", "title").unique(["day", "key"]), on=["day", "key"], how="left")
+        .join(titles.select("day", "key", "title"), on=["day", "key"], how="left")
         .sort("day", "key", "target")
         .collect()
     )

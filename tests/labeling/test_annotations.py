@@ -33,7 +33,7 @@ def uploads(*rows: dict[str, Any]) -> pl.LazyFrame:
 
 
 def metadata(title: str = "Quiet harbour") -> pl.LazyFrame:
-    return pl.LazyFrame({"day": [DAY], "key": [KEY], "title": [title]})
+    return pl.LazyFrame({"day": [DAY], "photo_id": [1], "key": [KEY], "title": [title]})
 
 
 def told(labels: Any, target: str = "upload", key: str = KEY, hours: float = 1, day: date = DAY) -> dict[str, Any]:
