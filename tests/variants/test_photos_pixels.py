@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline_assets.variants.photos import effects, pixels
 from pipeline_assets.variants.photos.catalogue import PHOTOS
-from pipeline_assets.variants.photos.codec import perceptual_hash
-from pipeline_assets.variants.photos.effects import Canvas
+from pipeline_assets.variants.photos.codec import encoded, perceptual_hash
+from pipeline_assets.variants.photos.effects import Canvas, Encoding
 
 CANVAS = Canvas(96, 80)
 
@@ -50,6 +50,18 @@ def test_an_effect_of_no_strength_changes_nothing(effect):
     before = images.clone()
     torch.testing.assert_close(applied(images, effect, others=batch(3, 4)), before, rtol=0, atol=0)
     torch.testing.assert_close(images, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", [name for name, op in sorted(PHOTOS.items()) if name not in ("fit", "jpeg", "png", "webp")])
+def test_pictures_of_four_bytes_a_pixel_are_encoded_and_hashed_as_those_of_three(name):
+    made = PHOTOS[name].function(CANVAS, np.random.default_rng(1))
+    steps = [list(made) if isinstance(made, list) else [made]] * 2
+    lines = pixels.apply(batch(1, 2), steps, batch(3, 4)).permute(0, 2, 3, 1).contiguous().numpy()
+    for three, found in zip(lines, pixels.apply_to_pictures(batch(1, 2), steps, batch(3, 4)).numpy(), strict=True):
+        assert np.array_equal(found[..., :3], three) and not found[..., 3:].any()
+        assert perceptual_hash(found) == perceptual_hash(three)
+        for encoding in (Encoding("jpeg", 92), Encoding("png"), Encoding("webp")):
+            assert encoded(found, encoding) == encoded(three, encoding)
 
 
 @given(st.sampled_from(["rotate", "perspective", "crop"]), st.integers(0, 2**32))

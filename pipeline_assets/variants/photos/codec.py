@@ -19,12 +19,12 @@ from pipeline_assets.variants.photos.effects import Canvas, Encoding
 from pipeline_assets.variants.photos.plans import Region
 
 Pixels = npt.NDArray[np.uint8]
-"""(H, W, 3), sRGB."""
+"""(H, W, 3), sRGB. Of results (H, W, 4), too: the fourth byte is 0 and means nothing."""
 OVERSAMPLED = 2
 """A photo is decoded at no less than this many times the canvas's side, where it has that: cuts out of it stay sharp."""
 PNG_LEVEL = 3
 _HASH_SIDE_PX, _HASH_ROWS = 32, 8
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114, 0])
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def encoded(pixels: Pixels, encoding: Encoding) -> bytes:
     if encoding.quality is not None:
         return jpeg(pixels, encoding.quality)
     buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
     if encoding.format == "png":
         image.save(buffer, "PNG", compress_level=PNG_LEVEL)
     else:
@@ -91,8 +91,9 @@ def encoded(pixels: Pixels, encoding: Encoding) -> bytes:
 
 
 def jpeg(pixels: Pixels, quality: int) -> bytes:
-    """A JPEG with colour at half the resolution."""
-    return simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="420")
+    """A JPEG with colour at half the resolution. Four bytes a pixel give the same one in 60 % of the time."""
+    order = "RGBX" if pixels.shape[2] == 4 else "RGB"
+    return simplejpeg.encode_jpeg(pixels, quality=quality, colorspace=order, colorsubsampling="420")
 
 
 def recompressed(pixels: Pixels, quality: int) -> Pixels:
@@ -112,9 +113,10 @@ def perceptual_hash(pixels: Pixels) -> str:
     What `imagehash.phash` does in steps (luma, Lanczos to 32 x 32, a cosine transform) is linear, so two products do it all.
     Rounded, so that a flat picture's frequencies are 0, not what single precision makes of them.
     """
-    height, width = pixels.shape[:2]
-    columns = (_lowest(height) @ torch.from_numpy(pixels).view(height, -1).float()).numpy().reshape(_HASH_ROWS, width, 3)
-    low = np.rint(columns @ _LUMA @ _lowest(width).numpy().T).ravel()
+    height, width, depth = pixels.shape
+    columns = _lowest(height) @ torch.from_numpy(pixels).view(height, -1).float()
+    luma = columns.numpy().astype(np.float64).reshape(-1, depth) @ _LUMA[:depth]
+    low = np.rint(luma.reshape(_HASH_ROWS, width) @ _lowest_across(width)).ravel()
     middle = np.sort(low)[31:33].sum() / 2
     return np.packbits(low > middle).tobytes().hex()
 
@@ -125,3 +127,8 @@ def _lowest(size: int) -> torch.Tensor:
     with torch.inference_mode(False):
         scaling = Image.fromarray(np.eye(size, dtype=np.float32)).resize((size, _HASH_SIDE_PX), Image.Resampling.LANCZOS)
         return torch.from_numpy(dct(np.eye(_HASH_SIDE_PX), axis=0)[:_HASH_ROWS] @ np.asarray(scaling)).float()
+
+
+@lru_cache(maxsize=64)
+def _lowest_across(size: int) -> npt.NDArray[np.float64]:
+    return np.ascontiguousarray(_lowest(size).numpy().T, dtype=np.float64)

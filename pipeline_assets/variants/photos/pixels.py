@@ -30,9 +30,21 @@ def apply(images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch
     images, others: (B, 3, H, W) uint8; others: what is mixed in, where an effect does that. steps: of each photo; all have
     effects of the same types in the same order.  Returns (B, 3, H, W) uint8.
     """
+    return as_bytes(_carried_out(images, steps, others))
+
+
+def apply_to_pictures(
+    images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The same, as pictures are encoded: (B, H, W, 3) uint8, or (B, H, W, 4) with a fourth byte of 0."""
+    done = _carried_out(images, steps, others)
+    return _as_rgbx(done) if done.is_contiguous() else as_pictures(as_bytes(done))
+
+
+def _carried_out(images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch.Tensor | None) -> torch.Tensor:
     for same in zip(*steps, strict=True):
         images = _DO[type(same[0])](images, same, others)
-    return as_bytes(images)
+    return images
 
 
 def as_floats(images: torch.Tensor) -> torch.Tensor:
@@ -41,13 +53,29 @@ def as_floats(images: torch.Tensor) -> torch.Tensor:
 
 
 def as_planes(images: torch.Tensor) -> torch.Tensor:
-    """The same values as float32, each channel contiguous."""
-    return images.to(torch.float32, memory_format=torch.contiguous_format)
+    """The same values as float32, each channel contiguous. Bytes are moved before they are made floats: half the time."""
+    if images.is_floating_point():
+        return images.contiguous()
+    return _byte_planes(images).float()
+
+
+def _byte_planes(images: torch.Tensor) -> torch.Tensor:
+    """Bytes, each channel contiguous. On the host by numpy, which is a little faster."""
+    if images.is_contiguous() or images.device.type != "cpu":
+        return images.contiguous()
+    return torch.from_numpy(np.ascontiguousarray(images.numpy()))
 
 
 def as_bytes(images: torch.Tensor) -> torch.Tensor:
     """Rounded to 8 bits; floats are overwritten. By way of 16 bits, which takes a third of the time."""
     return images.add_(0.5).to(torch.int16).to(torch.uint8) if images.is_floating_point() else images
+
+
+def _as_rgbx(images: torch.Tensor) -> torch.Tensor:
+    """Planes as (B, H, W, 4) uint8, rounded if they were floats. In a third of the time of three bytes a pixel."""
+    whole = (images.add_(0.5) if images.is_floating_point() else images).to(torch.int32)
+    packed = whole[:, 0].add_(whole[:, 1], alpha=1 << 8).add_(whole[:, 2], alpha=1 << 16)
+    return packed.contiguous().view(torch.uint8).view(*packed.shape, 4)
 
 
 def as_pictures(images: torch.Tensor) -> torch.Tensor:
@@ -88,7 +116,7 @@ def curve(images: torch.Tensor, steps: Sequence[effects.Curve], _: Any = None) -
     """Look tones up. Returns uint8."""
     tables = as_bytes(torch.from_numpy(np.stack([step.table for step in steps])).to(images.device) * 255)  # (B, 3, 256)
     first = torch.arange(0, tables.numel(), 256, dtype=torch.int32, device=images.device).view(-1, 3, 1, 1)
-    at = as_bytes(images).to(torch.int32, memory_format=torch.contiguous_format).add_(first)
+    at = _byte_planes(as_bytes(images)).to(torch.int32).add_(first)
     return tables.flatten().index_select(0, at.flatten()).view(at.shape)
 
 
