@@ -49,6 +49,7 @@ _LUMA = np.array(REC709)
 _SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 """The toning matrix of W3C Filter Effects 1, `sepia()`."""
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
 _TONES = np.arange(256) / 255
 
 
@@ -308,7 +309,7 @@ def _saturated(factor: float) -> Matrix:
 def _hue_turned(degrees: float) -> Matrix:
     """A turn of the plane of chroma in YIQ: luma stays."""
     c, s = cos(radians(degrees)), sin(radians(degrees))
-    return np.linalg.inv(_TO_YIQ) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ _TO_YIQ
+    return _FROM_YIQ @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ _TO_YIQ
 
 
 def _s_shaped(amount: float) -> npt.NDArray[np.float64]:
