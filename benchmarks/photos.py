@@ -21,7 +21,7 @@ def photos(folder: Path | None, count: int) -> Iterator[tuple[str, bytes]]:
     Raises FileNotFoundError for a folder without JPEGs.
     """
     if folder is None:
-        crops = ((name, data) for name, data in sample_photos(count) if _CROP.fullmatch(name))
+        crops = ((file.name, file.data) for file in sample_photos(count) if _CROP.fullmatch(file.name))
         yield from islice(crops, count)
         return
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
