@@ -28,14 +28,14 @@ def asset_graph(page: Page) -> None:
     """The whole graph, its groups expanded."""
     page.goto("/asset-groups")
     expect(page.get_by_text("fetching statuses")).to_have_count(0)
-    for group in ("ingestion", "classify", "features", "training", "variants"):
+    for group in ("ingestion", "labeling", "classify", "features", "training", "variants"):
         expect(page.get_by_role("button", name=group).first).to_be_visible()
     page.keyboard.press("Alt+e")
     page.wait_for_timeout(3_000)  # the graph glides to its place
-    for _ in range(3):
+    for _ in range(5):
         page.mouse.click(*ZOOM_OUT)
         page.wait_for_timeout(500)
-    for name in ("raw_uploads", "photo_classes", "popularity_model"):
+    for name in ("raw_uploads", "training_pin", "video_variants"):
         expect(page.get_by_text(name, exact=True).last).to_be_in_viewport()
     page.wait_for_timeout(3_000)  # the graph glides to its place
 
@@ -80,19 +80,23 @@ def _open_day(page: Page, asset: str) -> str:
     return days[-1]
 
 
-# A larger page, scaled down to the same picture, where more must fit on it.
+# A larger page, scaled down to the same picture, where more must fit on it; below 1 the same page, finer.
 PICTURES: dict[str, tuple[Callable[[Page], object], float]] = {
-    "asset-graph": (asset_graph, 1.0),
+    "asset-graph": (asset_graph, 0.5),
     "materialization": (materialization, 1.0),
     "popularity-model": (popularity_model, 1.4),
     "backfill": (backfill, 1.0),
 }
 
 
+CUT = {"asset-graph": {"x": 715, "y": 130, "width": 540, "height": 750}}
+"""The part of a page that is shown."""
+
+
 def take(browser: Browser, url: str, name: str) -> Path:
     """Take one picture. Returns its file."""
     show, larger = PICTURES[name]
-    viewport = {"width": round(WIDTH_PX * larger), "height": round(HEIGHT_PX * larger)}
+    viewport = {"width": round(WIDTH_PX * max(larger, 1)), "height": round(HEIGHT_PX * max(larger, 1))}
     context = browser.new_context(base_url=url, viewport=viewport, device_scale_factor=1 / larger)
     page = context.new_page()
     page.set_default_timeout(SLOW_MS)
@@ -102,7 +106,7 @@ def take(browser: Browser, url: str, name: str) -> Path:
     show(page)
     expect(page.get_by_role("progressbar")).to_have_count(0)
     expect(page.get_by_text("Loading")).to_have_count(0)
-    picture = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    picture = Image.open(io.BytesIO(page.screenshot(animations="disabled", clip=CUT.get(name))))
     context.close()
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.png"
