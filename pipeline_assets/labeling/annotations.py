@@ -102,7 +102,7 @@ def _are_spans(labels: Mapping[str, Any], title: str) -> None:
 
 
 def _wrong(labels: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the labels of an upload, in sentences. Raises UnfitParent for boxes that are none."""
+    """What is wrong with the labels of an upload, in sentences. Raises UnfitParent for what are none."""
     width, height, duration = row["width_px"], row["height_px"], row["duration_s"]
     if labels.get("boxes"):
         if width is None:
@@ -113,13 +113,10 @@ def _wrong(labels: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
                 place = f"from {box.left:g}, {box.top:g} to {box.right:g}, {box.bottom:g}"
                 yield f"a box is {place}, on {width} x {height} pixels"
     if labels.get("segments"):
-        found = labels["segments"]
         if duration is None:
             yield f"segments of {row['media_type']}, which has no duration"
-        elif not isinstance(found, list) or not all(isinstance(segment, dict) for segment in found):
-            yield "segments are a list of {start_s, end_s, text}"
         else:
-            yield from segments.problems(found, duration)
+            segments.of_labels(labels, duration)
 
 
 def _reject(row: Mapping[str, Any], unfit: UnfitParent) -> dict[str, Any]:

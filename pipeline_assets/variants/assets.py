@@ -14,6 +14,7 @@ import polars as pl
 from pipeline_assets.classify import assets as classify
 from pipeline_assets.classify.schemas import MeasuredStyles, PhotoClasses
 from pipeline_assets.ingestion import duplicates
+from pipeline_assets.labeling.schemas import Annotations
 from pipeline_assets.partitions import SAME_DAY
 from pipeline_assets.table_asset import DayCheck, RunOfDays, Table, table_asset
 from pipeline_assets.training import split
@@ -63,7 +64,8 @@ def policy_and_families_of(kind: str) -> Callable[..., Mapping[date, str]]:
         others = source.others(lake)
         if others.is_empty():
             return told
-        torn = leaking(source.of(source.scan(lake), days), others)
+        unlabelled = {"raw_uploads": lake.scan("raw_uploads"), "annotations": Annotations.create_empty().lazy()}
+        torn = leaking(source.of(unlabelled, days), others)
         by_day = dict(torn.group_by("day", maintain_order=True).agg(pl.col("sha256").str.join(",")).iter_rows())
         return {**told} | {day: hashlib.sha256(f"{told[day]} {torn}".encode()).hexdigest() for day, torn in by_day.items()}
 
