@@ -30,8 +30,8 @@ INSIDE = {
     # The weights are there, and no row names them.
     "popularity_model": Fault(Hold(forwarded=True), "/objects/sha256/", "PUT"),
 }
-WITHOUT_ROWS = {"annotations", "speech_variants", "video_variants", "training_variants"}
-"""The world has photos alone, without labels, and its policy has no model trained on variants; their days are committed all the same."""
+WITHOUT_ROWS = {"speech_variants", "video_variants", "training_variants"}
+"""The world has photos alone, and its policy has no model trained on variants; their days are committed all the same."""
 AFTER = {asset: Fault(Hold(forwarded=True), COMMIT.format(asset), "PUT") for asset in ASSETS}
 
 

@@ -39,6 +39,8 @@ from resources.settings import load_settings
 DARKROOM = Path(sys.executable).parent / "darkroom"
 DAYS = 2
 TIMEOUT_S = 400
+LABELS = {"boxes": [{"x": 0, "y": 0, "width": 8, "height": 8, "label": "corner"}]}
+"""What every file is imported with: it does not fit what is no photo."""
 VERSION_COLUMNS = ("table_version", "table_versions_json", "reference_json")
 """A killed run's second, equal commit is one more version."""
 OWN_SETTINGS = ("DARKROOM_", "DAGSTER_", "AWS_")
@@ -123,7 +125,7 @@ class World:
         today = datetime.now(UTC).date()
         import_files(
             str(folder),
-            files_of(str(folder), lambda url: self.lake_bucket),
+            (replace(file, labels=LABELS) for file in files_of(str(folder), lambda url: self.lake_bucket)),
             postgres=self.postgres,
             uploads=self.uploads.store,
             lake_bucket=self.lake_bucket,
