@@ -15,7 +15,7 @@ from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.labeling.schemas import Annotations
 from pipeline_assets.variants import segments
 from pipeline_assets.variants.photos import boxes
-from pipeline_assets.variants.text.words import parse
+from pipeline_assets.variants.text import words
 
 MAX_JSON_BYTES = 1 << 20
 """Labels of one item above this are kept aside, and not parsed."""
@@ -65,7 +65,7 @@ def _labels(row: Mapping[str, Any]) -> dict[str, str]:
     if row["target"] == "title":
         if row["title"] is None:
             raise UnfitParent("no_such_photo", "photo_metadata has no photo of this key and day")
-        _are_spans(labels, row["title"])
+        words.of_labels(row["title"], labels)
         sha256 = hashlib.sha256(row["title"].encode()).hexdigest()
     else:
         if row["verdict"] is None:
@@ -92,13 +92,6 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
-
-
-def _are_spans(labels: Mapping[str, Any], title: str) -> None:
-    spans = labels.get("spans", [])
-    if not isinstance(spans, list) or not all(isinstance(span, dict) for span in spans):
-        raise UnfitParent("bad_labels", "spans are a list of objects with start, end, label and text")
-    parse(title, spans)
 
 
 def _wrong(labels: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:

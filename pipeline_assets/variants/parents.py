@@ -15,9 +15,9 @@ from pipeline_assets.training.split import split_of
 from pipeline_assets.variants.planning import NO_LABELS
 
 
-def uploads(raw_uploads: pl.LazyFrame, annotations: pl.LazyFrame, media: str) -> pl.DataFrame:
+def uploads(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
     """Usable uploads whose media type begins with `media`, each content of a day and split once, with its owner's split."""
-    rows = (
+    return (
         _usable(raw_uploads, media)
         .select(
             "day",
@@ -28,13 +28,13 @@ def uploads(raw_uploads: pl.LazyFrame, annotations: pl.LazyFrame, media: str) ->
             "key",
             "version_id",
             "uploaded_at",
+            labels_json=pl.lit(NO_LABELS),
         )
         .sort("day", "uploaded_at", "key", "version_id")
         .drop("uploaded_at")
         .unique(["day", "sha256", "split"], keep="first", maintain_order=True)
         .collect()
     )
-    return _labelled(rows, annotations, "upload")
 
 
 def owned(raw_uploads: pl.LazyFrame, media: str) -> pl.DataFrame:
@@ -48,7 +48,7 @@ def _usable(raw_uploads: pl.LazyFrame, media: str) -> pl.LazyFrame:
     return raw_uploads.filter(pl.col("verdict") == "ok", pl.col("media_type").str.starts_with(media))
 
 
-def titles(photo_metadata: pl.LazyFrame, annotations: pl.LazyFrame) -> pl.DataFrame:
+def titles(photo_metadata: pl.LazyFrame) -> pl.DataFrame:
     """The titles of photos, each text of a day and split once, with the split of the photo's owner."""
     rows = (
         photo_metadata.filter(pl.col("title").str.strip_chars() != "")
@@ -64,8 +64,7 @@ def titles(photo_metadata: pl.LazyFrame, annotations: pl.LazyFrame) -> pl.DataFr
         .unique(["day", "title", "split"], keep="first", maintain_order=True)
         .collect()
     )
-    texts = _of_data(rows.drop("posted_at", "photo_id").with_columns(data=pl.col("title").cast(pl.Binary)).drop("title"))
-    return _labelled(texts, annotations, "title")
+    return _of_data(rows.drop("posted_at", "photo_id").with_columns(data=pl.col("title").cast(pl.Binary)).drop("title"))
 
 
 def tables(frame: pl.LazyFrame, name: str, keys: Sequence[str], write: Callable[[pl.DataFrame], bytes]) -> pl.DataFrame:
@@ -98,17 +97,17 @@ def in_turn(days: Sequence[date], contents: Mapping[str, bytes]) -> pl.DataFrame
     return _of_data(pl.DataFrame(rows, schema={"day": pl.Date, "source": pl.String, "split": pl.String, "data": pl.Binary}))
 
 
-def _labelled(rows: pl.DataFrame, annotations: pl.LazyFrame, target: str) -> pl.DataFrame:
-    """Rows with the newest labels that their content was given on their day, if any."""
+def labelled(found: pl.DataFrame, annotations: pl.LazyFrame, target: str) -> pl.DataFrame:
+    """The parents with the newest labels that their content was given on their day, if any. target: as in annotations."""
     newest = (
         annotations.filter(pl.col("target") == target)
         .sort("annotated_at", "key", descending=[True, False])
         .unique(["day", "sha256"], keep="first", maintain_order=True)
-        .select("day", "sha256", "labels_json")
+        .select("day", "sha256", given="labels_json")
         .collect()
     )
-    found = rows.drop("labels_json", strict=False).join(newest, on=["day", "sha256"], how="left", maintain_order="left")
-    return found.with_columns(pl.col("labels_json").fill_null(NO_LABELS))
+    joined = found.join(newest, on=["day", "sha256"], how="left", maintain_order="left")
+    return joined.with_columns(labels_json=pl.coalesce("given", "labels_json")).drop("given")
 
 
 def _of_data(rows: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Literal
 
 import dataframely as dy
 import polars as pl
@@ -28,9 +29,10 @@ READ_AHEAD = 16
 
 @dataclass(frozen=True)
 class Source:
-    """One table of variants. reads: the table that its parents are in, first, and others; none where they come along.
+    """One table of variants.
 
-    parents: of the days of frames of those tables, or of the days themselves: columns as `parents` says.
+    reads: the table that its parents are in, and `annotations` where these are labelled; none where parents come along.
+    parents: of the days of a frame of that table, or of the days themselves: columns as `parents` says.
     """
 
     asset: str
@@ -38,6 +40,8 @@ class Source:
     schema: type[dy.Schema]
     reads: Mapping[str, type[dy.Schema]]
     parents: Callable[..., pl.DataFrame]
+    labels_of: Literal["upload", "title"] | None = None
+    """What of a photo its annotations are of; None for kinds whose labels come with their parents."""
     owned: Callable[[pl.LazyFrame], pl.DataFrame] | None = None
     """Items of all days of the table, as `families.leaking` wants them; None where families are of one day."""
 
@@ -46,7 +50,9 @@ class Source:
         if not self.reads:
             return self.parents(days)
         wanted = pl.Series(list(days), dtype=pl.Date)
-        return self.parents(*(inputs[name].filter(pl.col("day").is_in(wanted.implode())) for name in self.reads))
+        of_days = {name: inputs[name].filter(pl.col("day").is_in(wanted.implode())) for name in self.reads}
+        found = self.parents(of_days[next(iter(self.reads))])
+        return parents.labelled(found, of_days["annotations"], self.labels_of) if self.labels_of else found
 
     def scan(self, lake: Lake) -> dict[str, pl.LazyFrame]:
         """The tables that parents are in, for `of`; one that no run has written yet is empty."""
@@ -79,7 +85,7 @@ def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
 def _of_uploads(asset: str, kind: Kind, schema: type[dy.Schema], media: str) -> Source:
     of_days, of_all = partial(parents.uploads, media=media), partial(parents.owned, media=media)
     reads = {"raw_uploads": RawUploads, "annotations": Annotations}
-    return Source(asset, kind, schema, reads, of_days, of_all)
+    return Source(asset, kind, schema, reads, of_days, "upload", of_all)
 
 
 SOURCES = {
@@ -92,6 +98,7 @@ SOURCES = {
             schemas.TextVariants,
             {"photo_metadata": PhotoMetadata, "annotations": Annotations},
             parents.titles,
+            "title",
         ),
         Source(
             "table_variants",

@@ -9,7 +9,7 @@ from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.operations import Operations
 from pipeline_assets.variants.recipes import Recipe, generator
 from pipeline_assets.variants.text.operations import TEXT
-from pipeline_assets.variants.text.words import Draft, Words, parse
+from pipeline_assets.variants.text.words import Draft, Words, of_labels
 
 MAX_BYTES = 4 << 20
 MEDIA_TYPE = "text/plain; charset=utf-8"
@@ -97,11 +97,7 @@ def text_of(parent: Parent) -> str:
 
 def _words_of(parent: Parent) -> Words | UnfitParent:
     try:
-        text = text_of(parent)
-        spans = parent.labels.get("spans") or ()
-        if not isinstance(spans, list | tuple) or not all(isinstance(span, Mapping) for span in spans):
-            raise UnfitParent("bad_labels", "spans are a list of objects with start, end, label and text")
-        return parse(text, spans)
+        return of_labels(text_of(parent), parent.labels)
     except UnfitParent as unfit:
         return unfit
     except OSError as error:

@@ -87,6 +87,14 @@ class Draft:
         return [{**span, "start": moved(span["start"]), "end": moved(span["end"] - 1) + 1} for span in self.words.spans]
 
 
+def of_labels(text: str, labels: Mapping[str, Any]) -> Words:
+    """A text with the spans of its labels, if it has any. Raises UnfitParent(bad_labels)."""
+    spans = labels.get("spans") or ()
+    if not isinstance(spans, list | tuple) or not all(isinstance(span, Mapping) for span in spans):
+        raise UnfitParent("bad_labels", "spans are a list of objects with start, end, label and text")
+    return parse(text, spans)
+
+
 def parse(text: str, spans: Iterable[Mapping[str, Any]] = ()) -> Words:
     """Take a text apart.
 
