@@ -103,8 +103,6 @@ def one_video(path: Path) -> dict[str, float]:
     began = time.perf_counter()
     ((_, made),) = video.KIND.make([_work(path, VIDEO)])
     assert isinstance(made, Made), made
-    if isinstance(made.data, Path):
-        made.data.unlink()
     return {"s": time.perf_counter() - began, "made_s": made.columns["duration_s"]}
 
 

@@ -17,9 +17,11 @@ from typing import Any
 
 import polars as pl
 
+from pipeline_assets.held import HELD_BYTES, held, sha256_of
 from pipeline_assets.progress import track
 from pipeline_assets.sample import appeal, logs, photos, posts, recordings, simulator
 from pipeline_assets.sample.simulator import Simulation
+from pipeline_assets.transfer import temporary
 from resources.database import Database
 from resources.object_store import ObjectStore
 
@@ -35,10 +37,13 @@ TITLES_LABELLED_EVERY = 10
 
 @dataclass(frozen=True)
 class File:
-    """One file to import; `read` gives its bytes when they are needed. labels: what is marked in it, if anything."""
+    """One file to import. read: gives its bytes when they are needed, or a file that holds them if they are many.
+
+    labels: what is marked in it, if anything.
+    """
 
     name: str
-    read: Callable[[], bytes]
+    read: Callable[[], bytes | Path]
     labels: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,14 +71,18 @@ def files_of(source: str, store_of: Callable[[str], ObjectStore]) -> Iterator[Fi
     elif "://" in source:
         store = store_of(source)
         for info in store.list(""):
-            yield File(info.key, partial(store.get, info.key))
+            is_held = info.size <= HELD_BYTES
+            yield File(
+                info.key,
+                partial(store.get, info.key) if is_held else partial(temporary, store, info.key, None, info.size),
+            )
     else:
         root = Path(source).expanduser().resolve()
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder: give one with photos, or an s3://bucket/prefix")
         for path in sorted(root.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                yield File(str(path.relative_to(root)), path.read_bytes)
+                yield File(str(path.relative_to(root)), partial(held, path))
 
 
 def import_files(
@@ -123,7 +132,7 @@ def import_files(
 
 def _describe(file: File) -> tuple[str, str, float | None]:
     data = file.read()
-    return file.name, hashlib.sha256(data).hexdigest(), appeal.appeal(data)
+    return file.name, sha256_of(data), appeal.appeal(data) if isinstance(data, bytes) else None
 
 
 def _imported(postgres: Database, source: str) -> pl.DataFrame:

@@ -20,7 +20,7 @@ __all__ = ["ObjectInfo", "ObjectRef", "ObjectStore", "content_key"]
 
 T = TypeVar("T")
 B = TypeVar("B", bytes, memoryview)
-Data = bytes | Path | Callable[[], bytes]
+Data = bytes | Path | Callable[[], bytes | Path]
 MB_64 = 64 * 1024**2
 
 

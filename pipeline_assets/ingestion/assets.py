@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from pipeline_assets.held import HEAD_BYTES
 from pipeline_assets.ingestion import (
     checks,
     containers,
@@ -25,10 +27,12 @@ from pipeline_assets.ingestion import (
 from pipeline_assets.ingestion import uploads as read
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads, Rejected
 from pipeline_assets.table_asset import RunOfDays, Table, table_asset
+from pipeline_assets.transfer import temporary
 from pipeline_assets.versioning.code import Part
 from resources import ledger
 from resources.database import Database, Twin
 from resources.errors import NotFound, ObjectError
+from resources.object_store import ObjectStore
 from resources.objects import Objects
 
 PHOTO_METADATA_SQL = Twin(
@@ -73,15 +77,28 @@ def raw_uploads(run: RunOfDays, postgres: Database, uploads: Objects) -> pl.Data
     identity = ["bucket", "key", "version_id"]
     done = run.previous().select(read.COLUMNS).join(listed, on=identity, how="semi")
     to_read, rows = read.without_reading(listed.join(done, on=identity, how="anti").iter_rows(named=True))
+    large = [item for item in to_read if read.is_large(item)]
     fetched = uploads.store.get_many(
-        to_read,
+        [item for item in to_read if not read.is_large(item)],
         key=lambda item: item["key"],
         version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    inspected = run.progress(read.inspect_all(map(_gone_or_raise, fetched)), len(to_read), "uploads")
+    rows_read = chain(read.inspect_all(map(_gone_or_raise, fetched)), (_of_large(item, uploads.store) for item in large))
+    inspected = run.progress(rows_read, len(to_read), "uploads")
     frames = [done, read.frame(rows), *read.frames(inspected)]
     return duplicates.mark_duplicates(pl.concat(frames).sort("day", *identity))
+
+
+def _of_large(item: Mapping[str, Any], store: ObjectStore) -> dict[str, Any]:
+    """The row of an object that is not held: sound and video come into a temporary file, of all else the first bytes."""
+    version_id = ledger.readable_version(item["version_id"])
+    try:
+        if not read.is_streamed(bytes(store.get_range(item["key"], 0, HEAD_BYTES, version_id=version_id))):
+            return read.too_large(item)
+        return read.inspected(item, temporary(store, item["key"], version_id, item["size_bytes"]))
+    except NotFound as gone:
+        return read.inspected(item, gone)
 
 
 def _gone_or_raise(fetched: tuple[Any, bytes | ObjectError]) -> tuple[Any, bytes | ObjectError]:

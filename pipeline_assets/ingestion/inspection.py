@@ -5,11 +5,11 @@ Everything is safe on threads: no warnings are caught, no global of Pillow is to
 decoder gets to see, and why.
 """
 
-import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import imagehash
@@ -26,6 +26,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline_assets.errors import BadImage, BadUpload
 from pipeline_assets.headroom import decoding
+from pipeline_assets.held import HELD_BYTES, head_of, sha256_of, size_of
 from pipeline_assets.ingestion import sounds, videos
 from pipeline_assets.ingestion.containers import read_container
 from pipeline_assets.ingestion.exif import parse_exif
@@ -54,7 +55,7 @@ class Limits:
     """What one photo may be; beyond it is quarantined."""
 
     max_pixels: int = 89_478_485  # Pillow's own limit, which the classifiers keep too
-    max_bytes: int = 64 * 2**20
+    max_bytes: int = HELD_BYTES
     min_side_px: int = 16
 
 
@@ -81,12 +82,13 @@ class Inspection:
 DEFAULT_LIMITS = Limits()
 
 
-def inspect(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Inspection:
+def inspect(data: bytes | Path, name: str, limits: Limits = DEFAULT_LIMITS) -> Inspection:
     """Everything that an upload's bytes say, with its verdict. Never raises, whatever the bytes are.
 
-    name: the key or file name, for its extension alone. Facts found before a fault keep their columns.
+    data: the bytes, or a file that holds them: sound and video in one are read piece by piece. name: the key or file name,
+    for its extension alone. Facts found before a fault keep their columns.
     """
-    facts: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest()}
+    facts: dict[str, Any] = {"sha256": sha256_of(data)}
     try:
         _examine(data, name, limits, facts)
     except BadUpload as bad:
@@ -101,13 +103,12 @@ def rejected_without_bytes(verdict: str, detail: str | None = None) -> Inspectio
     return Inspection(verdict, detail or VERDICTS[verdict])
 
 
-def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> None:
+def _examine(data: bytes | Path, name: str, limits: Limits, facts: dict[str, Any]) -> None:
     """Adds to facts what is found, in order of cost; raises BadImage at the first fault."""
-    if not data:
+    size = size_of(data)
+    if not size:
         raise BadImage("empty", "the object has zero bytes")
-    media_type = facts["media_type"] = sniff(data)
-    if len(data) > limits.max_bytes:
-        raise BadImage("too_large", f"{len(data)} bytes; at most {limits.max_bytes} are read")
+    media_type = facts["media_type"] = sniff(head_of(data))
     if media_type in sounds.DECODED:
         facts["duration_s"] = sounds.facts(data).duration_s
         _check_name(name, media_type)
@@ -117,11 +118,13 @@ def _examine(data: bytes, name: str, limits: Limits, facts: dict[str, Any]) -> N
         facts |= {"duration_s": video.duration_s, "width_px": video.width_px, "height_px": video.height_px}
         _check_name(name, media_type)
         return
+    if size > limits.max_bytes:
+        raise BadImage("too_large", f"{size} bytes; at most {limits.max_bytes} are read")
     if not media_type.startswith("image/"):
         raise BadImage("not_an_image", f"the bytes are {media_type}")
     if media_type not in DECODED:
         raise BadImage("unsupported_format", f"{media_type} is not read; convert it to JPEG, PNG or WebP")
-    still = read_container(data, media_type)
+    still = read_container(data if isinstance(data, bytes) else data.read_bytes(), media_type)
     _add_shape(facts, still.size, still.exif)
     _check_size(still.size, limits)
     _check_frames(still.frames, media_type)

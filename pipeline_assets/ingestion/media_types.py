@@ -4,9 +4,9 @@ import codecs
 import re
 from pathlib import PurePosixPath
 
-UNKNOWN = "application/octet-stream"
+from pipeline_assets.held import HEAD_BYTES
 
-_HEAD_BYTES = 4_096
+UNKNOWN = "application/octet-stream"
 
 DECODED = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/avif"})
 """Image types that `inspection` decodes; any other `image/...` is unsupported."""
@@ -73,7 +73,7 @@ _MARKUP_START = re.compile(rb"\s*<(\?xml|!doctype|!--|[a-z])", re.IGNORECASE)
 
 def sniff(data: bytes) -> str:
     """The media type that the bytes show, from at most their first 4 KiB; `application/octet-stream` if none."""
-    head = data[:_HEAD_BYTES]
+    head = data[:HEAD_BYTES]
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
             return media_type
@@ -111,7 +111,7 @@ def _text(head: bytes) -> str:
     body = head.removeprefix(b"\xef\xbb\xbf")
     try:
         # A character cut by the bound of 4 KiB is no reason to call it binary: only a whole file must end whole.
-        text = codecs.getincrementaldecoder("utf-8")().decode(body, final=len(head) < _HEAD_BYTES)
+        text = codecs.getincrementaldecoder("utf-8")().decode(body, final=len(head) < HEAD_BYTES)
     except UnicodeDecodeError:
         return UNKNOWN
     if not text or any(ord(character) < 32 and character not in "\t\n\r\f" for character in text):

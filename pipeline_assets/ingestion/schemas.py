@@ -13,7 +13,7 @@ VERDICTS = {
     "too_long": "sound or video of more than two hours",
     "too_many_pixels": "declared dimensions above the limit (a decompression bomb)",
     "too_small": "a side of fewer than 16 pixels",
-    "too_large": "more bytes than the limit for one photo",
+    "too_large": "more bytes than the limit for one photo, or for sound and video",
     "unsupported_mode": "a colour mode that has no agreed conversion to 8-bit RGB",
     "animated": "more than one frame",
     "wrong_extension": "the name claims another type than the bytes are",

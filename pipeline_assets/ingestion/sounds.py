@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline_assets.errors import BadClip
 
@@ -20,13 +21,16 @@ class SoundFacts:
     channels: int
 
 
-def facts(data: bytes) -> SoundFacts:
-    """Decode all of it. Raises BadClip: undecodable, truncated, too_long."""
+def facts(data: bytes | Path) -> SoundFacts:
+    """Decode all of it, block by block. Raises BadClip: undecodable, truncated, too_long."""
     import soundfile
 
     heard = 0
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with (
+            data.open("rb") if isinstance(data, Path) else io.BytesIO(data) as source,
+            soundfile.SoundFile(source) as file,
+        ):
             rate, channels = file.samplerate, file.channels
             if not 1_000 <= rate <= 384_000 or not 1 <= channels <= 8:
                 raise BadClip("undecodable", f"{rate} samples a second of {channels} channels")

@@ -1,18 +1,22 @@
 """From the ledger's object versions to rows of `raw_uploads`: which bytes to read, and what each object's row says.
 
-Reading itself is the caller's. Each object given here comes out as exactly one row.
+Reading itself is the caller's. Each object given here comes out as exactly one row. What is larger than a photo may be can
+be sound or video, which are read from a file; the first bytes say so.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline_assets.ingestion import sounds, videos
 from pipeline_assets.ingestion.inspection import DEFAULT_LIMITS, Inspection, inspect, rejected_without_bytes
 from pipeline_assets.ingestion.keys import UploadKey, parse_upload_key
+from pipeline_assets.ingestion.media_types import sniff
 from pipeline_assets.ingestion.schemas import RawUploads
 
 Listed = Mapping[str, Any]
@@ -22,6 +26,8 @@ COLUMNS = [name for name in RawUploads.column_names() if name not in ("duplicate
 SCHEMA = {name: dtype for name, dtype in RawUploads.create_empty().schema.items() if name in COLUMNS}
 THREADS = 4
 FRAME_ROWS = 5_000
+LARGEST_BYTES = 4 * 2**30
+"""Of sound and video."""
 
 
 def without_reading(listed: Iterable[Listed]) -> tuple[list[Listed], list[dict[str, Any]]]:
@@ -31,12 +37,33 @@ def without_reading(listed: Iterable[Listed]) -> tuple[list[Listed], list[dict[s
         parsed = parse_upload_key(item["key"])
         if not isinstance(parsed, UploadKey):
             rows.append(_row(item, rejected_without_bytes("bad_key", parsed.detail)))
-        elif item["size_bytes"] > DEFAULT_LIMITS.max_bytes:
-            detail = f"{item['size_bytes']:,} bytes; the limit is {DEFAULT_LIMITS.max_bytes:,}"
-            rows.append(_row(item, rejected_without_bytes("too_large", detail)))
+        elif item["size_bytes"] > LARGEST_BYTES:
+            rows.append(too_large(item))
         else:
             to_read.append(item)
     return to_read, rows
+
+
+def is_large(item: Listed) -> bool:
+    """Whether it is larger than a photo may be: such objects are not held in memory."""
+    return bool(item["size_bytes"] > DEFAULT_LIMITS.max_bytes)
+
+
+def is_streamed(head: bytes) -> bool:
+    """Whether an object that begins so may be large: sound and video may."""
+    media_type = sniff(head)
+    return media_type in sounds.DECODED or media_type in videos.DEMUXERS
+
+
+def too_large(item: Listed) -> dict[str, Any]:
+    """The row of an object above its limit."""
+    limits = f"{DEFAULT_LIMITS.max_bytes:,} for photos, {LARGEST_BYTES:,} for sound and video"
+    return _row(item, rejected_without_bytes("too_large", f"{item['size_bytes']:,} bytes; the limits are {limits}"))
+
+
+def inspected(item: Listed, data: bytes | Path | Exception) -> dict[str, Any]:
+    """The row of one object (less duplicates), from its bytes or the file that holds them; an error is an object gone."""
+    return _row(item, _inspect(item, data))
 
 
 def inspect_all(fetched: Iterable[tuple[Listed, bytes | Exception]]) -> Iterator[dict[str, Any]]:
@@ -63,7 +90,7 @@ def frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[pl.DataFrame]:
         yield frame(some)
 
 
-def _inspect(item: Listed, data: bytes | Exception) -> Inspection:
+def _inspect(item: Listed, data: bytes | Path | Exception) -> Inspection:
     if isinstance(data, Exception):
         return rejected_without_bytes("gone", str(data))
     return inspect(data, item["key"])

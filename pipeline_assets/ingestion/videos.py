@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_assets.errors import BadClip
+from pipeline_assets.held import HEAD_BYTES
 from pipeline_assets.ingestion.media_types import sniff
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ DEMUXERS = {
     "video/x-matroska": "matroska",
 }
 """FFmpeg's name of the reader of each media type that is opened."""
-HEAD_BYTES = 4_096
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class Made:
     also: Mapping[str, bytes] = field(default_factory=dict)
 
 
-Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes | Exception]]]
-"""The bytes of contents by sha256, in any order; a content asked for twice comes twice."""
+Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes | Path | Exception]]]
+"""Contents by sha256, in any order: bytes, or a file if they are many; a content asked for twice comes twice."""
 
 Work = tuple[Task, tuple[Parent, ...]]
 Outcome = tuple[Task, Made | UnfitParent]

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.held import sha256_of
 from pipeline_assets.ingestion.schemas import Rejected
 from pipeline_assets.table_asset import RunOfDays, Table
 from pipeline_assets.variants.families import NO_OTHERS, leaking
@@ -119,7 +119,7 @@ def make(
 
     def watched(work: Iterator[Work]) -> Iterator[Work]:
         for task, given in work:
-            if len(parents) < SHOWN_PARENTS:
+            if len(parents) < SHOWN_PARENTS and isinstance(given[0].data, bytes):
                 parents.setdefault(given[0].sha256, given[0])
             yield task, given
 
@@ -145,7 +145,7 @@ def read_ahead_of(missing: Sequence[Planned], fetch: Fetch, failures: list[Failu
     for one in missing:
         together.setdefault(one.task.parents[0], []).append(one)
     wanted: dict[str, list[tuple[str, int]]] = {}
-    arrived: dict[str, dict[str, bytes | Failed]] = {}
+    arrived: dict[str, dict[str, bytes | Path | Failed]] = {}
 
     def asked() -> Iterator[str]:
         for first, group in together.items():
@@ -166,23 +166,25 @@ Failed = tuple[str, str]
 """Why a parent can't be used: reason, detail."""
 
 
-def _checked(sha256: str, data: bytes | Exception) -> bytes | Failed:
+def _checked(sha256: str, data: bytes | Path | Exception) -> bytes | Path | Failed:
     if isinstance(data, NotFound):
         return "gone", str(data)
     if isinstance(data, Exception):
         raise data
-    if (actual := hashlib.sha256(data).hexdigest()) != sha256:
+    if (actual := sha256_of(data)) != sha256:
         told = f"the bytes read have sha256 {actual}: restore the object, then compute the day with force"
         return "corrupt", told
     return data
 
 
-def _complete(group: Sequence[Planned], found: Mapping[str, bytes | Failed], failures: list[Failure]) -> Iterator[Work]:
+def _complete(
+    group: Sequence[Planned], found: Mapping[str, bytes | Path | Failed], failures: list[Failure]
+) -> Iterator[Work]:
     for planned in group:
         parents = []
         for sha256, labels in zip(planned.task.parents, planned.labels, strict=True):
             data = found[sha256]
-            if not isinstance(data, bytes):
+            if isinstance(data, tuple):
                 failures.append(Failure(planned, *data))
                 break
             parents.append(Parent(sha256, data, json.loads(labels)))
@@ -236,9 +238,6 @@ class _Keeper:
         store = self.results.store
         ref = packed or store.put_if_absent(made.data)
         further = {name: store.put_if_absent(data).sha256 for name, data in made.also.items()}
-        if isinstance(made.data, Path):
-            with suppress(FileNotFoundError):
-                made.data.unlink()
         return _row(planned, made, ref) | further
 
     def _flush(self) -> None:

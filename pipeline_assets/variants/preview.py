@@ -40,7 +40,9 @@ def of_newest_day(settings: Settings, kind: str, items: int, names: Sequence[str
     few = first.unique("sha256", keep="first", maintain_order=True).head(items)
     fetched = fetch_from(few, open_store(settings, settings.uploads_url))(few["sha256"])
     labels = dict(few.select("sha256", "labels_json").iter_rows())
-    parents = [Parent(sha256, data, json.loads(labels[sha256])) for sha256, data in fetched if isinstance(data, bytes)]
+    parents = [
+        Parent(sha256, data, json.loads(labels[sha256])) for sha256, data in fetched if not isinstance(data, Exception)
+    ]
     return _sheet(source.kind, sorted(parents, key=lambda parent: parent.sha256), names, seed)
 
 

@@ -3,23 +3,27 @@
 Assets, `darkroom variants` and the checks all look here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import dataframely as dy
 import polars as pl
 
 from pipeline_assets.features.schemas import UserFeatures
+from pipeline_assets.held import HELD_BYTES
 from pipeline_assets.ingestion.schemas import PhotoMetadata, RawUploads
 from pipeline_assets.labeling.schemas import Annotations
+from pipeline_assets.transfer import temporary
 from pipeline_assets.variants import parents, photos, receipts, schemas, speech, tables, text, video
 from pipeline_assets.variants.families import NO_OTHERS
 from pipeline_assets.variants.kinds import Fetch, Kind
 from pipeline_assets.variants.tables import frames
 from resources import ledger
+from resources.errors import NotFound, TooLarge
 from resources.lake import Lake
 from resources.object_store import ObjectStore
 
@@ -69,17 +73,31 @@ class Source:
 
 
 def fetch_from(found: pl.DataFrame, uploads: ObjectStore) -> Fetch:
-    """Reads the contents of a frame of parents: those that it brings along, or uploads."""
+    """Reads the contents of a frame of parents: those that it brings along, or uploads; large ones into temporary files."""
     if "data" in found.columns:
         contents = dict(zip(found["sha256"], found["data"], strict=True))
         return lambda hashes: ((sha256, contents[sha256]) for sha256 in hashes)
-    places = {row["sha256"]: row for row in found.iter_rows(named=True)}
-    return lambda hashes: uploads.get_many(
-        hashes,
-        key=lambda sha256: places[sha256]["key"],
-        version_id=lambda sha256: ledger.readable_version(places[sha256]["version_id"]),
-        concurrency=READ_AHEAD,
-    )
+    places = {row["sha256"]: (row["key"], ledger.readable_version(row["version_id"])) for row in found.iter_rows(named=True)}
+
+    def fetch(hashes: Iterable[str]) -> Iterator[tuple[str, bytes | Path | Exception]]:
+        fetched = uploads.get_many(
+            hashes,
+            key=lambda sha256: places[sha256][0],
+            version_id=lambda sha256: places[sha256][1],
+            concurrency=READ_AHEAD,
+            max_object_bytes=HELD_BYTES,
+        )
+        for sha256, data in fetched:
+            yield sha256, _in_file(uploads, *places[sha256]) if isinstance(data, TooLarge) else data
+
+    return fetch
+
+
+def _in_file(store: ObjectStore, key: str, version_id: str | None) -> Path | NotFound:
+    try:
+        return temporary(store, key, version_id, store.head(key, version_id=version_id).size)
+    except NotFound as gone:
+        return gone
 
 
 def _of_uploads(asset: str, kind: Kind, schema: type[dy.Schema], media: str) -> Source:

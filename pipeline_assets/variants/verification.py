@@ -1,24 +1,24 @@
 """Making variants again and comparing: with a recipe, a seed and the parents, every byte must come back."""
 
-import hashlib
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from pipeline_assets.errors import BadRecipe, UnfitParent
+from pipeline_assets.held import HELD_BYTES, sha256_of
+from pipeline_assets.transfer import temporary
 from pipeline_assets.variants.kinds import Kind, Task
 from pipeline_assets.variants.making import read_ahead_of
 from pipeline_assets.variants.planning import Planned
 from pipeline_assets.variants.recipes import Recipe, variant_id
 from pipeline_assets.variants.sources import SOURCES, Source, fetch_from
-from resources.errors import CorruptObject, NotFound
+from resources.errors import CorruptObject, InvalidRange, NotFound
 from resources.lake import Lake, open_lake
-from resources.object_store import ObjectStore, objects_url, open_store
+from resources.object_store import ObjectStore, content_key, objects_url, open_store
 from resources.settings import Settings
 
 SAME, OTHER, LOST, UNMADE, NOT_ITS_ID = "same", "other bytes", "bytes lost", "can't be made again", "not its id"
@@ -75,10 +75,7 @@ def verify(
         if isinstance(outcome, UnfitParent):
             yield _finding(row, UNMADE, str(outcome))
             continue
-        data = outcome.data if isinstance(outcome.data, bytes) else outcome.data.read_bytes()
-        if isinstance(outcome.data, Path):
-            outcome.data.unlink()
-        yield _compared(row, hashlib.sha256(data).hexdigest(), objects)
+        yield _compared(row, sha256_of(outcome.data), objects)
     for failure in failures:
         yield _finding(again[failure.planned.task.variant_id].pop(0), UNMADE, f"{failure.reason}: {failure.detail}")
 
@@ -108,8 +105,11 @@ def _compared(row: Mapping[str, Any], made: str, objects: ObjectStore) -> Findin
     try:
         # Rows of a version before variants shared objects say no place.
         kept, offset = row.get("object_sha256") or made, row.get("object_offset") or 0
-        objects.get_part(made, kept, offset, row["size_bytes"])
-    except (NotFound, CorruptObject) as error:
+        if row["size_bytes"] <= HELD_BYTES:
+            objects.get_part(made, kept, offset, row["size_bytes"])
+        elif (actual := sha256_of(temporary(objects, content_key(kept), None, row["size_bytes"]))) != made:
+            raise CorruptObject.of(content_key(kept), made, actual)
+    except (NotFound, CorruptObject, InvalidRange) as error:
         return _finding(row, LOST, str(error))
     return _finding(row, SAME)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline_assets.errors import ImportRefused
+from pipeline_assets.held import held
 from pipeline_assets.progress import TELL_EVERY_S
 from pipeline_assets.versioning import commands
 from pipeline_assets.versioning.bringing import REJECTED, ROWS, bring, spill, told
@@ -69,7 +70,7 @@ def import_uploads(
         folder = Path(scratch)
         labels, reasons = spill(_telling(FORMATS[kind].load().batches(path, reading), console), folder)
         _tell_aside(reasons, console)
-        files = [File(name, partial(Path.read_bytes, folder / name), marked) for name, marked in labels.items()]
+        files = [File(name, partial(held, folder / name), marked) for name, marked in labels.items()]
         import_source(settings, str(path), days, today, console, files)
 
 

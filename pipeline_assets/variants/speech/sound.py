@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.held import size_of
 from pipeline_assets.variants.segments import Segments
 
 Samples = npt.NDArray[np.float32]
@@ -58,7 +59,7 @@ def read(data: bytes | Path, limits: Limits = DEFAULT_LIMITS) -> Clip:
     """The samples of a WAV, FLAC, MP3 or Ogg file. Raises UnfitParent: undecodable, empty, too_long, unsupported."""
     import soundfile as sf
 
-    size = data.stat().st_size if isinstance(data, Path) else len(data)
+    size = size_of(data)
     if size > limits.max_bytes:
         raise UnfitParent("too_long", f"{size:,} bytes; at most {limits.max_bytes:,} are read")
     try:

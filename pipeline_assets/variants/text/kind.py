@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.held import size_of
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.operations import Operations
 from pipeline_assets.variants.recipes import Recipe, generator
@@ -82,7 +83,7 @@ class Texts:
 
 def text_of(parent: Parent) -> str:
     """A parent's text. Raises UnfitParent if there is none."""
-    size = parent.data.stat().st_size if isinstance(parent.data, Path) else len(parent.data)
+    size = size_of(parent.data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a text has {MAX_BYTES:,} at most")
     data = parent.data.read_bytes() if isinstance(parent.data, Path) else parent.data

@@ -47,7 +47,7 @@ class Video:
         return VIDEO.resolve(recipe if ends[-1] else recipe.then(Recipe("mp4")))
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """Each task with its variant, in order, one at a time. A large result is a temporary file, the taker's to remove."""
+        """Each task with its variant, in order, one at a time. A large result is a temporary file."""
         read: dict[str, Film | UnfitParent] = {}
         for task, parents in work:
             read = {parent.sha256: read.get(parent.sha256) or _read(parent) for parent in parents}

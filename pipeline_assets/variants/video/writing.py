@@ -1,11 +1,11 @@
 """From a film to a file, a tick at a time: one thread, no clock, no names of programs, so equal films, equal bytes."""
 
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_assets.held import temporary_path
 from pipeline_assets.variants.video.catalogue import Written
 from pipeline_assets.variants.video.film import Film, chunked
 from pipeline_assets.variants.video.filters import LAYOUTS, frame_of, tag
@@ -16,24 +16,15 @@ if TYPE_CHECKING:
 SOUND_CHUNK = 4_608
 """Samples that FLAC codes together."""
 HELD_BYTES = 16 * 2**20
-"""A larger result stays on disk, for its taker to remove."""
+"""A larger result stays on disk."""
 _EXACT = {"flags": "+bitexact"}
 
 
 def written(film: Film, how: Written) -> bytes | Path:
     """The film as a file's bytes, or as a temporary file where they are many."""
-    with tempfile.NamedTemporaryFile(prefix="variant-", suffix=f".{how.container}", delete=False) as file:
-        path = Path(file.name)
-    try:
-        write(film, how, path)
-        if path.stat().st_size > HELD_BYTES:
-            return path
-        data = path.read_bytes()
-    except BaseException:
-        path.unlink()
-        raise
-    path.unlink()
-    return data
+    path = temporary_path()
+    write(film, how, path)
+    return path if path.stat().st_size > HELD_BYTES else path.read_bytes()
 
 
 def write(film: Film, how: Written, path: Path) -> None:

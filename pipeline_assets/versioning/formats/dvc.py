@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_assets.errors import ExportRefused
+from pipeline_assets.transfer import Digests, md5_of
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats import dvc_files
 from pipeline_assets.versioning.formats.dvc_import import import_
 from pipeline_assets.versioning.formats.dvc_remote import Remote, remote_of
 from pipeline_assets.versioning.formats.landing import landing, rows_file
-from pipeline_assets.versioning.formats.transfer import Digests, md5_of
 from pipeline_assets.versioning.formats.work_tree import WorkTree
 
 __all__ = ["export", "import_"]

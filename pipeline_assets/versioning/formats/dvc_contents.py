@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_assets.errors import ImportRefused
+from pipeline_assets.transfer import Digests, digests_of_bytes, md5_of, spool
 from pipeline_assets.versioning.formats import dvc_files
 from pipeline_assets.versioning.formats.dvc_remote import Remote
 from pipeline_assets.versioning.formats.intake import local_contents
-from pipeline_assets.versioning.formats.transfer import Digests, digests_of_bytes, md5_of, spool
 from resources.errors import NotFound, TooLarge
 from resources.object_store import ObjectStore
 

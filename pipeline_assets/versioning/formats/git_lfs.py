@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from pipeline_assets.errors import ExportRefused, ImportRefused
+from pipeline_assets.transfer import Digests
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats.intake import Intake, below, local_contents, refuse_missing
 from pipeline_assets.versioning.formats.landing import landing, rows_file
 from pipeline_assets.versioning.formats.lfs_pointer import EMPTY_OID, MAX_BYTES, Pointer
-from pipeline_assets.versioning.formats.transfer import Digests
 from pipeline_assets.versioning.formats.work_tree import WorkTree
 from pipeline_assets.versioning.pins import PinnedFolder
 from resources.object_store import ObjectStore

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline_assets.errors import ImportRefused
+from pipeline_assets.transfer import Digests, digests_of_file, put_hashed
 from pipeline_assets.versioning import folder as folders
-from pipeline_assets.versioning.formats.transfer import Digests, digests_of_file, put_hashed
 from pipeline_assets.versioning.manifest import path_fault
 from pipeline_assets.versioning.packs import PACKED_BELOW, Packer, Place
 from pipeline_assets.versioning.pins import PinnedFolder, manifest_rows, places_of

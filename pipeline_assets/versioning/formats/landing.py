@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from pipeline_assets.errors import ExportRefused
+from pipeline_assets.transfer import Digests, digests_of_bytes, digests_of_file, spool
 from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.formats.transfer import Digests, digests_of_bytes, digests_of_file, spool
 from resources.errors import ObjectError
 from resources.object_store import ObjectStore
 

@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from pipeline_assets.transfer import digests_of_bytes
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats.intake import Intake
-from pipeline_assets.versioning.formats.transfer import digests_of_bytes
 from pipeline_assets.versioning.packs import PACKED_BELOW
 from pipeline_assets.versioning.pins import NO_FILES, Label, PinnedFolder, reference, store_folder
 from pipeline_assets.versioning.reference import Code

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import ExportRefused, ImportRefused
+from pipeline_assets.transfer import md5_of
 from pipeline_assets.versioning.formats import dvc, dvc_contents, dvc_files, landing
-from pipeline_assets.versioning.formats.transfer import md5_of
 from pipeline_assets.versioning.pins import NO_FILES, PinnedFolder
 from resources.errors import InsecureEndpoint
 from resources.object_store import ObjectStore

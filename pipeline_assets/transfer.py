@@ -1,13 +1,16 @@
-"""Bytes between stores and files, piece by piece, with their digests taken on the way."""
+"""Bytes between stores and files, piece by piece, and what is too large for memory as a file."""
 
 import hashlib
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.errors import CorruptObject, NotFound
+from pipeline_assets.held import TemporaryPath, temporary_path
+from resources.errors import CorruptObject, NoSpace, NotFound, is_full
 from resources.object_io import content_key
 from resources.object_store import ObjectStore
 
@@ -42,22 +45,40 @@ def digests_of_file(path: Path) -> Digests:
 
 def spool(store: ObjectStore, key: str, version_id: str | None, size_bytes: int, path: Path, offset: int = 0) -> Digests:
     """Write the size_bytes from `offset` of an object into a file, a few pieces ahead. Raises the store's errors."""
-    ends = [(at, min(at + PIECE_BYTES, offset + size_bytes)) for at in range(offset, offset + size_bytes, PIECE_BYTES)]
+    return _digests(_pieces(store, key, version_id, offset, offset + size_bytes), path)
 
-    def pieces() -> Iterator[memoryview]:
-        with ThreadPoolExecutor(PIECES_AHEAD, "spool") as pool:
-            waiting: deque[Future[memoryview]] = deque()
-            try:
-                for start, end in ends:
-                    waiting.append(pool.submit(store.get_range, key, start, end, version_id=version_id))
-                    if len(waiting) > PIECES_AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
+
+def temporary(store: ObjectStore, key: str, version_id: str | None, size_bytes: int) -> TemporaryPath:
+    """The first size_bytes of an object in a temporary file. Raises the store's errors, and NoSpace."""
+    folder = tempfile.gettempdir()
+    no_room = f"{folder} has no room for the {size_bytes:,} bytes of {key!r}: set TMPDIR to a folder on a larger disk."
+    if shutil.disk_usage(folder).free < size_bytes:
+        raise NoSpace(no_room)
+    path = temporary_path()
+    try:
+        with path.open("wb") as file:
+            for piece in _pieces(store, key, version_id, 0, size_bytes):
+                file.write(piece)
+    except OSError as error:
+        if is_full(error):
+            raise NoSpace(no_room) from error
+        raise
+    return path
+
+
+def _pieces(store: ObjectStore, key: str, version_id: str | None, start: int, end: int) -> Iterator[memoryview]:
+    """The bytes from start to end of an object, a few pieces ahead."""
+    with ThreadPoolExecutor(PIECES_AHEAD, "spool") as pool:
+        waiting: deque[Future[memoryview]] = deque()
+        try:
+            for at in range(start, end, PIECE_BYTES):
+                waiting.append(pool.submit(store.get_range, key, at, min(at + PIECE_BYTES, end), version_id=version_id))
+                if len(waiting) > PIECES_AHEAD:
                     yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    return _digests(pieces(), path)
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def put_hashed(store: ObjectStore, sha256: str, path: Path, size_bytes: int) -> None:
