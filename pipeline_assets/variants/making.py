@@ -144,21 +144,21 @@ def read_ahead_of(missing: Sequence[Planned], fetch: Fetch, failures: list[Failu
     together: dict[str, list[Planned]] = {}
     for one in missing:
         together.setdefault(one.task.parents[0], []).append(one)
-    wanted: dict[str, list[tuple[str, int]]] = {}
+    contents = {first: {sha256 for one in group for sha256 in one.task.parents} for first, group in together.items()}
+    asking: dict[str, list[str]] = {}
     arrived: dict[str, dict[str, bytes | Path | Failed]] = {}
 
     def asked() -> Iterator[str]:
-        for first, group in together.items():
-            contents = dict.fromkeys(sha256 for one in group for sha256 in one.task.parents)
-            for sha256 in contents:
-                wanted.setdefault(sha256, []).append((first, len(contents)))
+        for first, wanted in contents.items():
+            for sha256 in sorted(wanted):
+                asking.setdefault(sha256, []).append(first)
                 yield sha256
 
     for sha256, data in fetch(asked()):
-        first, count = wanted[sha256].pop(0)
+        first = asking[sha256].pop(0)
         found = arrived.setdefault(first, {})
         found[sha256] = _checked(sha256, data)
-        if len(found) == count:
+        if len(found) == len(contents[first]):
             yield from _complete(together[first], arrived.pop(first), failures)
 
 
