@@ -27,7 +27,8 @@ def track(items: Iterable[T], total: int, what: str, unit: str, tell: Callable[[
         elapsed = time.monotonic() - started
         if elapsed - told > TELL_EVERY_S or (done == total and told):
             told = elapsed
-            tell(f"{what}: {done:,} of {total:,} {unit}, {done / elapsed:,.0f}/s")
+            pace = f"{done / elapsed:,.0f}/s" if done >= elapsed else f"{elapsed / done:,.1f} s each"
+            tell(f"{what}: {done:,} of {total:,} {unit}, {pace}")
 
 
 def _bar(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
