@@ -31,7 +31,7 @@ from pipeline_assets.transfer import temporary
 from pipeline_assets.versioning.code import Part
 from resources import ledger
 from resources.database import Database, Twin
-from resources.errors import NotFound, ObjectError
+from resources.errors import InvalidRange, NotFound, ObjectError
 from resources.object_store import ObjectStore
 from resources.objects import Objects
 
@@ -84,20 +84,20 @@ def raw_uploads(run: RunOfDays, postgres: Database, uploads: Objects) -> pl.Data
         version_id=lambda item: ledger.readable_version(item["version_id"]),
         concurrency=READ_AHEAD,
     )
-    rows_read = chain(read.inspect_all(map(_gone_or_raise, fetched)), (_of_large(item, uploads.store) for item in large))
+    rows_read = chain(read.inspect_all(map(_gone_or_raise, fetched)), (of_large(item, uploads.store) for item in large))
     inspected = run.progress(rows_read, len(to_read), "uploads")
     frames = [done, read.frame(rows), *read.frames(inspected)]
     return duplicates.mark_duplicates(pl.concat(frames).sort("day", *identity))
 
 
-def _of_large(item: Mapping[str, Any], store: ObjectStore) -> dict[str, Any]:
+def of_large(item: Mapping[str, Any], store: ObjectStore) -> dict[str, Any]:
     """The row of an object that is not held: sound and video come into a temporary file, of all else the first bytes."""
     version_id = ledger.readable_version(item["version_id"])
     try:
         if not read.is_streamed(bytes(store.get_range(item["key"], 0, HEAD_BYTES, version_id=version_id))):
             return read.too_large(item)
         return read.inspected(item, temporary(store, item["key"], version_id, item["size_bytes"]))
-    except NotFound as gone:
+    except (NotFound, InvalidRange) as gone:  # or, in a bucket without versions, a shorter object has its key by now
         return read.inspected(item, gone)
 
 

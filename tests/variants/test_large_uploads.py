@@ -20,6 +20,8 @@ from PIL import Image
 
 from pipeline_assets import transfer
 from pipeline_assets.held import HELD_BYTES, sha256_of
+from pipeline_assets.importing import files_of
+from pipeline_assets.ingestion.assets import of_large
 from pipeline_assets.ingestion.inspection import inspect
 from pipeline_assets.ingestion.uploads import LARGEST_BYTES, is_streamed, without_reading
 from pipeline_assets.variants.sources import fetch_from
@@ -100,6 +102,29 @@ def test_large_parents_come_as_files_that_go_when_they_are_let_go(
     del by_hash, large
     gc.collect()
     assert not Path(place).exists()
+
+
+def test_a_large_file_of_a_bucket_is_imported_by_way_of_a_file(object_store: Callable[[str], ObjectStore]) -> None:
+    source, uploads = object_store("s3"), object_store("memory")
+    data = np.random.default_rng(0).bytes(HELD_BYTES + 1)
+    source.put("video.mp4", data)
+    source.put("photo.jpg", b"small")
+    files = list(files_of("s3://bucket/prefix", lambda _: source))
+    assert {file.name: isinstance(file.read(), Path) for file in files} == {"photo.jpg": False, "video.mp4": True}
+    assert [error for _, error in uploads.put_many((file.name, file.read) for file in files)] == [None, None]
+    assert sha256_of(uploads.get("video.mp4")) == sha256_of(data)
+
+
+def test_a_large_object_that_is_gone_or_shorter_by_now_has_its_row(object_store: Callable[[str], ObjectStore]) -> None:
+    store = object_store("folder")
+    key = KEY.format("a.mp4")
+    item = {"day": None, "bucket": "b", "version_id": "etag-1", "last_modified": None, "etag": "1", "key": key}
+    listed = {**item, "size_bytes": len(PADDING) * 2}
+    assert of_large(listed, store)["verdict"] == "gone"
+    store.put(key, flashes())
+    assert of_large(listed, store)["verdict"] == "gone"
+    store.put(key, large_video())
+    assert of_large({**item, "size_bytes": len(large_video())}, store)["verdict"] == "ok"
 
 
 def test_without_room_one_is_told_what_to_do(

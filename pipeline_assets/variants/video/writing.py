@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SOUND_CHUNK = 4_608
 """Samples that FLAC codes together."""
-HELD_BYTES = 16 * 2**20
+RESULT_HELD_BYTES = 16 * 2**20
 """A larger result stays on disk."""
 _EXACT = {"flags": "+bitexact"}
 
@@ -24,7 +24,7 @@ def written(film: Film, how: Written) -> bytes | Path:
     """The film as a file's bytes, or as a temporary file where they are many."""
     path = temporary_path()
     write(film, how, path)
-    return path if path.stat().st_size > HELD_BYTES else path.read_bytes()
+    return path if path.stat().st_size > RESULT_HELD_BYTES else path.read_bytes()
 
 
 def write(film: Film, how: Written, path: Path) -> None:
