@@ -129,7 +129,8 @@ def model_alone(folder: Path | None, limit: int) -> dict[str, Any]:
     from pipeline_assets.allocators import keep_freed_memory
     from pipeline_assets.classify.models import load_classifier
     from pipeline_assets.classify.pipeline import choose_runner
-    from pipeline_assets.classify.runners import CpuRunner, core_count, single_threaded_pool
+    from pipeline_assets.classify.runners import CpuRunner, single_threaded_pool
+    from pipeline_assets.cores import core_count
 
     keep_freed_memory()
     classifier = load_classifier()

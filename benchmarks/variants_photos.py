@@ -30,6 +30,7 @@ from benchmarks.contests import take_turns
 from benchmarks.figures import Figure, add_options, at_least, at_most, finish
 from benchmarks.photos import photos
 from benchmarks.rivals.environments import HERE, NotInstallable, python_of
+from pipeline_assets.cores import core_count
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Parent, Task, Work
 from pipeline_assets.variants.photos import KIND
@@ -112,7 +113,7 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
     import torch
 
     from pipeline_assets.allocators import keep_freed_memory
-    from pipeline_assets.classify.runners import core_count, single_threaded_pool
+    from pipeline_assets.classify.runners import single_threaded_pool
     from pipeline_assets.variants.photos import codec, maker
 
     keep_freed_memory()
@@ -168,8 +169,6 @@ def run_side(side: str, folder: Path | None, limit: int) -> dict[str, Any]:
 
 def rivals(work_folder: Path, folder: Path | None, limit: int) -> dict[str, Callable[[], dict[str, Any]]]:
     """Rivals on the same photos: a loop, and a thread a core. Raises NotInstallable."""
-    from pipeline_assets.classify.runners import core_count
-
     python = python_of("albumentations")
     tasks = []
     for index, (name, data) in enumerate(photos(folder, limit)):

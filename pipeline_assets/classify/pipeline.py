@@ -30,13 +30,13 @@ from pipeline_assets.classify.runners import (
     Scores,
     choose_device,
     choose_dtype,
-    core_count,
     in_precision,
     joined,
     single_threaded_pool,
 )
 from pipeline_assets.classify.styles import STYLES_ID, Styles, measure_styles
 from pipeline_assets.classify.workers import Work, Workers
+from pipeline_assets.cores import core_count
 from pipeline_assets.errors import BadImage
 
 _POLL_S = 0.05

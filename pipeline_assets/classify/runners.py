@@ -4,7 +4,6 @@ Every forward pass has one fixed shape, the last one padded with zeros: compiled
 photo's result does not depend on how many others came with it.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -158,11 +157,6 @@ class DeviceRunner:
         """Wait for what has started."""
         if self._is_cuda:
             torch.cuda.synchronize(self._device)
-
-
-def core_count() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def channels_last(rows: int, side: int) -> torch.Tensor:

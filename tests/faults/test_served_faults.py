@@ -198,8 +198,8 @@ def test_servers_killed_under_a_run_come_back_with_their_data_and_a_file_dropped
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
-    until(lambda: "PostgreSQL or S3 runs again" in ui.log.read_text(), "both servers serve again", 60)
-    assert services.status().running
+    until(lambda: "PostgreSQL or S3 runs again" in ui.log.read_text(), "a server's end is seen", 60)
+    until(lambda: services.status().running, "both servers run again: their ends may be seen one after the other", 60)
     assert services.status().ports == before.ports
     until(lambda: _uploads_there(ui) == 3, "the tables are read again: a server answers before all of its parts do", 60)
     until(lambda: finished(ui, in_flight), "the run that they were killed under has ended, one way or the other", 180)

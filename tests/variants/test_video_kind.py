@@ -1,6 +1,7 @@
 """Variants of video from real files: sound in step with pictures, times that follow, the same bytes every time."""
 
 import io
+import threading
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline_assets.errors import BadRecipe, UnfitParent
-from pipeline_assets.variants.kinds import Made, Parent, Task
+from pipeline_assets.held import sha256_of
+from pipeline_assets.variants.kinds import Made, Parent, Task, Work
 from pipeline_assets.variants.recipes import Recipe, variant_id
-from pipeline_assets.variants.video import KIND, catalogue
+from pipeline_assets.variants.video import KIND, catalogue, writing
 from pipeline_assets.variants.video.film import film
+from pipeline_assets.variants.video.kind import Video
 
 RATE, SOUND_HZ, SECONDS, FLASH_S = 25, 16_000, 2.0, 1.0
 A, B = "a" * 64, "b" * 64
@@ -138,6 +141,44 @@ def test_a_long_film_is_written_in_fragments_and_is_the_same_film(monkeypatch: p
     for a, b in zip(one.pictures(), other.pictures(), strict=True):
         assert np.array_equal(a.to_ndarray(), b.to_ndarray())
     assert np.array_equal(np.concatenate(list(one.sound())), np.concatenate(list(other.sound())))
+
+
+def tasks_of(recipe: Recipe, *contents: bytes) -> list[Work]:
+    resolved = KIND.complete(recipe)
+    parents = [Parent(sha256_of(data), data) for data in contents]
+    return [(Task.of((parent.sha256,), resolved, 0, number), (parent,)) for number, parent in enumerate(parents)]
+
+
+def test_threads_change_neither_bytes_nor_order() -> None:
+    first, second = clip(), clip(flash_s=0.5)
+    work = [
+        given
+        for recipe in (Recipe("speed", factor=1.3), Recipe("sepia"), Recipe("pause", duration_s=0.3))
+        for given in tasks_of(recipe, first, b"no video", second)
+    ]
+    alone, together = (list(Video(threads=threads).make(iter(work))) for threads in (1, 3))
+    assert [task for task, _ in together] == [task for task, _ in alone] == [task for task, _ in work]
+    for (_, one), (_, other) in zip(alone, together, strict=True):
+        assert isinstance(one, Made) == isinstance(other, Made)
+        if isinstance(one, Made) and isinstance(other, Made):
+            assert one.data == other.data
+
+
+def test_closing_stops_what_is_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    write = writing.write
+
+    def watched(*arguments: Any) -> None:
+        write(*arguments)
+        ended.append(True)
+
+    monkeypatch.setattr(writing, "write", watched)
+    long = clip(120.0, has_sound=False)
+    outcomes = Video(threads=2).make(tasks_of(Recipe("speed", factor=1.1), clip(), long, long, long))
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert ended == [True]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("variants-video")]
 
 
 def test_a_clip_without_sound_stays_without() -> None:

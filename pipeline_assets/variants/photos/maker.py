@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from pipeline_assets.allocators import keep_freed_memory
-from pipeline_assets.classify.runners import core_count, single_threaded_pool
+from pipeline_assets.classify.runners import single_threaded_pool
 from pipeline_assets.classify.workers import Work as Stages
 from pipeline_assets.classify.workers import Workers
+from pipeline_assets.cores import core_count
 from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.photos import codec, pixels, plans

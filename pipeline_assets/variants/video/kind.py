@@ -1,8 +1,14 @@
 """Video as a kind of data: streamed from decoder to encoder, so that an hour takes no more memory than a minute."""
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
+from pipeline_assets.cores import core_count
 from pipeline_assets.errors import BadClip, BadRecipe, UnfitParent
 from pipeline_assets.variants import segments
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
@@ -11,6 +17,9 @@ from pipeline_assets.variants.recipes import Recipe, generator
 from pipeline_assets.variants.video.catalogue import VIDEO
 from pipeline_assets.variants.video.film import Film, film
 from pipeline_assets.variants.video.looks import MOVING
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 ENCODINGS = ("mp4", "ffv1")
 """The steps that end a recipe."""
@@ -29,13 +38,23 @@ RECIPES = {
 }
 
 
+class Stopped(Exception):
+    """Nobody wants what is being made."""
+
+
 class Video:
-    """Variants of MP4, MOV, WebM and Matroska files as MP4, unless a recipe says otherwise."""
+    """Variants of MP4, MOV, WebM and Matroska files as MP4, unless a recipe says otherwise.
+
+    threads: one a core unless said, each with a variant of its own; they change no bytes.
+    """
 
     name = "video"
     heeds_labels = False
     operations = VIDEO
     recipes = RECIPES
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
 
     def complete(self, recipe: Recipe) -> Recipe:
         """The recipe with its encoding, resolved. Raises BadRecipe."""
@@ -47,16 +66,23 @@ class Video:
         return VIDEO.resolve(recipe if ends[-1] else recipe.then(Recipe("mp4")))
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """Each task with its variant, in order, one at a time. A large result is a temporary file."""
+        """Each task with its variant, in order. A large result is a temporary file. Closing it stops what is being made."""
         read: dict[str, Film | UnfitParent] = {}
-        for task, parents in work:
-            read = {parent.sha256: read.get(parent.sha256) or _read(parent) for parent in parents}
+        making: deque[Future[Outcome]] = deque()
+        stop = threading.Event()
+        threads = self.threads or core_count()
+        with ThreadPoolExecutor(threads, "variants-video") as pool:
             try:
-                yield task, _made(task, parents, [_or_raise(read[parent.sha256]) for parent in parents])
-            except BadClip as bad:
-                yield task, UnfitParent(bad.reason, bad.detail)
-            except UnfitParent as unfit:
-                yield task, unfit
+                for task, parents in work:
+                    read = {parent.sha256: read.get(parent.sha256) or _read(parent) for parent in parents}
+                    making.append(pool.submit(_outcome, task, parents, [read[parent.sha256] for parent in parents], stop))
+                    if len(making) > threads:
+                        yield making.popleft().result()
+                while making:
+                    yield making.popleft().result()
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
 
     def problems(self, made: Made) -> list[str]:
         """Segments that are not within the video."""
@@ -77,10 +103,28 @@ def _read(parent: Parent) -> Film | UnfitParent:
         return UnfitParent(bad.reason, bad.detail)
 
 
-def _or_raise(found: Film | UnfitParent) -> Film:
-    if isinstance(found, UnfitParent):
-        raise UnfitParent(found.reason, found.detail)
-    return found
+def _outcome(
+    task: Task, parents: tuple[Parent, ...], films: list[Film | UnfitParent], stop: threading.Event
+) -> tuple[Task, Made | UnfitParent]:
+    found = []
+    for one in films:
+        if isinstance(one, UnfitParent):
+            return task, UnfitParent(one.reason, one.detail)
+        found.append(replace(one, pictures=partial(_until, stop, one)))
+    try:
+        return task, _made(task, parents, found)
+    except BadClip as bad:
+        return task, UnfitParent(bad.reason, bad.detail)
+    except UnfitParent as unfit:
+        return task, unfit
+
+
+def _until(stop: threading.Event, shown: Film) -> "Iterator[VideoFrame]":
+    """A film's pictures until it is stopped. Raises Stopped."""
+    for frame in shown.pictures():
+        if stop.is_set():
+            raise Stopped
+        yield frame
 
 
 def _made(task: Task, parents: tuple[Parent, ...], films: list[Film]) -> Made:
