@@ -4,7 +4,7 @@
 
 Speech: made recordings of 16 kHz, in one process: speed, noise at a ratio and a pause, decoding and FLAC included. Video: a
 made clip of 1280 x 720 with sound, a minute of it again and again: speed and a pause, decoding and H.264 included, in a
-process of its own for its memory.
+process of its own for its memory. Several short ones on one thread and on all cores, by turns.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contests import measured
+from benchmarks.contests import measured, take_turns
 from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, finish
+from pipeline_assets.cores import core_count
 from pipeline_assets.sample.recordings import RATE_HZ, voice
 from pipeline_assets.variants import speech, video
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
@@ -32,6 +33,7 @@ SPEECH = speech.KIND.complete(
 )
 VIDEO = video.KIND.complete(Recipe("speed", factor=1.1).then(Recipe("pause", duration_s=0.5)))
 RECORDINGS, RECORDING_S = 200, 5.0
+CLIPS, CLIP_S = 6, 10
 
 
 def speech_work(recordings: int) -> list[Work]:
@@ -106,6 +108,26 @@ def one_video(path: Path) -> dict[str, float]:
     return {"s": time.perf_counter() - began, "made_s": made.columns["duration_s"]}
 
 
+def several(folder: Path, rounds: int) -> list[Figure]:
+    """Clips of ten seconds on one thread, and as many at once as there are cores."""
+    path = folder / "ten seconds.mp4"
+    clip(path, CLIP_S)
+    work = [_work(path.read_bytes() + bytes(number), VIDEO) for number in range(CLIPS)]
+
+    def seconds(threads: int | None) -> float:
+        began = time.perf_counter()
+        assert all(isinstance(outcome, Made) for _, outcome in video.Video(threads).make(work))
+        return time.perf_counter() - began
+
+    runs = take_turns({"one": lambda: seconds(1), "all": lambda: seconds(None)}, rounds)
+    one, together = (CLIPS * CLIP_S / statistics.median(runs[side]) for side in ("one", "all"))
+    name = f"videos on {core_count()} cores: times real time"
+    return [
+        Figure(name, together, "x", note=f"{CLIPS} of {CLIP_S} s"),
+        Figure(f"videos on {core_count()} cores beside one", together / one, "x"),
+    ]
+
+
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,6 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         minute = Path(folder) / "minute.mp4"
         clip(minute, 60)
+        at_once = several(Path(folder), options.rounds or (1 if options.quick else 3))
         for minutes in (short, long):
             path = Path(folder) / f"{minutes} minutes.mp4"
             repeated(minute, path, minutes)
@@ -146,6 +169,7 @@ def main() -> None:
         for minutes in (short, long)
     ]
     note = f"{peaks[long]:.0f} MB beside {peaks[short]:.0f} MB"
+    figures += at_once
     figures.append(Figure(f"memory of {long} min beside {short} min", peaks[long] / peaks[short], "x", at_most(1.1), note))
     finish(options, "variants_media", figures, {"speech_s": seconds, "peaks_mb": peaks, "ratios": ratios})
 

@@ -20,8 +20,8 @@ from pipeline_assets.variants.video.film import Film
 if TYPE_CHECKING:
     from av import VideoFrame
 
-AT_ONCE = 4
-"""Pictures worked on together."""
+BATCH_PX = 3 * 224 * 224
+"""Pixels worked on together, or one picture that has more: it should lie in a core's cache."""
 MOVING = frozenset({"crop", "flip", "rotate", "perspective", "cutout"})
 """Looks after which a box would be elsewhere: a video's labels may then have none."""
 
@@ -46,18 +46,19 @@ def _held(draw: Callable[..., Effect | Sequence[Effect]]) -> Callable[..., Film]
     def operation(film: Film, random: np.random.Generator, **parameters: Any) -> Film:
         found = draw(Canvas(film.width_px, film.height_px), random, **parameters)
         effects = fused(list(found) if isinstance(found, Sequence) else [found])
-        return replace(film, pictures=lambda: _looked(film.pictures(), effects))
+        at_once = max(1, BATCH_PX // (film.width_px * film.height_px))
+        return replace(film, pictures=lambda: _looked(film.pictures(), effects, at_once))
 
     return operation
 
 
-def _looked(pictures: "Iterator[VideoFrame]", effects: Sequence[Effect]) -> "Iterator[VideoFrame]":
+def _looked(pictures: "Iterator[VideoFrame]", effects: Sequence[Effect], at_once: int) -> "Iterator[VideoFrame]":
     """Every picture with the same effects; one that is shown again is not worked on again."""
     to_rgb, waiting, shown = filters.Converted("rgb24"), list["VideoFrame"](), list[int]()
     last: VideoFrame | None = None
     for frame in pictures:
         if frame is not last:
-            if len(waiting) == AT_ONCE:
+            if len(waiting) == at_once:
                 yield from _several(waiting, shown, to_rgb, effects)
                 waiting, shown = [], []
             waiting.append(frame)
