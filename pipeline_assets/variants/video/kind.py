@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_assets.cores import core_count
@@ -67,15 +68,16 @@ class Video:
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
         """Each task with its variant, in order. A large result is a temporary file. Closing it stops what is being made."""
-        read: dict[str, Film | UnfitParent] = {}
+        sources: dict[str, Source] = {}
         making: deque[Future[Outcome]] = deque()
         stop = threading.Event()
         threads = self.threads or core_count()
         with ThreadPoolExecutor(threads, "variants-video") as pool:
             try:
                 for task, parents in work:
-                    read = {parent.sha256: read.get(parent.sha256) or _read(parent) for parent in parents}
-                    making.append(pool.submit(_outcome, task, parents, [read[parent.sha256] for parent in parents], stop))
+                    sources = {parent.sha256: sources.get(parent.sha256) or Source(parent.data) for parent in parents}
+                    of_task = [sources[parent.sha256] for parent in parents]
+                    making.append(pool.submit(_outcome, task, parents, of_task, stop))
                     if len(making) > threads:
                         yield making.popleft().result()
                 while making:
@@ -95,24 +97,36 @@ class Video:
         return sheet(shown)
 
 
-def _read(parent: Parent) -> Film | UnfitParent:
-    """The parent without its labels, which are read for each task: the same bytes may come with others."""
-    try:
-        return film(parent.data)
-    except BadClip as bad:
-        return UnfitParent(bad.reason, bad.detail)
+class Source:
+    """A parent without its labels, which are read for each task: the same bytes may come with others.
+
+    It is opened where it is first worked on, and for all tasks that follow each other with it. Safe on threads.
+    """
+
+    def __init__(self, data: bytes | Path) -> None:
+        self._data = data
+        self._film: Film | BadClip | None = None
+        self._lock = threading.Lock()
+
+    def film(self) -> Film:
+        """The film. Raises BadClip."""
+        with self._lock:
+            if self._film is None:
+                try:
+                    self._film = film(self._data)
+                except BadClip as bad:
+                    self._film = bad
+        if isinstance(self._film, BadClip):
+            raise BadClip(self._film.reason, self._film.detail)
+        return self._film
 
 
 def _outcome(
-    task: Task, parents: tuple[Parent, ...], films: list[Film | UnfitParent], stop: threading.Event
+    task: Task, parents: tuple[Parent, ...], sources: list[Source], stop: threading.Event
 ) -> tuple[Task, Made | UnfitParent]:
-    found = []
-    for one in films:
-        if isinstance(one, UnfitParent):
-            return task, UnfitParent(one.reason, one.detail)
-        found.append(replace(one, pictures=partial(_until, stop, one)))
     try:
-        return task, _made(task, parents, found)
+        films = [source.film() for source in sources]
+        return task, _made(task, parents, [replace(one, pictures=partial(_until, stop, one)) for one in films])
     except BadClip as bad:
         return task, UnfitParent(bad.reason, bad.detail)
     except UnfitParent as unfit:
