@@ -8,7 +8,6 @@ process of its own for its memory. Several short ones on one thread and on all c
 """
 
 import argparse
-import hashlib
 import io
 import json
 import statistics
@@ -23,6 +22,7 @@ import numpy as np
 from benchmarks.contests import measured, take_turns
 from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, finish
 from pipeline_assets.cores import core_count
+from pipeline_assets.held import sha256_of
 from pipeline_assets.sample.recordings import RATE_HZ, voice
 from pipeline_assets.variants import speech, video
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
@@ -49,8 +49,7 @@ def speech_work(recordings: int) -> list[Work]:
 
 
 def _work(data: bytes | Path, recipe: Recipe) -> Work:
-    with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    sha256 = sha256_of(data)
     return Task.of((sha256,), recipe, 0), (Parent(sha256, data),)
 
 

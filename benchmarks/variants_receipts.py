@@ -26,6 +26,7 @@ from benchmarks import line_finder
 from benchmarks.figures import ROOT, Figure, add_options, finish, interval
 from benchmarks.line_finder import Example
 from benchmarks.scans import Scan, read, split
+from pipeline_assets.held import bytes_of
 from pipeline_assets.variants import receipts
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.receipts import KIND, TEMPLATES
@@ -74,7 +75,7 @@ def rendered(number: int) -> Example:
         if not isinstance(made, Made):
             raise RuntimeError(f"{made.reason}: {made.detail}")
         folder.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(made.data.read_bytes() if isinstance(made.data, Path) else made.data)
+        picture.write_bytes(bytes_of(made.data))
         labels.write_text(json.dumps(made.labels["lines"]), encoding="utf-8")
     lines = json.loads(labels.read_text(encoding="utf-8"))
     grey = np.asarray(Image.open(picture).convert("L"), np.float32) / 255

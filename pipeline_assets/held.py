@@ -38,6 +38,11 @@ def held(path: Path) -> bytes | Path:
     return path if path.stat().st_size > HELD_BYTES else path.read_bytes()
 
 
+def bytes_of(data: bytes | Path) -> bytes:
+    """All of them."""
+    return data if isinstance(data, bytes) else data.read_bytes()
+
+
 def size_of(data: bytes | Path) -> int:
     """How many bytes."""
     return len(data) if isinstance(data, bytes) else data.stat().st_size

@@ -3,12 +3,12 @@
 import hashlib
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_assets.cores import ahead
 from pipeline_assets.held import TemporaryPath, temporary_path
 from resources.errors import CorruptObject, NoSpace, NotFound, is_full
 from resources.object_io import content_key
@@ -69,16 +69,11 @@ def temporary(store: ObjectStore, key: str, version_id: str | None, size_bytes: 
 def _pieces(store: ObjectStore, key: str, version_id: str | None, start: int, end: int) -> Iterator[memoryview]:
     """The bytes from start to end of an object, a few pieces ahead."""
     with ThreadPoolExecutor(PIECES_AHEAD, "spool") as pool:
-        waiting: deque[Future[memoryview]] = deque()
-        try:
-            for at in range(start, end, PIECE_BYTES):
-                waiting.append(pool.submit(store.get_range, key, at, min(at + PIECE_BYTES, end), version_id=version_id))
-                if len(waiting) > PIECES_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+        def piece(at: int) -> memoryview:
+            return store.get_range(key, at, min(at + PIECE_BYTES, end), version_id=version_id)
+
+        yield from ahead(pool, piece, range(start, end, PIECE_BYTES), PIECES_AHEAD + 1)
 
 
 def put_hashed(store: ObjectStore, sha256: str, path: Path, size_bytes: int) -> None:

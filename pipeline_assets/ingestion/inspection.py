@@ -26,7 +26,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pipeline_assets.errors import BadImage, BadUpload
 from pipeline_assets.headroom import decoding
-from pipeline_assets.held import HELD_BYTES, head_of, sha256_of, size_of
+from pipeline_assets.held import HELD_BYTES, bytes_of, head_of, sha256_of, size_of
 from pipeline_assets.ingestion import sounds, videos
 from pipeline_assets.ingestion.containers import read_container
 from pipeline_assets.ingestion.exif import parse_exif
@@ -124,7 +124,7 @@ def _examine(data: bytes | Path, name: str, limits: Limits, facts: dict[str, Any
         raise BadImage("not_an_image", f"the bytes are {media_type}")
     if media_type not in DECODED:
         raise BadImage("unsupported_format", f"{media_type} is not read; convert it to JPEG, PNG or WebP")
-    still = read_container(data if isinstance(data, bytes) else data.read_bytes(), media_type)
+    still = read_container(bytes_of(data), media_type)
     _add_shape(facts, still.size, still.exif)
     _check_size(still.size, limits)
     _check_frames(still.frames, media_type)

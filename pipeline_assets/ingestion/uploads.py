@@ -4,15 +4,15 @@ Reading itself is the caller's. Each object given here comes out as exactly one 
 be sound or video, which are read from a file; the first bytes say so.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline_assets.cores import ahead
 from pipeline_assets.ingestion import sounds, videos
 from pipeline_assets.ingestion.inspection import DEFAULT_LIMITS, Inspection, inspect, rejected_without_bytes
 from pipeline_assets.ingestion.keys import UploadKey, parse_upload_key
@@ -63,19 +63,15 @@ def too_large(item: Listed) -> dict[str, Any]:
 
 def inspected(item: Listed, data: bytes | Path | Exception) -> dict[str, Any]:
     """The row of one object (less duplicates), from its bytes or the file that holds them; an error is an object gone."""
-    return _row(item, _inspect(item, data))
+    if isinstance(data, Exception):
+        return _row(item, rejected_without_bytes("gone", str(data)))
+    return _row(item, inspect(data, item["key"]))
 
 
 def inspect_all(fetched: Iterable[tuple[Listed, bytes | Exception]]) -> Iterator[dict[str, Any]]:
     """Rows of `raw_uploads` (less duplicates) in order, inspected on threads a few ahead; an error is an object gone."""
     with ThreadPoolExecutor(THREADS) as pool:
-        waiting: deque[tuple[Listed, Future[Inspection]]] = deque()
-        for item, data in fetched:
-            waiting.append((item, pool.submit(_inspect, item, data)))
-            if len(waiting) >= 2 * THREADS:
-                yield _finished(waiting)
-        while waiting:
-            yield _finished(waiting)
+        yield from ahead(pool, lambda one: inspected(*one), fetched, 2 * THREADS)
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -88,17 +84,6 @@ def frames(rows: Iterable[Mapping[str, Any]]) -> Iterator[pl.DataFrame]:
     source = iter(rows)
     while some := list(islice(source, FRAME_ROWS)):
         yield frame(some)
-
-
-def _inspect(item: Listed, data: bytes | Path | Exception) -> Inspection:
-    if isinstance(data, Exception):
-        return rejected_without_bytes("gone", str(data))
-    return inspect(data, item["key"])
-
-
-def _finished(waiting: deque[tuple[Listed, Future[Inspection]]]) -> dict[str, Any]:
-    item, inspection = waiting.popleft()
-    return _row(item, inspection.result())
 
 
 def _row(item: Listed, inspection: Inspection) -> dict[str, Any]:

@@ -13,7 +13,6 @@ The same rows give the same bytes, whatever order they are read in. Free space i
 import contextlib
 import datetime as dt
 import fcntl
-import hashlib
 import json
 import os
 import tempfile
@@ -27,6 +26,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline_assets.errors import StagingCorrupt
+from pipeline_assets.held import sha256_of
 from pipeline_assets.training.feature_matrix import embeddings, features
 from pipeline_assets.training.staging_plan import FORMAT, Slot, StagingPlan, missing_shards
 
@@ -136,7 +136,7 @@ def _write_shard(target: Path, slot: Slot, frame: pl.DataFrame, dim: int) -> Sha
         pa.ipc.new_file(sink, batch.schema) as writer,
     ):
         writer.write_batch(batch)
-    return Shard(slot.shard, slot.split, frame.height, path.stat().st_size, _sha256(path))
+    return Shard(slot.shard, slot.split, frame.height, path.stat().st_size, sha256_of(path))
 
 
 def _fixed_size(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
@@ -144,14 +144,9 @@ def _fixed_size(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _is_intact(target: Path, shard: Shard) -> bool:
     path = target / shard.shard
-    return path.is_file() and path.stat().st_size == shard.size_bytes and _sha256(path) == shard.sha256
+    return path.is_file() and path.stat().st_size == shard.size_bytes and sha256_of(path) == shard.sha256
 
 
 def _finished_shards(target: Path, plan: StagingPlan) -> dict[str, Shard]:

@@ -9,13 +9,14 @@ from typing import TypeVar
 
 import polars as pl
 
+from pipeline_assets.cores import ahead
 from pipeline_assets.errors import CheckoutIncomplete
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.checkout_plan import NAMED, Plan
 from pipeline_assets.versioning.checkout_state import Stamp
 from pipeline_assets.versioning.content_cache import ContentCache
 from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.fetching import RANGE_BYTES, ahead, ranges, read_large
+from pipeline_assets.versioning.fetching import RANGE_BYTES, ranges, read_large
 from pipeline_assets.versioning.placing import HELD_BELOW, Content, Placer, link_for
 from pipeline_assets.versioning.selection import Selection, fitting
 from pipeline_assets.versioning.target import Target

@@ -2,9 +2,8 @@
 
 import hashlib
 import tempfile
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pipeline_assets.cores import ahead
 from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.versioning import manifest as manifests
 from pipeline_assets.versioning.reference import Reference, TableVersion
@@ -124,16 +124,8 @@ class Pinned:
         value; StoreUnavailable is raised. A file is held in memory whole: read large ones by `read_range`.
         """
         with ThreadPoolExecutor(READERS, "contents") as pool:
-            waiting: deque[Future[list[tuple[dict[str, Any], bytes | ObjectError]]]] = deque()
-            try:
-                for span in spans(files):
-                    waiting.append(pool.submit(self._read_span, span))
-                    if len(waiting) >= READERS:
-                        yield from waiting.popleft().result()
-                while waiting:
-                    yield from waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+            for found in ahead(pool, self._read_span, spans(files), READERS):
+                yield from found
 
     def _read_span(self, span: Span) -> list[tuple[dict[str, Any], bytes | ObjectError]]:
         store = self.stores[span.store]

@@ -1,16 +1,14 @@
 """Large objects in ranges: several requests at once, hashed in order while later ranges come, and never held whole."""
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from pipeline_assets.cores import ahead
 from resources.errors import CorruptObject, ObjectError
 from resources.object_store import ObjectStore
 
-T = TypeVar("T")
-R = TypeVar("R")
 Row = Mapping[str, Any]
 """A row of a manifest."""
 
@@ -71,19 +69,3 @@ def _parts(rows: Iterable[Row], begin: Callable[[Row], object]) -> Iterator[tupl
         begin(row)
         for at in range(0, max(row["size_bytes"], 1), RANGE_BYTES):
             yield row, at, min(at + RANGE_BYTES, row["size_bytes"])
-
-
-def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], limit: int) -> Iterator[R]:
-    """Results of `work` in the order of the items, of which no more than `limit` are under way."""
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= limit:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            if not future.cancel():
-                future.exception()

@@ -4,15 +4,15 @@ import hashlib
 import os
 import stat
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from pipeline_assets.cores import ahead
 from pipeline_assets.errors import PinRefused
 from pipeline_assets.versioning.manifest import path_fault
 
@@ -111,16 +111,12 @@ def contents(root: Path, files: pl.DataFrame, held_below: int) -> Iterator[Conte
     """
     rows = files.select(STAMP).rows()
     with ThreadPoolExecutor(READERS, "read") as pool:
-        waiting: deque[Future[list[Content]]] = deque()
-        try:
-            for start in range(0, len(rows), FILES_A_TASK):
-                waiting.append(pool.submit(_read, root, rows[start : start + FILES_A_TASK], held_below))
-                if len(waiting) > READERS:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+        def some(start: int) -> list[Content]:
+            return _read(root, rows[start : start + FILES_A_TASK], held_below)
+
+        for found in ahead(pool, some, range(0, len(rows), FILES_A_TASK), READERS + 1):
+            yield from found
 
 
 def _read(root: Path, rows: Sequence[tuple[str, int, int, int, int]], held_below: int) -> list[Content]:

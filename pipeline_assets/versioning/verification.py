@@ -9,10 +9,11 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 from polars.exceptions import PolarsError
 
+from pipeline_assets.cores import ahead
 from pipeline_assets.progress import track
 from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.digest import condense, rows_digest
-from pipeline_assets.versioning.fetching import RANGE_BYTES, ahead, ranges, read_large
+from pipeline_assets.versioning.fetching import RANGE_BYTES, ranges, read_large
 from resources import ledger
 from resources.errors import CorruptObject, NotFound, ObjectError, TableMissing
 

@@ -3,11 +3,11 @@
 import io
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline_assets.held import bytes_of
 from pipeline_assets.variants.contact_sheet import as_png
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.photos import codec
@@ -25,12 +25,10 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
     sheet = Image.new("RGB", size, PAPER)
     for row, (parent, variants) in enumerate(shown):
         top = GAP_PX + row * (CELL_PX + CAPTION_PX + GAP_PX)
-        data = parent.data.read_bytes() if isinstance(parent.data, Path) else parent.data
-        photo = codec.decoded(data, CELL_PX)
+        photo = codec.decoded(bytes_of(parent.data), CELL_PX)
         _place(sheet, 0, top, Image.fromarray(photo.pixels), photo.size, parent.labels, f"parent {parent.sha256[:8]}")
         for column, (task, made) in enumerate(variants, 1):
-            bytes_ = made.data.read_bytes() if isinstance(made.data, Path) else made.data
-            image = Image.open(io.BytesIO(bytes_)).convert("RGB")
+            image = Image.open(io.BytesIO(bytes_of(made.data))).convert("RGB")
             _place(sheet, column, top, image, image.size, made.labels, caption(task.recipe))
     return as_png(sheet)
 

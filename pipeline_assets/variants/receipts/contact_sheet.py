@@ -3,11 +3,11 @@
 import io
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline_assets.held import bytes_of
 from pipeline_assets.variants.contact_sheet import as_png
 from pipeline_assets.variants.kinds import Made, Parent, Task
 
@@ -38,7 +38,7 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
 
 def shown_as(made: Made) -> Image.Image:
     """The receipt with its lines framed; of a clip the first picture, the last, and two between them."""
-    data = made.data.read_bytes() if isinstance(made.data, Path) else made.data
+    data = bytes_of(made.data)
     if "frames" not in made.labels:
         return framed(Image.open(io.BytesIO(data)), made.labels)
     pictures, labels = _pictures(data), made.labels["frames"]

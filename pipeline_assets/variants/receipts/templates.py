@@ -7,6 +7,7 @@ from typing import Literal
 import pydantic
 
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.held import bytes_of, size_of
 
 MAX_BYTES = 64 << 10
 
@@ -50,11 +51,11 @@ TEMPLATES: dict[str, bytes] = {
 
 def shop_of(data: bytes | Path) -> Shop:
     """A parent's shop. Raises UnfitParent if it is none."""
-    size = data.stat().st_size if isinstance(data, Path) else len(data)
+    size = size_of(data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a template has {MAX_BYTES:,} at most")
     try:
-        return Shop.model_validate_json(data.read_bytes() if isinstance(data, Path) else data)
+        return Shop.model_validate_json(bytes_of(data))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise UnfitParent("undecodable", f"no template: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.held import bytes_of, size_of
 
 MEDIA_TYPE = "application/vnd.apache.parquet"
 ENCODING = "parquet, lossless"
@@ -30,10 +31,10 @@ def write_table(frame: pl.DataFrame) -> bytes:
 
 def read_table(data: bytes | Path) -> pl.DataFrame:
     """A frame of Parquet, of any writer's.  Raises UnfitParent for other bytes and for what is too large or has no rows."""
-    size = data.stat().st_size if isinstance(data, Path) else len(data)
+    size = size_of(data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a table has {MAX_BYTES:,} at most")
-    content = data.read_bytes() if isinstance(data, Path) else data
+    content = bytes_of(data)
     try:
         _check_size(pq.read_metadata(pa.BufferReader(content)))
         frame = pl.read_parquet(content)

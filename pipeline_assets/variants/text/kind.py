@@ -1,11 +1,10 @@
 """Texts as a kind of data: UTF-8 in, UTF-8 out, labelled spans follow."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.held import size_of
+from pipeline_assets.held import bytes_of, size_of
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.operations import Operations
 from pipeline_assets.variants.recipes import Recipe, generator
@@ -59,7 +58,7 @@ class Texts:
     def problems(self, made: Made) -> list[str]:
         """Spans that are not what the text has there, and a text that is not the content."""
         text = str(made.columns["text"])
-        content = (made.data.read_bytes() if isinstance(made.data, Path) else made.data).decode()
+        content = bytes_of(made.data).decode()
         found = [] if content in ("", text) else ["the column `text` is not the content"]
         for span in made.labels.get("spans", ()):
             start, end = span["start"], span["end"]
@@ -86,7 +85,7 @@ def text_of(parent: Parent) -> str:
     size = size_of(parent.data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a text has {MAX_BYTES:,} at most")
-    data = parent.data.read_bytes() if isinstance(parent.data, Path) else parent.data
+    data = bytes_of(parent.data)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -1,15 +1,14 @@
 """Video as a kind of data: streamed from decoder to encoder, so that an hour takes no more memory than a minute."""
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_assets.cores import core_count
+from pipeline_assets.cores import ahead, core_count
 from pipeline_assets.errors import BadClip, BadRecipe, UnfitParent
 from pipeline_assets.variants import segments
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
@@ -68,23 +67,17 @@ class Video:
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
         """Each task with its variant, in order. A large result is a temporary file. Closing it stops what is being made."""
-        sources: dict[str, Source] = {}
-        making: deque[Future[Outcome]] = deque()
         stop = threading.Event()
         threads = self.threads or core_count()
+
+        def tasks() -> Iterator[tuple[Task, tuple[Parent, ...], list[Source]]]:
+            sources: dict[str, Source] = {}
+            for task, parents in work:
+                sources = {parent.sha256: sources.get(parent.sha256) or Source(parent.data) for parent in parents}
+                yield task, parents, [sources[parent.sha256] for parent in parents]
+
         with ThreadPoolExecutor(threads, "variants-video") as pool:
-            try:
-                for task, parents in work:
-                    sources = {parent.sha256: sources.get(parent.sha256) or Source(parent.data) for parent in parents}
-                    of_task = [sources[parent.sha256] for parent in parents]
-                    making.append(pool.submit(_outcome, task, parents, of_task, stop))
-                    if len(making) > threads:
-                        yield making.popleft().result()
-                while making:
-                    yield making.popleft().result()
-            finally:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
+            yield from ahead(pool, lambda one: _outcome(*one, stop), tasks(), threads + 1, stop.set)
 
     def problems(self, made: Made) -> list[str]:
         """Segments that are not within the video."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_assets.errors import ImportRefused
+from pipeline_assets.held import bytes_of
 from pipeline_assets.transfer import Digests, digests_of_bytes, md5_of, spool
 from pipeline_assets.versioning.formats import dvc_files
 from pipeline_assets.versioning.formats.dvc_remote import Remote
@@ -48,7 +49,7 @@ def legacy_key(md5: str) -> str:
 
 def unix_md5(content: bytes | Path) -> str:
     """The md5 by which DVC 2 named text: that with Unix line ends."""
-    data = content.read_bytes() if isinstance(content, Path) else content
+    data = bytes_of(content)
     md5 = hashlib.md5(usedforsecurity=False)
     for start in range(0, len(data), LEGACY_PIECE_BYTES):
         md5.update(data[start : start + LEGACY_PIECE_BYTES].replace(b"\r\n", b"\n"))
