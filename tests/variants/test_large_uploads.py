@@ -3,13 +3,9 @@
 import gc
 import io
 import json
-import os
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +13,7 @@ import pytest
 import soundfile
 from clips import flashes
 from PIL import Image
+from plain_project import Project
 
 from pipeline_assets import transfer
 from pipeline_assets.held import HELD_BYTES, sha256_of
@@ -26,7 +23,6 @@ from pipeline_assets.ingestion.inspection import inspect
 from pipeline_assets.ingestion.uploads import LARGEST_BYTES, is_streamed, without_reading
 from pipeline_assets.variants.sources import fetch_from
 from resources.errors import NoSpace, NotFound
-from resources.lake import Lake
 from resources.object_store import ObjectStore
 
 PADDING = bytes(HELD_BYTES)
@@ -141,44 +137,19 @@ def test_without_room_one_is_told_what_to_do(
     assert not list(tmp_path.glob("darkroom-*"))
 
 
-class Project:
-    """A folder and an SQLite file."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.temporary = root / "temporary"
-        self.temporary.mkdir()
-        self.policy: dict[str, Any] = {
-            kind: {"children": 2, "splits": ["train", "validation", "test"]} for kind in ("speech", "video")
-        } | {"receipts": {"children": 0}}
-
-    @property
-    def lake(self) -> Lake:
-        return Lake(url=(self.root / "lake").as_uri())
-
-    def command(self, *words: str) -> str:
-        others = {k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "AWS_", "DAGSTER"))}
-        environment = others | {
-            "DARKROOM_HOME": str(self.root / ".darkroom"),
-            "DARKROOM_POSTGRES_URL": f"sqlite:///{self.root}/darkroom.db",
-            "DARKROOM_UPLOADS_URL": (self.root / "uploads").as_uri(),
-            "DARKROOM_LAKE_URL": (self.root / "lake").as_uri(),
-            "DARKROOM_VARIANTS": json.dumps(self.policy),
-            "COLUMNS": "160",
-            "TMPDIR": str(self.temporary),
-        }
-        darkroom = str(Path(sys.executable).with_name("darkroom"))
-        done = subprocess.run(
-            [darkroom, *words], env=environment, cwd=self.root, capture_output=True, text=True, timeout=500
-        )
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_from_a_folder_to_variants_that_can_be_made_again(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    policy = {kind: {"children": 2, "splits": ["train", "validation", "test"]} for kind in ("speech", "video")}
+    temporary = tmp_path / "temporary"
+    project = Project(tmp_path, {**policy, "receipts": {"children": 0}}, {"TMPDIR": str(temporary)})
+    temporary.mkdir()
+
+    def command(*words: str) -> str:
+        done = project.command(*words)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
     (tmp_path / "files").mkdir()
     made = {"video.mp4": large_video(), "voice.wav": large_recording(), "photo.jpg": large_photo()}
     for name, data in made.items():
@@ -186,7 +157,7 @@ def test_from_a_folder_to_variants_that_can_be_made_again(tmp_path: Path) -> Non
     for number in range(24):
         pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC).save(tmp_path / "files" / f"{number}.jpg")
-    project.command("run", "--photos", "files", "--days", "4")
+    command("run", "--photos", "files", "--days", "4")
     uploads = project.lake.scan("raw_uploads").collect()
     by_hash = dict(uploads.select("sha256", "verdict").iter_rows())
     assert by_hash[sha256_of(made["video.mp4"])] == by_hash[sha256_of(made["voice.wav"])] == "ok"
@@ -198,6 +169,6 @@ def test_from_a_folder_to_variants_that_can_be_made_again(tmp_path: Path) -> Non
         assert rows.height == 2
         assert set(rows["parent_sha256"]) == {sha256_of(made[name])}
     for kind in ("video", "speech"):
-        found = [json.loads(line) for line in project.command("variants", "verify", "--kind", kind, "--json").splitlines()]
+        found = [json.loads(line) for line in command("variants", "verify", "--kind", kind, "--json").splitlines()]
         assert [finding["verdict"] for finding in found] == ["same", "same"]
-    assert not [path for path in project.temporary.rglob("*") if path.is_file() and path.stat().st_size >= HELD_BYTES]
+    assert not [path for path in temporary.rglob("*") if path.is_file() and path.stat().st_size >= HELD_BYTES]

@@ -3,14 +3,13 @@
 import hashlib
 import io
 import json
-import os
 import re
 import subprocess
-import sys
 from datetime import date
 from itertools import islice
 from pathlib import Path
 
+import plain_project
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
@@ -24,7 +23,6 @@ from pipeline_assets.variants.preview import of_contents
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
 from pipeline_assets.variants.sources import SOURCES
 from pipeline_assets.variants.verification import LOST, NOT_ITS_ID, OTHER, SAME, UNMADE, verify
-from resources.lake import Lake
 from resources.object_store import ObjectStore, content_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -34,37 +32,8 @@ PHOTOS = 24
 POLICY = {"photos": {"children": 2, "share": 1.0}, "receipts": {"children": 0}}
 
 
-class Project:
-    """A folder and an SQLite file that a run has filled."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @property
-    def environment(self) -> dict[str, str]:
-        others = {k: v for k, v in os.environ.items() if not k.startswith(("DARKROOM_", "AWS_", "DAGSTER"))}
-        return others | {
-            "DARKROOM_HOME": str(self.root / ".darkroom"),
-            "DARKROOM_POSTGRES_URL": f"sqlite:///{self.root}/darkroom.db",
-            "DARKROOM_UPLOADS_URL": (self.root / "uploads").as_uri(),
-            "DARKROOM_LAKE_URL": (self.root / "lake").as_uri(),
-            "DARKROOM_VARIANTS": json.dumps(POLICY),
-            "COLUMNS": "160",
-        }
-
-    @property
-    def lake(self) -> Lake:
-        return Lake(url=(self.root / "lake").as_uri())
-
-    @property
-    def objects(self) -> ObjectStore:
-        return ObjectStore.open((self.root / "lake" / "objects").as_uri())
-
-    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        darkroom = str(Path(sys.executable).with_name("darkroom"))
-        return subprocess.run(
-            [darkroom, *words], env=self.environment, cwd=self.root, capture_output=True, text=True, timeout=400
-        )
+class Project(plain_project.Project):
+    """A project that a run has filled."""
 
     def darkroom(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
         monkeypatch.chdir(self.root)
@@ -75,7 +44,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("project"))
+    made = Project(tmp_path_factory.mktemp("project"), POLICY)
     (made.root / "photos").mkdir()
     small = (photo for photo in sample_photos() if re.search(r"-\d{4}\.jpg$", photo.name))
     for photo in islice(small, PHOTOS):
