@@ -56,9 +56,11 @@ def used_home(template: Path, home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """Servers of this module's own, for the tests that only look."""
+    """Servers of this module's own, for the tests that only look. All ports listen: S3 answers before the admin's does."""
     folder = tmp_path_factory.mktemp("live")
     with Services(folder) as endpoints:
+        ports = set(Services(folder).status().ports.values())
+        assert eventually(lambda: ports <= {address.port for address in listening(folder)})
         yield folder, endpoints
 
 
@@ -93,6 +95,16 @@ def eventually(holds: Callable[[], bool], timeout_s: float = 30) -> bool:
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
     return holds()
+
+
+def listening(home: Path) -> list[Any]:
+    """The addresses (ip, port) at which the servers listen."""
+    found = []
+    for pid in Services(home).status().pids.values():
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # a server's helper may end meanwhile
+                found += [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    return found
 
 
 def test_a_second_start_finds_data_ports_and_credentials_of_the_first(home: Path) -> None:
@@ -301,14 +313,9 @@ def test_data_without_their_credentials_are_not_given_new_ones(used_home: Path) 
 
 def test_everything_listens_on_the_loopback_address_alone(live: tuple[Path, Endpoints]) -> None:
     home, _ = live
-    listening = []
-    for pid in Services(home).status().pids.values():
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):  # a server's helper may end meanwhile
-                listening += [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    ports = Services(home).status().ports
-    assert {address.port for address in listening} >= {ports["postgres"], ports["s3"]}
-    assert {address.ip for address in listening} == {"127.0.0.1"}
+    addresses = listening(home)
+    assert {address.port for address in addresses} >= set(Services(home).status().ports.values())
+    assert {address.ip for address in addresses} == {"127.0.0.1"}
 
 
 def test_secrets_lie_in_files_of_their_owner_and_nowhere_else(live: tuple[Path, Endpoints]) -> None:
