@@ -68,7 +68,7 @@ def main() -> None:
         if other != kind:
             alike, note = compared(here, theirs)
             name = f"recipes of the same bytes: {kind}, beside {other}"
-            figures.append(Figure(name, alike, "", at_least(1), note or f"{len(here)} recipes"))
+            figures.append(Figure(name, alike, "", at_least(1), note))
     if not kept.keys() - {kind}:
         figures.append(Figure("recipes of the same bytes on another processor", None, "", None, f"so far only on: {kind}"))
     finish(options, "variants_bytes", figures, {"libraries": libraries(), "digests": kept | {kind: here}})
@@ -94,10 +94,10 @@ def made(setting: Mapping[str, str], is_quick: bool) -> Digests:
 
 
 def compared(one: Digests, other: Digests) -> tuple[float, str]:
-    """The share of recipes that are the same in both, and which are not. Parents that differ are told as such."""
+    """The share of recipes that are the same, of those in both, and which are not. Parents that differ are told as such."""
     common = sorted(one.keys() & other.keys())
     differing = [name for name in common if one[name] != other[name]]
-    return 1 - len(differing) / len(common), ", ".join(differing)
+    return 1 - len(differing) / len(common), ", ".join(differing) or f"{len(common)} recipes"
 
 
 def digests(*, is_quick: bool) -> Digests:

@@ -101,6 +101,23 @@ def test_colours_are_mixed_as_the_matrix_says_and_cut_off():
     assert applied(images, effects.Colour(matrix)).flatten().tolist() == [200, 255, 0]
 
 
+@given(st.integers(0, 2**32), st.floats(0.01, 30), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_mixing_colours_leaves_no_sum_to_the_processor_to_round(seed, strength, are_floats):
+    matrix = np.random.default_rng(seed).normal(0, strength, (3, 4))
+    images = batch(seed % 1000)
+    if are_floats:
+        images = images + torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
+    once = pixels.colour(images.clone(), [effects.Colour(matrix)])
+    # The same sums in another order.
+    order = [2, 0, 1]
+    again = pixels.colour(images[:, order].clone(), [effects.Colour(matrix[:, [*order, 3]])])
+    torch.testing.assert_close(once, again, rtol=0, atol=0)
+    whole = images.round().double().flatten(2)[0].numpy()
+    exact = (matrix[:, :3] @ whole + 255 * matrix[:, 3:]).clip(0, 255).reshape(once.shape)
+    np.testing.assert_allclose(once.numpy(), exact, rtol=0, atol=0.016 * max(1.0, np.abs(matrix).sum(axis=1).max()))
+
+
 def test_neighbouring_colours_and_warps_become_one():
     colour, warp = effects.Colour(np.eye(3, 4) * 2), effects.Warp(np.diag([2.0, 2.0, 1.0]))
     found = effects.fused([colour, colour, warp, warp, effects.Blur(1.0), warp])

@@ -114,7 +114,7 @@ def perspective(canvas: Canvas, random: Generator, *, strength: Annotated[float,
     return Warp(_homography(corners + signs * inward, corners))
 
 
-@PHOTOS.operation(version=2)
+@PHOTOS.operation(version=3)
 def colour(
     canvas: Canvas,
     random: Generator,
@@ -187,7 +187,7 @@ def cutmix(canvas: Canvas, random: Generator, *, area: Part | tuple[Part, Part] 
     return Paste(_rectangle(canvas, random, drawn(area, random), 1.5))
 
 
-@PHOTOS.operation(version=2)
+@PHOTOS.operation(version=3)
 def black_and_white(
     canvas: Canvas,
     random: Generator,
@@ -201,7 +201,7 @@ def black_and_white(
     return [Colour(np.column_stack([np.tile(weights, (3, 1)), np.zeros(3)])), _curve(_s_shaped(drawn(contrast, random)))]
 
 
-@PHOTOS.operation(version=2)
+@PHOTOS.operation(version=3)
 def sepia(canvas: Canvas, random: Generator, *, strength: Share | tuple[Share, Share] = (0.75, 1.0)) -> Colour:
     """Brown tones, as on old prints."""
     amount = drawn(strength, random)
@@ -233,7 +233,7 @@ def low_key(
     return [_curve(_TONES ** drawn(gamma, random)), Vignette(drawn(strength, random))]
 
 
-@PHOTOS.operation(version=2)
+@PHOTOS.operation(version=3)
 def vintage(
     canvas: Canvas,
     random: Generator,
@@ -256,7 +256,7 @@ def vintage(
     ]
 
 
-@PHOTOS.operation(version=3)
+@PHOTOS.operation(version=4)
 def strong_hdr(
     canvas: Canvas,
     random: Generator,
