@@ -5,8 +5,10 @@ makes nothing anew.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from types import ModuleType
 
 import dataframely as dy
 import polars as pl
@@ -32,6 +34,7 @@ from pipeline_assets.variants import (
 )
 from pipeline_assets.variants.families import leaking
 from pipeline_assets.variants.sources import SOURCES
+from pipeline_assets.versioning.code import Part
 from resources.classifier import ClassifierChoice
 from resources.database import Database
 from resources.lake import Lake
@@ -40,9 +43,16 @@ from resources.results import KEY, Results
 from resources.variant_policy import VariantPolicy
 
 ENGINE = (recipes, planning, making, families, duplicates, kinds, parents, sources, split)
-"""What decides which variants there are. What a recipe's bytes are is decided by the versions in the recipe itself."""
+"""What decides which variants there are of which item by a kind's recipes."""
 DAYS_PER_RUN = 7
 """Chunk of a backfill: making is the heavy part, and a chunk is what a retry repeats looking up."""
+
+
+def code_of(kind: str) -> list[ModuleType | Part]:
+    """The code that a kind's table is made by: the engine, and its ready-made recipes with their operations' versions."""
+    made_by = SOURCES[kind].kind
+    told = {name: made_by.complete(recipe).json for name, recipe in made_by.recipes.items()}
+    return [*ENGINE, Part("code", f"recipes of {kind}", json.dumps(told, sort_keys=True))]
 
 
 def policy_of(kind: str) -> Callable[..., Mapping[date, str]]:
@@ -114,7 +124,7 @@ def made(
     group="variants",
     inputs={"raw_uploads": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_and_families_of("photos"),
-    code=ENGINE,
+    code=code_of("photos"),
     checks=checks_of("photos"),
     quarantines=True,
     kinds={"pytorch", "s3"},
@@ -145,7 +155,7 @@ def photo_variants(
     group="variants",
     inputs={"photo_metadata": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_of("text"),
-    code=ENGINE,
+    code=code_of("text"),
     checks=checks_of("text"),
     quarantines=True,
     kinds={"polars"},
@@ -179,7 +189,7 @@ def text_variants(
     group="variants",
     inputs={"user_features": SAME_DAY},
     sources=policy_of("tables"),
-    code=ENGINE,
+    code=code_of("tables"),
     checks=checks_of("tables"),
     quarantines=True,
     kinds={"polars"},
@@ -208,7 +218,7 @@ def table_variants(
     group="variants",
     inputs={"raw_uploads": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_and_families_of("speech"),
-    code=ENGINE,
+    code=code_of("speech"),
     checks=checks_of("speech"),
     quarantines=True,
     kinds={"numpy", "s3"},
@@ -239,7 +249,7 @@ def speech_variants(
     group="variants",
     inputs={"raw_uploads": SAME_DAY, "annotations": SAME_DAY},
     sources=policy_and_families_of("video"),
-    code=ENGINE,
+    code=code_of("video"),
     checks=checks_of("video"),
     quarantines=True,
     kinds={"ffmpeg", "s3"},
@@ -266,7 +276,7 @@ def video_variants(
     schema=schemas.ReceiptRenders,
     group="variants",
     sources=policy_of("receipts"),
-    code=ENGINE,
+    code=code_of("receipts"),
     checks=checks_of("receipts"),
     quarantines=True,
     kinds={"mitsuba"},

@@ -90,7 +90,7 @@ def _plan(
     try:
         resolved = kind.operations.resolve(recipe)
     except BadRecipe as error:
-        return _finding(row, UNMADE, str(error)), None
+        return _finding(row, UNMADE, f"{error} `darkroom refresh` makes its day anew by the code of now."), None
     gone = [sha256 for sha256 in parents if (row["day"], sha256) not in labels]
     if gone:
         return _finding(row, UNMADE, f"its parent {gone[0]} is not among the day's usable items any more"), None

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -219,3 +220,40 @@ def test_another_seed_makes_other_variants(project: Project) -> None:
     assert seed_of((row["parent_sha256"],), recipe, 0, row["number"]) == row["seed"]
     assert seed_of((row["parent_sha256"],), recipe, 1, row["number"]) != row["seed"]
     assert row["day"] >= date(2026, 1, 1)
+
+
+RAISED = """
+import sys
+from dataclasses import replace
+from pipeline_assets.variants.photos.catalogue import PHOTOS
+PHOTOS._known["exposure"] = replace(PHOTOS["exposure"], version=PHOTOS["exposure"].version + 1)
+from pipeline_assets.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_an_operation_of_a_new_version_makes_what_it_made_out_of_date_and_only_that_anew(project: Project) -> None:
+    def darkroom(*words: str) -> str:
+        command = [sys.executable, "-c", RAISED, *words]
+        done = subprocess.run(
+            command, env=project.environment, cwd=project.root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        return done.stdout
+
+    tables = ("photo_variants", "text_variants", "table_variants", "speech_variants", "video_variants")
+    told = json.loads(darkroom("status", "--json", *(word for table in tables for word in ("--asset", table))))
+    reasons = {table: {one["reason"] for one in told["assets"][table]["not_current"]} for table in tables}
+    # Videos have photos' looks.
+    assert reasons == {table: {"code"} if table in ("photo_variants", "video_variants") else set() for table in tables}
+    assert all("recipes of photos" in one["detail"] for one in told["assets"]["photo_variants"]["not_current"])
+
+    before = rows(project, "photo_variants")
+    darkroom("refresh", "--yes", "--asset", "photo_variants")
+    after = rows(project, "photo_variants")
+    touched = before.filter(pl.col("recipe_json").str.contains('"exposure"'))
+    assert 0 < touched.height < before.height
+    assert after.height == before.height
+    assert set(before["variant_id"]) - set(after["variant_id"]) == set(touched["variant_id"])
+    anew = after.filter(pl.col("recipe_json").str.contains('"exposure"'))
+    assert set(anew["content_sha256"]).isdisjoint(touched["content_sha256"])
