@@ -37,7 +37,7 @@ def track(items: Iterable[T], total: int, what: str, unit: str, tell: Callable[[
     started, told, done = time.monotonic(), 0.0, 0
 
     def waited(seconds: float) -> None:
-        tell(f"{what}: {done:,} of {total:,} {unit}, the next for {seconds / 60:,.1f} min so far")
+        tell(f"{what}: {done:,} of {total:,} {unit}, {seconds / 60:,.1f} min into the next")
 
     with _pulse(waited) as begin_anew:
         for done, item in enumerate(items, start=1):

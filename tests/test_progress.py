@@ -35,7 +35,7 @@ def test_an_item_that_takes_long_is_told_of_before_it_is_done() -> None:
         yield 2
 
     assert list(track(work(), 2, "video_variants", "variants", tell)) == [1, 2]
-    assert "video_variants: 1 of 2 variants, the next for 0.0 min so far" in lines
+    assert "video_variants: 1 of 2 variants, 0.0 min into the next" in lines
     assert lines[-1].startswith("video_variants: 2 of 2 variants, ")
     assert threads() == 0
 
