@@ -12,7 +12,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -79,9 +78,9 @@ def _bar(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
-        TaskProgressColumn(show_speed=True),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         yield from bar.track(items, total=total, description=what)
