@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from rich.console import Console
@@ -59,9 +59,10 @@ def _pulse(tell: Callable[[float], None]) -> Iterator[Callable[[], None]]:
         began = time.monotonic()
 
     def beat() -> None:
-        while not ended.wait(TELL_OF_ONE_S):
-            if (seconds := time.monotonic() - began) >= TELL_OF_ONE_S:
-                tell(seconds)
+        with suppress(Exception):  # what can't be told, such as to a database that went away, the work itself will meet
+            while not ended.wait(TELL_OF_ONE_S):
+                if (seconds := time.monotonic() - began) >= TELL_OF_ONE_S:
+                    tell(seconds)
 
     thread = threading.Thread(target=beat, name="progress", daemon=True)
     thread.start()
