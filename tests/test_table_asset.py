@@ -1,5 +1,7 @@
 """The seam: which days are computed, what is written, what Dagster and the ledger then know. Real runs, real tables."""
 
+import base64
+import io
 import json
 import os
 import subprocess
@@ -14,6 +16,7 @@ import dagster as dg
 import psycopg2
 import pytest
 import toy_assets
+from PIL import Image
 
 from pipeline_assets.execution import plan_days
 from resources import ledger
@@ -320,10 +323,23 @@ def test_the_materialization_shows_rows_inputs_and_a_preview_without_personal_co
     assert shown["dagster/uri"] == bench.lake.uri("notes")
     assert shown["digest"] == (event.tags or {})["dagster/data_version"]
     assert shown["code"] == "1"
-    assert shown["dot"] == "![dot](data:image/png;base64,iVBORw==)"
     assert shown["preview"].splitlines()[0] == "| day | key | value | took_s |"
     assert shown["preview"].splitlines()[2].startswith(r"| 2026-02-01 | a\|b | 1 | ")
     assert "Ann" not in str(shown)
+
+
+def test_a_picture_of_a_run_is_kept_once_with_its_newest_day(bench: Bench) -> None:
+    bench.tell({1: [["a", 1]], 2: [["a", 2]], 3: [["a", 3]]})
+    result = bench.run(1, 3)
+    events = [event for event in result.asset_materializations_for_node("notes") if "unchanged" in event.metadata]
+    shown = {str(event.partition): str(event.metadata["dot"].value) for event in events}
+    newest = shown.pop(str(day(3)))
+    assert set(shown.values()) == {f"one picture for the whole run, shown with {day(3)}"}
+    before, _, data = newest.removesuffix(")").partition("base64,")
+    assert before == "![dot](data:image/webp;"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        red, green, blue = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
+    assert red > 170 > 60 > max(green, blue)
 
 
 def test_a_day_without_rows_is_materialized_as_empty(bench: Bench) -> None:

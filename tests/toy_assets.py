@@ -3,6 +3,7 @@
 They are declared by a call, with the code version that a test wants, and do not stay among the real ones.
 """
 
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import dagster as dg
 import dataframely as dy
 import polars as pl
+from PIL import Image
 
 from pipeline_assets.errors import DarkroomError
 from pipeline_assets.ingestion.schemas import Rejected
@@ -53,6 +55,12 @@ class Copies(dy.Schema):
     kept_at = dy.Int64(metadata={"volatile": True, "place": True})
 
 
+def _dot() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (200, 30, 30)).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def _outside(days: Sequence[date], world: World) -> Mapping[date, str]:
     there = world.read()
     return {day: ledger.digest_of([json.dumps(there[str(day)])]) for day in days if str(day) in there}
@@ -90,7 +98,7 @@ def build(code: str = "1") -> tuple[list[dg.AssetsDefinition], list[Declaration]
             pl.DataFrame([row for row in rows if row[1] != "odd"], schema=list(Notes.columns()), orient="row"),
             rejected=pl.DataFrame(aside, schema=Rejected.create_empty().schema, orient="row"),
             metadata={"code": code},
-            pictures={"dot": b"\x89PNG"},
+            pictures={"dot": _dot()},
         )
 
     @table_asset(

@@ -34,7 +34,7 @@ KEPT_AT_ONCE = 256
 """Variants whose rows are kept together: what a kill can cost."""
 WRITERS = 8
 """Large variants that are sent at once, while others are made."""
-SHOWN_PARENTS = 6
+SHOWN_PARENTS = 4
 """Items on a contact sheet."""
 
 _KEPT = ("content_sha256", "size_bytes", "object_sha256", "object_offset", "media_type", "encoding", "labels_json")
