@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import listening
 import psutil
 import psycopg2
 import pytest
@@ -56,11 +56,10 @@ def used_home(template: Path, home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Endpoints]]:
-    """Servers of this module's own, for the tests that only look. All ports listen: S3 answers before the admin's does."""
+    """Servers of this module's own, for the tests that only look."""
     folder = tmp_path_factory.mktemp("live")
     with Services(folder) as endpoints:
-        ports = set(Services(folder).status().ports.values())
-        assert eventually(lambda: ports <= {address.port for address in listening(folder)})
+        listening.until_all_ports_are_open(folder)
         yield folder, endpoints
 
 
@@ -95,16 +94,6 @@ def eventually(holds: Callable[[], bool], timeout_s: float = 30) -> bool:
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
     return holds()
-
-
-def listening(home: Path) -> list[Any]:
-    """The addresses (ip, port) at which the servers listen."""
-    found = []
-    for pid in Services(home).status().pids.values():
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):  # a server's helper may end meanwhile
-                found += [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    return found
 
 
 def test_a_second_start_finds_data_ports_and_credentials_of_the_first(home: Path) -> None:
@@ -313,7 +302,7 @@ def test_data_without_their_credentials_are_not_given_new_ones(used_home: Path) 
 
 def test_everything_listens_on_the_loopback_address_alone(live: tuple[Path, Endpoints]) -> None:
     home, _ = live
-    addresses = listening(home)
+    addresses = listening.of_servers(home)
     assert {address.port for address in addresses} >= set(Services(home).status().ports.values())
     assert {address.ip for address in addresses} == {"127.0.0.1"}
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+import listening
 import psutil
 import pytest
 from cryptography import x509
@@ -38,6 +39,7 @@ READS_AND_WRITES = {
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("ports")
     with Services(folder):
+        listening.until_all_ports_are_open(folder)
         yield folder
 
 

@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
-import socket
 import stat
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import listening
 import psutil
 import psycopg2
 import pytest
@@ -141,14 +141,10 @@ def test_no_secret_is_in_a_command_line_and_environments_are_for_the_owner_alone
 
 def test_everything_listens_on_the_loopback_address_alone(ui: Ui) -> None:
     """The whole family: servers, code server, webserver, daemon, runs."""
-    listening = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            connections = process.net_connections("inet")
-            listening += [c.laddr for c in connections if c.status == psutil.CONN_LISTEN or c.type == socket.SOCK_DGRAM]
-    ports = {address.port for address in listening}
+    addresses = listening.addresses(psutil.Process().children(recursive=True))
+    ports = {address.port for address in addresses}
     assert {int(ui.url.rsplit(":", 1)[1]), int(ui.env["DARKROOM_S3_ENDPOINT"].rsplit(":", 1)[1])} <= ports
-    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert {address.ip for address in addresses} == {"127.0.0.1"}
 
 
 def test_a_strangers_page_starts_nothing(ui: Ui) -> None:
