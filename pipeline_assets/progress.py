@@ -33,16 +33,18 @@ def track(items: Iterable[T], total: int, what: str, unit: str, tell: Callable[[
     if sys.stderr.isatty() and total:
         yield from _bar(items, total, what, unit)
         return
-    started, told, done = time.monotonic(), 0.0, 0
+    started = since = time.monotonic()
+    told, done = 0.0, 0
 
-    def waited(seconds: float) -> None:
-        tell(f"{what}: {done:,} of {total:,} {unit}, {seconds / 60:,.1f} min into the next")
+    def tell_of_one() -> None:
+        if (seconds := time.monotonic() - since) >= TELL_OF_ONE_S:
+            tell(f"{what}: {done:,} of {total:,} {unit}, {seconds / 60:,.1f} min into the next")
 
-    with _pulse(waited) as begin_anew:
+    with _repeated(tell_of_one, TELL_OF_ONE_S):
         for done, item in enumerate(items, start=1):
             yield item
-            begin_anew()
-            elapsed = time.monotonic() - started
+            since = time.monotonic()
+            elapsed = since - started
             if elapsed - told > TELL_EVERY_S or (done == total and told):
                 told = elapsed
                 pace = f"{done / elapsed:,.0f}/s" if done >= elapsed else f"{elapsed / done:,.1f} s each"
@@ -50,24 +52,19 @@ def track(items: Iterable[T], total: int, what: str, unit: str, tell: Callable[[
 
 
 @contextmanager
-def _pulse(tell: Callable[[float], None]) -> Iterator[Callable[[], None]]:
-    """Calls `tell` every TELL_OF_ONE_S with the seconds since the last beginning anew, where they are as many."""
-    began, ended = time.monotonic(), threading.Event()
+def _repeated(call: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Call it again and again beside a block, from another thread."""
+    ended = threading.Event()
 
-    def begin_anew() -> None:
-        nonlocal began
-        began = time.monotonic()
-
-    def beat() -> None:
+    def repeat() -> None:
         with suppress(Exception):  # what can't be told, such as to a database that went away, the work itself will meet
-            while not ended.wait(TELL_OF_ONE_S):
-                if (seconds := time.monotonic() - began) >= TELL_OF_ONE_S:
-                    tell(seconds)
+            while not ended.wait(every_s):
+                call()
 
-    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
     thread.start()
     try:
-        yield begin_anew
+        yield
     finally:
         ended.set()
         thread.join()

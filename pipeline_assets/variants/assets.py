@@ -50,8 +50,7 @@ DAYS_PER_RUN = 7
 
 def code_of(kind: str) -> list[ModuleType | Part]:
     """The code that a kind's table is made by: the engine, and its ready-made recipes with their operations' versions."""
-    made_by = SOURCES[kind].kind
-    told = {name: made_by.complete(recipe).json for name, recipe in made_by.recipes.items()}
+    told = {name: recipe.json for name, recipe in planning.chosen(SOURCES[kind].kind, ()).items()}
     return [*ENGINE, Part("code", f"recipes of {kind}", json.dumps(told, sort_keys=True))]
 
 

@@ -42,7 +42,11 @@ class Project:
         return ObjectStore.open((self.root / "lake" / "objects").as_uri())
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        darkroom = str(Path(sys.executable).with_name("darkroom"))
-        return subprocess.run(
-            [darkroom, *words], env=self.environment, cwd=self.root, capture_output=True, text=True, timeout=500
-        )
+        return self._run(str(Path(sys.executable).with_name("darkroom")), *words)
+
+    def python(self, code: str, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run code that finds the words as its arguments."""
+        return self._run(sys.executable, "-c", code, *words)
+
+    def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, env=self.environment, cwd=self.root, capture_output=True, text=True, timeout=500)

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -234,10 +233,7 @@ main(sys.argv[1:])
 
 def test_an_operation_of_a_new_version_makes_what_it_made_out_of_date_and_only_that_anew(project: Project) -> None:
     def darkroom(*words: str) -> str:
-        command = [sys.executable, "-c", RAISED, *words]
-        done = subprocess.run(
-            command, env=project.environment, cwd=project.root, capture_output=True, text=True, check=False
-        )
+        done = project.python(RAISED, *words)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         return done.stdout
 
