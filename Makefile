@@ -1,25 +1,37 @@
-# Two commands matter: `make run` does the nightly job on sample photos, `make test` proves the whole.
+# The two main commands: `make run` runs the nightly job on sample photos, `make test` runs all tests.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DAYS ?= 14
+# Only files with a hash in the lock are installed.
+LOCKED = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+COMPILE = $(TOOLS)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command 'make lock'
+TOOLS := build/tools/bin
+# The hash of torch's CPU build, which is not on PyPI, for Python 3.11 on x86_64.
+TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
-.PHONY: run ui test bench audit clean install help
+.PHONY: run ui check lint test bench audit lock clean install help
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make run [PHOTOS=folder] [DAYS=14]   install, start the services, import photos, run the whole graph, stop"
-	@echo "make ui                              the services and the Dagster UI on http://127.0.0.1:3000"
-	@echo "make test                            lint, types, import rules, tests, definitions"
-	@echo "make bench [PHOTOS=folder] [SPEECH=folder] [SCANS=folder]  every figure that the pages quote, each with its target"
-	@echo "make audit                           known vulnerabilities of what is pinned (needs network)"
-	@echo "make clean                           delete .darkroom/ after asking"
+	@echo "make run [PHOTOS=folder] [DAYS=14]   install, start the services, import photos, materialize the whole graph, stop"
+	@echo "make ui                              start the services and the Dagster UI on http://127.0.0.1:3000"
+	@echo "make check                           run lint, types, import rules and the quick tests, which need no server"
+	@echo "make test [TURN=0|1|2]               run lint, types, import rules, definitions and all tests; TURN: of the longest, a third"
+	@echo "make bench [PHOTOS=folder] [SPEECH=folder] [SCANS=folder]  measure every figure in docs/benchmarks.md, with its target"
+	@echo "make audit                           list known vulnerabilities of the pinned packages (needs network)"
+	@echo "make lock                            write requirements/*.lock with the hash of every installable file (needs network)"
+	@echo "make clean                           delete .darkroom/ after confirmation"
 
 install: $(BIN)/.installed
-$(BIN)/.installed: pyproject.toml constraints.txt
+$(BIN)/.installed: pyproject.toml $(wildcard requirements/*.lock)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Darkroom into $(VENV) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(LOCKED) --requirement requirements/build.lock
+	@$(LOCKED) --no-build-isolation --requirement requirements/darkroom.lock
+	@! grep --quiet '^Requires-Dist: nvidia' $(VENV)/lib/python*/site-packages/torch-*.dist-info/METADATA || $(LOCKED) --requirement requirements/cuda.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
+	@$(BIN)/pip check
 	@touch $@
 
 run: install
@@ -28,20 +40,41 @@ run: install
 ui: install
 	@$(BIN)/darkroom ui
 
-test: install
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/pytest --quick --numprocesses 2 --durations 20
+
+test: lint
 	$(BIN)/dagster definitions validate
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 1
+	$(BIN)/pytest $(if $(TURN),--turn $(TURN)) --durations 20 --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 1
 
 bench: install
 	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(SPEECH),--speech "$(SPEECH)") $(if $(SCANS),--scans "$(SCANS)")
 
-audit:
-	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
-	@build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+lock: $(TOOLS)/.installed
+	@echo setuptools | $(COMPILE) - --constraint constraints.txt --output-file requirements/build.lock
+	@echo torch | $(COMPILE) - --constraint constraints.txt --output-file requirements/cuda.lock
+	@$(COMPILE) pyproject.toml --extra dev --constraint constraints.txt --output-file requirements/darkroom.lock \
+		$$(sed -n "s/^\([a-z0-9-]*\)==.*sys_platform == 'linux'.*/--no-emit-package \1/p" requirements/cuda.lock)
+	@$(COMPILE) requirements/tools.txt --output-file requirements/tools.lock
+	@$(COMPILE) requirements/label-studio.txt --output-file requirements/label-studio.lock
+	@for lock in darkroom cuda; do \
+		grep --quiet $(TORCH_CPU_SHA256) requirements/$$lock.lock || { \
+			awk '{ print } /^torch==/ { print "    --hash=sha256:$(TORCH_CPU_SHA256) \\" }' requirements/$$lock.lock > build/lock && mv build/lock requirements/$$lock.lock; }; \
+	done
+
+audit: $(TOOLS)/.installed
+	@$(TOOLS)/pip-audit --requirement requirements/darkroom.lock --requirement requirements/cuda.lock --require-hashes --disable-pip --strict
+
+$(TOOLS)/.installed: requirements/tools.lock
+	@$(PYTHON) -m venv build/tools
+	@$(TOOLS)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
 
 clean: 
 	@test ! -x $(BIN)/darkroom || $(BIN)/darkroom down --delete

@@ -41,6 +41,12 @@ BENCHMARKS = (
     "variants_styles",
     "variants_digits",
     "variants_bytes",
+    "labels_weak",
+    "labels_queue",
+    "labels_agreement",
+    "labels_consensus",
+    "labels_formats",
+    "labels_sync",
 )
 FOLDERS = {
     **dict.fromkeys(
@@ -66,10 +72,12 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
     results = results_folder(options.quick)
     chosen = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
-    without = [name for name in chosen if FOLDERS.get(name, "photos") != "photos" and not getattr(options, FOLDERS[name])]
-    for name in without:
+    without_folder = [
+        name for name in chosen if FOLDERS.get(name, "photos") != "photos" and not getattr(options, FOLDERS[name])
+    ]
+    for name in without_folder:
         print(f"{name} is left out: it needs --{FOLDERS[name]} FOLDER; an earlier result stays on the page")
-    crashed = [name for name in chosen if name not in without and not run(name, results, arguments(name, options))]
+    crashed = [name for name in chosen if name not in without_folder and not run(name, results, arguments(name, options))]
     target = results / "benchmarks.md" if options.quick else page.PAGE
     page.write(results, target, BENCHMARKS)
     print(f"\nAll figures: {target}")
@@ -85,18 +93,18 @@ def arguments(name: str, options: argparse.Namespace) -> list[str]:
     return [*(["--quick"] if options.quick else []), *([f"--{kind}", str(folder.resolve())] if folder else [])]
 
 
-def run(name: str, results: Path, told: list[str]) -> bool:
+def run(name: str, results: Path, arguments: list[str]) -> bool:
     """Run one in a process of its own; False if it failed. An earlier result goes first, or would hide it."""
     print(f"\n== {name} ==", flush=True)
     (results / f"{name}.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--results", str(results), *told]
-    started = time.monotonic()
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--results", str(results), *arguments]
+    started_at = time.monotonic()
     try:
         status = subprocess.run(command, cwd=ROOT, check=False, timeout=TIMEOUT_S).returncode
     except subprocess.TimeoutExpired:
         print(f"{name} took longer than {TIMEOUT_S} s", file=sys.stderr)
         return False
-    print(f"{name} took {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{name} took {time.monotonic() - started_at:.0f} s", flush=True)
     return status == 0
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.contests import Used
 from benchmarks.figures import Figure, add_options, at_most, finish
 from benchmarks.home import Home, fresh_home, run_assets
-from pipeline_assets.job import discover
+from pipeline_assets.nightly.bucket import discover
 from resources.assembly import resolve
-from resources.services import running
+from resources.servers.services import running
 from resources.settings import load_settings
 
 DAY = datetime.now(UTC).date() - timedelta(days=20)
@@ -45,8 +45,8 @@ def main() -> None:
         print(json.dumps(STEPS[options.step](options)))
         return
     big = options.count or (2_000 if options.quick else 200_000)
-    found = {count: one_day(count) for count in (big // 10, big)}
-    finish(options, "big_day", figures(found), {str(count): day for count, day in found.items()})
+    runs = {count: one_day(count) for count in (big // 10, big)}
+    finish(options, "big_day", figures(runs), {str(count): day for count, day in runs.items()})
 
 
 def one_day(count: int) -> dict[str, dict[str, float]]:
@@ -56,21 +56,21 @@ def one_day(count: int) -> dict[str, dict[str, float]]:
         plain.step("model", "--folder", model)
         home = Home(plain.folder, plain.module, {"DARKROOM_MODEL": str(model)})
         print(f"{count:,} photos: {home.step('upload', '--count', count)[1].wall_s:.0f} s to upload and list", flush=True)
-        return {asset: told(asset, home.step("run", "--asset", asset)[1]) for asset in ASSETS}
+        return {asset: numbers_of(asset, home.step("run", "--asset", asset)[1]) for asset in ASSETS}
 
 
-def told(asset: str, used: Used) -> dict[str, float]:
+def numbers_of(asset: str, usage: Used) -> dict[str, float]:
     """What an asset's run used, said on the way."""
-    print(f"  {asset}: {used.wall_s:.0f} s, {used.peak_mb:,.0f} MB", flush=True)
-    return {"s": used.wall_s, "cpu_s": used.cpu_s, "peak_mb": used.peak_mb}
+    print(f"  {asset}: {usage.wall_s:.0f} s, {usage.peak_mb:,.0f} MB", flush=True)
+    return {"s": usage.wall_s, "cpu_s": usage.cpu_s, "peak_mb": usage.peak_mb}
 
 
 def model(options: argparse.Namespace) -> dict[str, Any]:
     """Write the folder of a network that is quick and has wide embeddings."""
     import torch
 
+    from pipeline_assets.classify.model_files import Preprocessing
     from pipeline_assets.classify.models import save_classifier
-    from pipeline_assets.classify.registry import Preprocessing
 
     class Wide(torch.nn.Module):
         def __init__(self) -> None:
@@ -92,11 +92,11 @@ def model(options: argparse.Namespace) -> dict[str, Any]:
 def upload(options: argparse.Namespace) -> dict[str, Any]:
     """Upload the day's photos and have them in the ledger."""
     with running(load_settings()) as settings:
-        found = resolve(settings)
-        for _, error in found["uploads"].store.put_many(small_photos(options.count), concurrency=32):
+        resources = resolve(settings)
+        for _, error in resources["uploads"].store.put_many(small_photos(options.count), concurrency=32):
             if error:
                 raise error
-        new = discover(found["postgres"], found["uploads"])
+        new = discover(resources["database"], resources["uploads"])
     assert new == options.count, new
     return {"new": new}
 
@@ -124,26 +124,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {}
 
 
-def figures(found: dict[int, dict[str, dict[str, float]]]) -> list[Figure]:
+def figures(runs: dict[int, dict[str, dict[str, float]]]) -> list[Figure]:
     """Peak memory of each asset, and what ten times the photos add to it."""
-    small, big = sorted(found)
+    small, big = sorted(runs)
     embeddings_mb = big * EMBEDDING_WIDTH * 4 / 1e6
     note = f"the day's embeddings alone are {embeddings_mb:,.0f} MB"
     return [
-        *(
-            Figure(f"{asset}: peak memory, {big:,} photos", found[big][asset]["peak_mb"], "MB", note=note)
-            for asset in ASSETS
-        ),
+        *(Figure(f"{asset}: peak memory, {big:,} photos", runs[big][asset]["peak_mb"], "MB", note=note) for asset in ASSETS),
         *(
             Figure(
                 f"{asset}: {big:,} photos beside {small:,}",
-                found[big][asset]["peak_mb"] / found[small][asset]["peak_mb"],
+                runs[big][asset]["peak_mb"] / runs[small][asset]["peak_mb"],
                 "x memory",
                 at_most(2),
             )
             for asset in ASSETS
         ),
-        *(Figure(f"{asset}: {big:,} photos", big / found[big][asset]["s"], "photos/s") for asset in ASSETS),
+        *(Figure(f"{asset}: {big:,} photos", big / runs[big][asset]["s"], "photos/s") for asset in ASSETS),
     ]
 
 

@@ -31,12 +31,13 @@ from benchmarks.contests import take_turns
 from benchmarks.figures import Figure, add_options, at_least, at_most, finish
 from benchmarks.home import servers_cpu_s
 from benchmarks.photos import accuracy, photos
-from resources import s3
-from resources.embedded import Endpoints, Services
-from resources.object_backends import boto3_client
-from resources.object_store import ObjectStore
-from resources.objects import Objects
-from resources.postgres import Postgres
+from resources.database.postgres import Postgres
+from resources.objects import s3
+from resources.objects.backends import boto3_client
+from resources.objects.resource import Objects
+from resources.objects.store import ObjectStore
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
 
 BUCKET = "classify"
 WARM_UP = 64
@@ -86,12 +87,12 @@ def upload(endpoints: Endpoints, folder: Path | None, limit: int) -> None:
 
 def asdict_access(endpoints: Endpoints) -> dict[str, str]:
     """What opens a store."""
-    found = asdict(endpoints)
+    fields = asdict(endpoints)
     return {
-        "endpoint": found["s3_endpoint"],
-        "access_key": found["access_key"],
-        "secret_key": found["secret_key"],
-        "region": found["region"],
+        "endpoint": fields["s3_endpoint"],
+        "access_key": fields["access_key"],
+        "secret_key": fields["secret_key"],
+        "region": fields["region"],
     }
 
 
@@ -99,38 +100,39 @@ def run_side(side: str, folder: Path | None, limit: int, **env: str) -> dict[str
     """One measurement in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.classify", "--side", side, "--limit", str(limit)]
     command += ["--photos", str(folder)] if folder else []
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    return dict(json.loads(process.stdout.splitlines()[-1]))
 
 
 def run_pipeline(services: Services, endpoints: Endpoints, folder: Path | None, limit: int) -> dict[str, Any]:
     """The pipeline's run, with the CPU time that the servers spent on it; results of earlier runs are forgotten."""
-    postgres = Postgres(url=endpoints.postgres_url)
-    postgres.migrate()
-    postgres.execute("delete from results")
+    database = Postgres(url=endpoints.postgres_url)
+    database.migrate()
+    database.execute("delete from results")
     before_s = servers_cpu_s(services)
     access = {f"BENCH_{name.upper()}": value for name, value in asdict_access(endpoints).items()}
-    found = run_side("pipeline", folder, limit, BENCH_POSTGRES_URL=endpoints.postgres_url, **access)
-    return found | {"server_cpu_ms": (servers_cpu_s(services) - before_s) * 1000 / limit}
+    outcome = run_side("pipeline", folder, limit, BENCH_POSTGRES_URL=endpoints.postgres_url, **access)
+    return outcome | {"server_cpu_ms": (servers_cpu_s(services) - before_s) * 1000 / limit}
 
 
 def decode_alone(folder: Path | None, limit: int) -> dict[str, Any]:
     """Decode and measure styles, nothing else."""
     from pipeline_assets.classify.pipeline import classify_photos
+    from pipeline_assets.classify.styles import CLASSIFIER as STYLES
 
-    held = list(photos(folder, limit))
-    return timed(lambda some: classify_photos(iter(some), classifier=None, styles=True), held)
+    photo_list = list(photos(folder, limit))
+    return timed(lambda some: classify_photos(iter(some), classifier=None, further=[STYLES]), photo_list)
 
 
 def model_alone(folder: Path | None, limit: int) -> dict[str, Any]:
     """The network with its preprocessing and ranking, on crops in memory."""
     import torch
 
-    from pipeline_assets.allocators import keep_freed_memory
     from pipeline_assets.classify.models import load_classifier
     from pipeline_assets.classify.pipeline import choose_runner
     from pipeline_assets.classify.runners import CpuRunner, single_threaded_pool
-    from pipeline_assets.cores import core_count
+    from pipeline_assets.runtime.allocators import keep_freed_memory
+    from pipeline_assets.runtime.cores import core_count
 
     keep_freed_memory()
     classifier = load_classifier()
@@ -149,7 +151,7 @@ def model_alone(folder: Path | None, limit: int) -> dict[str, Any]:
 def decoded(folder: Path | None, limit: int) -> Iterator[tuple[str, Any]]:
     """Names and crops, each small enough to hold."""
     from pipeline_assets.classify.decode import decode
-    from pipeline_assets.classify.registry import Preprocessing
+    from pipeline_assets.classify.model_files import Preprocessing
 
     for name, data in photos(folder, limit):
         yield name, decode(data, Preprocessing()).crop.copy(order="K")
@@ -157,10 +159,10 @@ def decoded(folder: Path | None, limit: int) -> Iterator[tuple[str, Any]]:
 
 def pipeline(folder: Path | None, limit: int) -> dict[str, Any]:
     """What the assets do for a day whose photos are all new: fetch, verify, classify, keep."""
-    from pipeline_assets.classify.assets import MODEL_ID, compute, fetch
-    from pipeline_assets.table_asset import RunOfDays
+    from pipeline_assets.classify.assets import compute, fetch, model_of
+    from pipeline_assets.framework.declaration import RunOfDays
     from resources.classifier import ClassifierChoice
-    from resources.results import Results
+    from resources.objects.results import Results
 
     access = {name: os.environ[f"BENCH_{name.upper()}"] for name in ("endpoint", "access_key", "secret_key", "region")}
     uploads = Objects(url=f"s3://{BUCKET}", **access)
@@ -175,12 +177,12 @@ def pipeline(folder: Path | None, limit: int) -> dict[str, Any]:
         assert not failed, failed[:3]
         yield None
 
-    found = timed(classify, rows)
-    found["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    known = pl.concat(part.select("result_key", "top5_index") for part in results.parts(MODEL_ID, list(names)))
-    top1 = {names[key]: top5[0] for key, top5 in known.iter_rows()}
-    found["top1"] = accuracy({name: index for name, index in top1.items() if name in _first(folder, limit)})
-    return found
+    outcome = timed(classify, rows)
+    outcome["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    predictions = pl.concat(part.select("result_key", "top5_index") for part in results.parts(model_of(choice), list(names)))
+    top1 = {names[key]: top5[0] for key, top5 in predictions.iter_rows()}
+    outcome["top1"] = accuracy({name: index for name, index in top1.items() if name in _first(folder, limit)})
+    return outcome
 
 
 def reference(folder: Path | None, limit: int) -> dict[str, Any]:
@@ -192,11 +194,11 @@ def reference(folder: Path | None, limit: int) -> dict[str, Any]:
 
     classifier = load_classifier()
     network = Network(classifier, classifier.module, torch.device("cpu"))
-    held = [(name, crop) for name, crop in decoded(folder, limit) if name in _first(folder, limit)]
+    crops = [(name, crop) for name, crop in decoded(folder, limit) if name in _first(folder, limit)]
     top1 = {}
     with torch.inference_mode():
-        for at in range(0, len(held), WARM_UP):
-            chunk = held[at : at + WARM_UP]
+        for at in range(0, len(crops), WARM_UP):
+            chunk = crops[at : at + WARM_UP]
             index, _, _ = network(torch.stack([torch.from_numpy(crop) for _, crop in chunk]))
             top1 |= {name: int(top) for (name, _), top in zip(chunk, index[:, 0], strict=True)}
     return {"top1": accuracy(top1)}
@@ -213,12 +215,12 @@ def timed(work: Callable[[Any], Iterator[Any]], items: Any) -> dict[str, Any]:
     """Photos a second and CPU time a photo, from the first to the last, after a warm-up: filling and draining count."""
     for _ in work(items[:WARM_UP]):
         pass
-    rest = items[WARM_UP:]
-    started, started_cpu_s = time.perf_counter(), time.process_time()
-    for _ in work(rest):
+    remaining = items[WARM_UP:]
+    started_at, started_cpu_s = time.perf_counter(), time.process_time()
+    for _ in work(remaining):
         pass
-    wall_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu_s
-    return {"photos_per_s": len(rest) / wall_s, "cpu_ms": cpu_s * 1000 / len(rest)}
+    wall_s, cpu_s = time.perf_counter() - started_at, time.process_time() - started_cpu_s
+    return {"photos_per_s": len(remaining) / wall_s, "cpu_ms": cpu_s * 1000 / len(remaining)}
 
 
 def figures(runs: dict[str, list[dict[str, Any]]], reference: dict[str, Any], limit: int) -> list[Figure]:
@@ -230,7 +232,7 @@ def figures(runs: dict[str, list[dict[str, Any]]], reference: dict[str, Any], li
     speed = {side: median(side, "photos_per_s") for side in runs}
     floor = 1 / (1 / speed["decode"] + 1 / speed["model"])
     top1 = runs["pipeline"][0]["top1"]
-    lost = None if top1 is None else reference["top1"] - top1
+    top1_loss = None if top1 is None else reference["top1"] - top1
     note = {side: f"{median(side, 'cpu_ms'):.2f} CPU ms a photo" for side in runs}
     note["pipeline"] += f", and the servers' {median('pipeline', 'server_cpu_ms'):.2f} on the same cores"
     return [
@@ -238,10 +240,10 @@ def figures(runs: dict[str, list[dict[str, Any]]], reference: dict[str, Any], li
         Figure("peak memory", max(run["peak_rss_mb"] for run in runs["pipeline"]), "MB", at_most(1000)),
         Figure(
             "top-1 below the float32 reference",
-            lost,
+            top1_loss,
             "",
             at_most(0.003),
-            "names do not begin with WordNet ids" if lost is None else f"{top1:.4f} against {reference['top1']:.4f}",
+            "names do not begin with WordNet ids" if top1_loss is None else f"{top1:.4f} against {reference['top1']:.4f}",
         ),
         Figure(f"{limit} photos from S3", speed["pipeline"], "photos/s", note=note["pipeline"]),
         Figure("the floor: decode, then network", floor, "photos/s"),

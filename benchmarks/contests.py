@@ -22,12 +22,12 @@ MOST_TIME = 0.02
 def take_turns(contestants: Mapping[str, Callable[[], R]], repeats: int) -> dict[str, list[R]]:
     """Every contestant's results, one a round; another one begins each round."""
     names = list(contestants)
-    found: dict[str, list[R]] = {name: [] for name in names}
+    runs: dict[str, list[R]] = {name: [] for name in names}
     for turn in range(repeats):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            found[name].append(contestants[name]())
-    return found
+            runs[name].append(contestants[name]())
+    return runs
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def measured(
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         before_s = _waited_for_s()
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         process = subprocess.Popen(
             list(command), cwd=cwd, env={**os.environ, **(env or {})}, stdout=output, stderr=errors, text=True
         )
@@ -64,11 +64,11 @@ def measured(
                 looking_s = time.thread_time()
                 family.sample()
                 looking_s = time.thread_time() - looking_s
-                if time.perf_counter() - started > timeout_s:
+                if time.perf_counter() - started_at > timeout_s:
                     raise CommandFailed(f"{command[0]} ... took longer than {timeout_s:.0f} s")
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(SAMPLE_S, looking_s / MOST_TIME))
-            wall_s = time.perf_counter() - started
+            wall_s = time.perf_counter() - started_at
         finally:
             family.end()
             process.wait()
@@ -82,8 +82,8 @@ def measured(
 
 
 def _waited_for_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class _Family:

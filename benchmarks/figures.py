@@ -29,25 +29,25 @@ _RESULTS = (":!benchmarks/results", ":!docs/benchmarks.md")
 class Target:
     """A bound that a value must keep, itself included."""
 
-    bound: float
+    limit: float
     side: Literal["least", "most"]
 
     def is_met(self, value: float) -> bool:
         """Whether the value keeps the bound."""
-        return value >= self.bound if self.side == "least" else value <= self.bound
+        return value >= self.limit if self.side == "least" else value <= self.limit
 
     def __str__(self) -> str:
-        return f"{'>=' if self.side == 'least' else '<='} {number(self.bound)}"
+        return f"{'>=' if self.side == 'least' else '<='} {number(self.limit)}"
 
 
-def at_least(bound: float) -> Target:
+def at_least(limit: float) -> Target:
     """A target for what should be large."""
-    return Target(bound, "least")
+    return Target(limit, "least")
 
 
-def at_most(bound: float) -> Target:
+def at_most(limit: float) -> Target:
     """A target for what should be small."""
-    return Target(bound, "most")
+    return Target(limit, "most")
 
 
 @dataclass(frozen=True)

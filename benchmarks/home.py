@@ -15,11 +15,11 @@ import dagster as dg
 import psutil
 
 from benchmarks.contests import Used, measured
-from pipeline_assets import nightly
 from pipeline_assets.definitions import build_defs
-from resources.dagster_instance import open_instance
-from resources.embedded import Services
-from resources.services import running
+from pipeline_assets.nightly import dagster_runs, night
+from resources.servers.dagster_instance import open_instance
+from resources.servers.embedded import Services
+from resources.servers.services import running
 from resources.settings import Settings, load_settings
 
 
@@ -35,8 +35,8 @@ class Home:
         """Run one of the module's steps: what it printed as JSON, and what it used."""
         inherited = {key: "" for key in os.environ if key.startswith(("DARKROOM_", "DAGSTER_"))}
         env = {**inherited, "DARKROOM_HOME": str(self.folder), **self.settings}
-        used = measured([sys.executable, "-m", self.module, "--step", name, *map(str, arguments)], env=env, timeout_s=3000)
-        return dict(json.loads(used.output.splitlines()[-1])), used
+        usage = measured([sys.executable, "-m", self.module, "--step", name, *map(str, arguments)], env=env, timeout_s=3000)
+        return dict(json.loads(usage.output.splitlines()[-1])), usage
 
 
 @contextmanager
@@ -59,5 +59,5 @@ def run_assets(assets: Sequence[str], day: date, build: Callable[[Settings], dg.
         running(load_settings()) as settings,
         open_instance(settings) as instance,
     ):
-        result = nightly.execute(build(settings), instance, nightly.Launch(tuple(assets), day, day))
-    assert result.success, nightly.failures(result)
+        result = dagster_runs.execute(build(settings), instance, night.Launch(tuple(assets), day, day))
+    assert result.success, dagster_runs.failures(result)

@@ -21,15 +21,15 @@ def by_neighbours(values: Floats) -> Floats:
     """The mean of the nearest rows that know the cell: nearest in standardised columns, where what is unknown is 0."""
     means, spreads = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     scaled = np.nan_to_num((values - means) / np.where(spreads > 0, spreads, 1.0))
-    found = values.copy()
+    imputed = values.copy()
     for column in range(values.shape[1]):
         unknown = np.isnan(values[:, column])
         if unknown.any():
-            others = np.delete(scaled, column, axis=1)
-            known = np.flatnonzero(~unknown)
-            near = KDTree(others[known]).query(others[unknown], k=min(NEIGHBOURS, known.size))[1]
-            found[unknown, column] = values[known, column][near].mean(axis=1)
-    return found
+            other_columns = np.delete(scaled, column, axis=1)
+            known_rows = np.flatnonzero(~unknown)
+            near = KDTree(other_columns[known_rows]).query(other_columns[unknown], k=min(NEIGHBOURS, known_rows.size))[1]
+            imputed[unknown, column] = values[known_rows, column][near].mean(axis=1)
+    return imputed
 
 
 def by_regression(values: Floats) -> Floats:
@@ -40,12 +40,12 @@ def by_regression(values: Floats) -> Floats:
     scaled = np.nan_to_num((values - means) / spreads)
     for _ in range(ROUNDS):
         for column in np.flatnonzero(unknown.any(axis=0)):
-            others = np.delete(scaled, column, axis=1)
-            design = np.column_stack([np.ones(len(others)), others])
-            known = ~unknown[:, column]
-            gram = design[known].T @ design[known] + RIDGE * known.sum() * np.eye(design.shape[1])
-            weights = np.linalg.solve(gram, design[known].T @ scaled[known, column])
-            scaled[~known, column] = design[~known] @ weights
+            other_columns = np.delete(scaled, column, axis=1)
+            design = np.column_stack([np.ones(len(other_columns)), other_columns])
+            is_known = ~unknown[:, column]
+            gram = design[is_known].T @ design[is_known] + RIDGE * is_known.sum() * np.eye(design.shape[1])
+            weights = np.linalg.solve(gram, design[is_known].T @ scaled[is_known, column])
+            scaled[~is_known, column] = design[~is_known] @ weights
     return np.where(unknown, scaled * spreads + means, values)
 
 
@@ -54,13 +54,15 @@ IMPUTERS = {"mean": by_mean, "10 neighbours": by_neighbours, "regression": by_re
 
 def error(truth: Floats, guessed: Floats, deleted: npt.NDArray[np.bool_]) -> float:
     """Root mean square error of deleted cells in their columns' standard deviations."""
-    off = (guessed - truth) / np.nanstd(truth, axis=0)
-    return float(np.sqrt(np.mean(off[deleted] ** 2)))
+    errors = (guessed - truth) / np.nanstd(truth, axis=0)
+    return float(np.sqrt(np.mean(errors[deleted] ** 2)))
 
 
 def bias(truth: Floats, deleted: npt.NDArray[np.bool_]) -> float:
     """How much higher deleted cells are than those that are left, in standard deviations, over columns."""
     some = deleted.any(axis=0)
     truth, deleted = truth[:, some], deleted[:, some]
-    gone, left = np.where(deleted, truth, np.nan), np.where(deleted, np.nan, truth)
-    return float(np.mean((np.nanmean(gone, axis=0) - np.nanmean(left, axis=0)) / np.nanstd(truth, axis=0)))
+    deleted_values, remaining_values = np.where(deleted, truth, np.nan), np.where(deleted, np.nan, truth)
+    return float(
+        np.mean((np.nanmean(deleted_values, axis=0) - np.nanmean(remaining_values, axis=0)) / np.nanstd(truth, axis=0))
+    )

@@ -36,30 +36,30 @@ def contestant(name: str, folder: Path, *arguments: str, python: Path = Path(sys
     command = [python, "-m", f"benchmarks.rivals.join_{name}", folder, folder / f"{name}.parquet", *arguments]
 
     def run() -> Run:
-        done = subprocess.run(list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(done.stdout)
+        process = subprocess.run(list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(process.stdout)
 
     return run
 
 
 def contestants(folder: Path) -> tuple[dict[str, Callable[[], Run]], str]:
     """All that can run, and why DuckDB can't if so."""
-    found = {"darkroom": contestant("darkroom", folder), "polars": contestant("polars", folder)}
+    runners = {"darkroom": contestant("darkroom", folder), "polars": contestant("polars", folder)}
     try:
-        found["duckdb"] = contestant("duckdb", folder, OBSERVED_UNTIL.isoformat(), python=python_of("duckdb"))
+        runners["duckdb"] = contestant("duckdb", folder, OBSERVED_UNTIL.isoformat(), python=python_of("duckdb"))
     except NotInstallable as error:
-        return found, f"without DuckDB, which can't be installed: {error}"
-    return found, ""
+        return runners, f"without DuckDB, which can't be installed: {error}"
+    return runners, ""
 
 
 def check_equal(folder: Path, names: Sequence[str]) -> None:
     """Raises AssertionError unless all made the same table, Darkroom's; only rounding may differ, and `split` be absent."""
     ours = pl.read_parquet(folder / "darkroom.parquet")
     for name in names:
-        theirs = pl.read_parquet(folder / f"{name}.parquet")
-        columns = [column for column in ours.columns if column in theirs.columns or column != "split"]
+        actual = pl.read_parquet(folder / f"{name}.parquet")
+        columns = [column for column in ours.columns if column in actual.columns or column != "split"]
         expected = ours.select(columns)
-        assert_frame_equal(theirs.cast(dict(expected.schema)), expected, rel_tol=1e-5)
+        assert_frame_equal(actual.cast(dict(expected.schema)), expected, rel_tol=1e-5)
 
 
 def contest(events: int, seed: int, rounds: int) -> tuple[dict[str, list[Run]], str]:
@@ -67,10 +67,10 @@ def contest(events: int, seed: int, rounds: int) -> tuple[dict[str, list[Run]], 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_inputs(folder, events, events // EVENTS_A_PHOTO, events // EVENTS_A_USER, seed)
-        found, absent = contestants(folder)
-        runs = take_turns(found, rounds)
-        check_equal(folder, list(found))
-    return runs, absent
+        runners, absence = contestants(folder)
+        runs = take_turns(runners, rounds)
+        check_equal(folder, list(runners))
+    return runs, absence
 
 
 def alone(events: int, seed: int, rounds: int) -> list[Run]:
@@ -85,29 +85,29 @@ def median(runs: Sequence[Run], key: str) -> float:
     return statistics.median(run[key] for run in runs)
 
 
-def figures(runs: Mapping[str, Sequence[Run]], scaling: Mapping[int, Sequence[Run]], absent: str) -> list[Figure]:
+def figures(runs: Mapping[str, Sequence[Run]], scaling: Mapping[int, Sequence[Run]], absence: str) -> list[Figure]:
     """Ours beside the faster rival, its memory, and its time for each event at the largest size beside the smallest."""
-    seconds = {name: median(found, "s") for name, found in runs.items()}
+    seconds = {name: median(contest_runs, "s") for name, contest_runs in runs.items()}
     rival = min(seconds.keys() - {"darkroom"}, key=seconds.__getitem__)
     small, large = min(scaling), max(scaling)
     growth = median(scaling[large], "s") / large / (median(scaling[small], "s") / small)
-    found = [
-        Figure("beside the faster by hand", seconds["darkroom"] / seconds[rival], "x", at_most(1.1), absent or rival),
+    report = [
+        Figure("beside the faster by hand", seconds["darkroom"] / seconds[rival], "x", at_most(1.1), absence or rival),
         Figure("peak memory", max(run["peak_mb"] for run in runs["darkroom"]), "MB", at_most(1000)),
         Figure(f"time an event, {large:,} beside {small:,}", growth, "x", at_most(LINEAR), "1 is linear"),
     ]
-    for name, taken in runs.items():
-        found += [
-            Figure(f"{name}, seconds", median(taken, "s"), "s"),
-            Figure(f"{name}, CPU seconds", median(taken, "cpu_s"), "s"),
+    for name, runs_of in runs.items():
+        report += [
+            Figure(f"{name}, seconds", median(runs_of, "s"), "s"),
+            Figure(f"{name}, CPU seconds", median(runs_of, "cpu_s"), "s"),
         ]
-        found += [Figure(f"{name}, peak memory", median(taken, "peak_mb"), "MB")] if name != "darkroom" else []
-    for events, taken in sorted(scaling.items()):
-        found += [
-            Figure(f"darkroom, {events:,} events", median(taken, "s"), "s"),
-            Figure(f"darkroom, {events:,} events, peak memory", median(taken, "peak_mb"), "MB"),
+        report += [Figure(f"{name}, peak memory", median(runs_of, "peak_mb"), "MB")] if name != "darkroom" else []
+    for events, runs_of in sorted(scaling.items()):
+        report += [
+            Figure(f"darkroom, {events:,} events", median(runs_of, "s"), "s"),
+            Figure(f"darkroom, {events:,} events, peak memory", median(runs_of, "peak_mb"), "MB"),
         ]
-    return found
+    return report
 
 
 def main() -> None:
@@ -122,10 +122,10 @@ def main() -> None:
     shrunk = 10 if options.quick else 1
     events, largest = options.events or EVENTS // shrunk, options.largest or LARGEST // shrunk
     rounds = options.rounds or (1 if options.quick else ROUNDS)
-    runs, absent = contest(events, options.seed, rounds)
+    runs, absence = contest(events, options.seed, rounds)
     scaling = {size: alone(size, options.seed, rounds) for size in (events // 10, largest)}
     details = {"events": events, "seed": options.seed, "runs": runs, "scaling": scaling}
-    finish(options, "join", figures(runs, scaling, absent), details)
+    finish(options, "join", figures(runs, scaling, absence), details)
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ def _events(rng: np.random.Generator, count: int, posted: np.ndarray, users: int
     ids = rng.integers(0, 2**63, count)
     user_id = rng.integers(0, users, count)
     kinds = pl.lit(pl.Series(["view", "like", "login", "post"]))
-    once = pl.DataFrame({"id": ids, "user_id": user_id, "photo": photo_id, "number": kind, "at": at, "arrived": at + late})
-    twice = once.head(count // 100).with_columns(pl.col("arrived") + DAY_US)
+    events = pl.DataFrame({"id": ids, "user_id": user_id, "photo": photo_id, "number": kind, "at": at, "arrived": at + late})
+    twice = events.head(count // 100).with_columns(pl.col("arrived") + DAY_US)
     return (
-        pl.concat([once, twice])
+        pl.concat([events, twice])
         .sort("arrived")
         .lazy()
         .select(

@@ -23,10 +23,11 @@ import numpy as np
 from benchmarks.contests import measured, take_turns
 from benchmarks.figures import Figure, add_options, at_least, finish
 from benchmarks.versioners import BUCKET, CONTENTS, assert_same, darkroom, settings
-from resources import s3
-from resources.embedded import Endpoints, Services
-from resources.object_backends import S3Access, boto3_client
-from resources.object_store import ObjectStore
+from resources.objects import s3
+from resources.objects.backends import S3Access, boto3_client
+from resources.objects.store import ObjectStore
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
 
 PIECE_BYTES = 8 * 1024**2
 AT_ONCE = 4
@@ -95,10 +96,10 @@ def prepare(folder: Path, source: Path, endpoints: Endpoints) -> dict[str, Calla
             began = time.perf_counter()
             act()
             os.sync()
-            taken = time.perf_counter() - began
+            seconds = time.perf_counter() - began
             if is_whole:
                 assert_same(source, target)
-            return taken
+            return seconds
 
         return run
 
@@ -107,7 +108,7 @@ def prepare(folder: Path, source: Path, endpoints: Endpoints) -> dict[str, Calla
 
 async def raw(access: S3Access, target: Path) -> None:
     """Every large object of the lake into a file, as obstore streams it, a few at once."""
-    store = access.obstore()
+    store = access.obstore
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(key: str) -> None:
@@ -125,7 +126,7 @@ async def raw(access: S3Access, target: Path) -> None:
 
 def figures(runs: dict[str, list[float]], megabytes: int) -> list[Figure]:
     """Our speed as a share of the floor's, then everyone's."""
-    speeds = {name: megabytes / statistics.median(taken) for name, taken in runs.items()}
+    speeds = {name: megabytes / statistics.median(seconds) for name, seconds in runs.items()}
     floor = min((COPY, RAW), key=speeds.__getitem__)
     share = Figure("checkout beside the floor", speeds[OURS] / speeds[floor], "x", at_least(SHARE), f"the floor is {floor}")
     return [share, *(Figure(name, speed, "MB/s") for name, speed in speeds.items())]

@@ -29,9 +29,9 @@ class Example(NamedTuple):
 def example(grey: npt.NDArray[np.float32], quads: npt.NDArray[np.floating[Any]]) -> Example:
     """quads: (N, 4, 2), clockwise from the top left, in pixels."""
     masks = [Image.new("L", grey.shape[::-1]) for _ in range(2)]
-    cut = (1 - CORE) / 2
+    margin = (1 - CORE) / 2
     upper, lower = quads[:, [0, 1, 1, 0]], quads[:, [3, 2, 2, 3]]
-    share = np.array([cut, cut, 1 - cut, 1 - cut])[None, :, None]
+    share = np.array([margin, margin, 1 - margin, 1 - margin])[None, :, None]
     for mask, shapes in zip(masks, (quads, upper * (1 - share) + lower * share), strict=True):
         pen = ImageDraw.Draw(mask)
         for shape in shapes:
@@ -54,17 +54,17 @@ def batches(sources: Sequence[Sequence[Example]], steps: int, seed: int) -> Iter
     """Patches, as many from each source; their contrast and level are drawn, so that neither tells them apart."""
     random = np.random.default_rng(seed)
     for _ in range(steps):
-        found = []
+        patches = []
         for at in range(BATCH):
             examples = sources[at % len(sources)]
             grey, masks, _ = examples[int(random.integers(len(examples)))]
             y = int(random.integers(grey.shape[0] - PATCH_PX + 1))
             x = int(random.integers(grey.shape[1] - PATCH_PX + 1))
-            cut = np.s_[..., y : y + PATCH_PX, x : x + PATCH_PX]
-            pixels = np.clip(grey[cut] * random.uniform(0.7, 1.3) + random.uniform(-0.15, 0.15), 0, 1)
-            found.append((pixels.astype(np.float32)[None], masks[cut]))
-        greys, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
-        yield greys, wanted
+            window = np.s_[..., y : y + PATCH_PX, x : x + PATCH_PX]
+            pixels = np.clip(grey[window] * random.uniform(0.7, 1.3) + random.uniform(-0.15, 0.15), 0, 1)
+            patches.append((pixels.astype(np.float32)[None], masks[window]))
+        greys, targets = (torch.from_numpy(np.stack(part)) for part in zip(*patches, strict=True))
+        yield greys, targets
 
 
 def trained(sources: Sequence[Sequence[Example]], steps: int, seed: int) -> nn.Module:
@@ -73,8 +73,8 @@ def trained(sources: Sequence[Sequence[Example]], steps: int, seed: int) -> nn.M
     model = network()
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    for greys, wanted in batches(sources, steps, seed):
-        loss = nn.functional.binary_cross_entropy_with_logits(model(greys - 0.5), wanted)
+    for greys, targets in batches(sources, steps, seed):
+        loss = nn.functional.binary_cross_entropy_with_logits(model(greys - 0.5), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -96,17 +96,17 @@ def found(model: nn.Module, grey: npt.NDArray[np.float32]) -> tuple[npt.NDArray[
     return pixels, np.array(boxes, np.float64).reshape(-1, 4)
 
 
-def matched(boxes: Boxes, wanted: Boxes, least_iou: float = 0.5) -> int:
+def matched(boxes: Boxes, true_boxes: Boxes, least_iou: float = 0.5) -> int:
     """How many boxes have a partner of their own among those wanted, by descending overlap."""
-    if not len(boxes) or not len(wanted):
+    if not len(boxes) or not len(true_boxes):
         return 0
-    a, b = boxes[:, None], wanted[None]
+    a, b = boxes[:, None], true_boxes[None]
     sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
     both = sides.prod(-1)
     iou = both / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - both)
-    pairs, free = 0, (set(range(len(boxes))), set(range(len(wanted))))
+    pairs, free = 0, (set(range(len(boxes))), set(range(len(true_boxes))))
     for at in np.argsort(-iou, axis=None, kind="stable"):
-        i, j = divmod(int(at), len(wanted))
+        i, j = divmod(int(at), len(true_boxes))
         if iou[i, j] < least_iou:
             break
         if i in free[0] and j in free[1]:
@@ -118,11 +118,11 @@ def matched(boxes: Boxes, wanted: Boxes, least_iou: float = 0.5) -> int:
 
 def scores(model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
     """F1 of pixels and of boxes (IoU of at least 0.5), over all examples."""
-    right, said, true = np.zeros(2), np.zeros(2), np.zeros(2)
-    for grey, masks, wanted in examples:
+    right, predicted, true = np.zeros(2), np.zeros(2), np.zeros(2)
+    for grey, masks, true_boxes in examples:
         pixels, boxes = found(model, grey)
-        right += masks[0][pixels].sum(), matched(boxes, wanted)
-        said += pixels.sum(), len(boxes)
-        true += masks[0].sum(), len(wanted)
-    f1 = 2 * right / np.maximum(said + true, 1)
+        right += masks[0][pixels].sum(), matched(boxes, true_boxes)
+        predicted += pixels.sum(), len(boxes)
+        true += masks[0].sum(), len(true_boxes)
+    f1 = 2 * right / np.maximum(predicted + true, 1)
     return {"pixel": float(f1[0]), "box": float(f1[1])}

@@ -20,8 +20,8 @@ class Bucket:
 
     def key(self, i: int) -> str:
         """The key of object i; keys ascend with i."""
-        day, within = divmod(i, self.per_day)
-        return f"uploads/{self.first + timedelta(days=day)}/{1_000_000 + within // 100}/{within % 100:02}.jpg"
+        day, index_in_day = divmod(i, self.per_day)
+        return f"uploads/{self.first + timedelta(days=day)}/{1_000_000 + index_in_day // 100}/{index_in_day % 100:02}.jpg"
 
     def after(self, key: str) -> int:
         """The number of the first object whose key is above this one."""
@@ -34,8 +34,8 @@ class Bucket:
     def page(self, prefix: str, after: str, count: int) -> list[int]:
         """Up to so many objects that begin with a prefix and come after a key."""
         start = self.after(max(after, prefix[:-1] + chr(ord(prefix[-1]) - 1) + "\U0010ffff" if prefix else ""))
-        found = range(start, min(start + count, self.objects))
-        return [i for i in found if self.key(i).startswith(prefix)]
+        indices = range(start, min(start + count, self.objects))
+        return [i for i in indices if self.key(i).startswith(prefix)]
 
     def modified(self, i: int) -> datetime:
         """Noon of the object's day."""
@@ -52,13 +52,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """List objects or versions."""
-        asked = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
-        value = {name: values[0] for name, values in asked.items()}
+        query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        value = {name: values[0] for name, values in query.items()}
         count = min(int(value.get("max-keys", 1000)), 1000)
         versions = "versions" in value
         after = value.get("key-marker", "") if versions else value.get("continuation-token") or value.get("start-after", "")
-        found = self.bucket.page(value.get("prefix", ""), after, count + 1)
-        body = self._xml(found[:count], len(found) > count, "ListVersionsResult" if versions else "ListBucketResult")
+        indices = self.bucket.page(value.get("prefix", ""), after, count + 1)
+        body = self._xml(indices[:count], len(indices) > count, "ListVersionsResult" if versions else "ListBucketResult")
         self._answer(body.encode())
 
     def do_HEAD(self) -> None:
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
-    def _xml(self, found: list[int], more: bool, name: str) -> str:
+    def _xml(self, indices: list[int], is_truncated: bool, name: str) -> str:
         versions = name == "ListVersionsResult"
         entry = "Version" if versions else "Contents"
         rows = "".join(
@@ -83,14 +83,14 @@ class Handler(BaseHTTPRequestHandler):
             + (f"<VersionId>v{i:09}</VersionId><IsLatest>true</IsLatest>" if versions else "")
             + f"<LastModified>{self.bucket.modified(i):%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
             f"<ETag>&quot;{i:032x}&quot;</ETag><Size>110000</Size><StorageClass>STANDARD</StorageClass></{entry}>"
-            for i in found
+            for i in indices
         )
-        last = self.bucket.key(found[-1]) if found else ""
+        last = self.bucket.key(indices[-1]) if indices else ""
         token = f"<NextKeyMarker>{last}</NextKeyMarker><NextVersionIdMarker>v</NextVersionIdMarker>" if versions else ""
         token = token or f"<NextContinuationToken>{last}</NextContinuationToken>"
         return (
             f'<?xml version="1.0" encoding="UTF-8"?><{name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>{token if more else ''}{rows}</{name}>"
+            f"<IsTruncated>{'true' if is_truncated else 'false'}</IsTruncated>{token if is_truncated else ''}{rows}</{name}>"
         )
 
     def _answer(self, body: bytes) -> None:

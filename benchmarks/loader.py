@@ -29,10 +29,10 @@ from benchmarks.contests import measured, take_turns
 from benchmarks.figures import Figure, add_options, finish
 from benchmarks.photos import photos
 from benchmarks.rivals.environments import HERE, NotInstallable, python_of
-from pipeline_assets.training.dataset import StagedRows, shuffled_loader
-from pipeline_assets.training.feature_matrix import features
-from pipeline_assets.training.staging import stage
-from pipeline_assets.training.staging_plan import plan
+from pipeline_assets.training.model.feature_matrix import features
+from pipeline_assets.training.shards.dataset import StagedRows, shuffled_loader
+from pipeline_assets.training.shards.staging import stage
+from pipeline_assets.training.shards.staging_plan import plan
 
 EMBEDDING, SIDE_PX, WORKERS, DAYS = 1280, 224, 2, 30
 COUNTS = ("days_since_joining", *(f"logins_{n}d" for n in (1, 7, 30)))
@@ -69,14 +69,14 @@ def main() -> None:
         for photo, data in photos(options.photos, count):
             (folder / "photos" / photo).write_bytes(data)
         contestants = {side: partial(here, side, folder / place, options.batch, epochs) for side, place in PLACES.items()}
-        absent = ""
+        absence = ""
         try:
             contestants["webdataset"] = webdataset(folder, options.batch, epochs)
         except NotInstallable as error:
-            absent = f"can't be installed: {error}"
-        found = take_turns(contestants, repeats)
-    check(found, staged)
-    finish(options, "loader", figures(found, absent), {"rows": rows, "photos": count, "batch": options.batch, "runs": found})
+            absence = f"can't be installed: {error}"
+        runs = take_turns(contestants, repeats)
+    check(runs, staged)
+    finish(options, "loader", figures(runs, absence), {"rows": rows, "photos": count, "batch": options.batch, "runs": runs})
 
 
 PLACES = {"staged": "staged", "folder": "photos"}
@@ -121,9 +121,9 @@ def read_staged(folder: Path, batch: int, epochs: int) -> dict[str, float]:
     began = time.perf_counter()
     for epoch in range(epochs):
         loader.batch_sampler.epoch = epoch  # type: ignore[union-attr]
-        for read in loader:
-            rows += len(read["embedding"])
-            total += float(read["label"].sum())
+        for batch_read in loader:
+            rows += len(batch_read["embedding"])
+            total += float(batch_read["label"].sum())
     return {"rows_per_s": rows / (time.perf_counter() - began), "rows": rows / epochs, "sum": total / epochs}
 
 
@@ -153,8 +153,8 @@ def read_folder(folder: Path, batch: int, epochs: int) -> dict[str, float]:
 def here(side: str, folder: Path, batch: int, epochs: int) -> dict[str, float]:
     """One run in a process of its own."""
     sizes = ["--batch", str(batch), "--epochs", str(epochs)]
-    used = measured([sys.executable, "-m", "benchmarks.loader", "--side", side, "--folder", str(folder), *sizes])
-    return {**json.loads(used.output), "peak_mb": used.peak_mb}
+    usage = measured([sys.executable, "-m", "benchmarks.loader", "--side", side, "--folder", str(folder), *sizes])
+    return {**json.loads(usage.output), "peak_mb": usage.peak_mb}
 
 
 def webdataset(folder: Path, batch: int, epochs: int) -> Callable[[], dict[str, float]]:
@@ -165,33 +165,33 @@ def webdataset(folder: Path, batch: int, epochs: int) -> Callable[[], dict[str, 
     measured([*program, "write", str(folder / "rows.npz"), str(shards)])
 
     def run() -> dict[str, float]:
-        used = measured([*program, "read", str(shards), str(batch), str(epochs), str(WORKERS)])
-        return {**json.loads(used.output), "peak_mb": used.peak_mb}
+        usage = measured([*program, "read", str(shards), str(batch), str(epochs), str(WORKERS)])
+        return {**json.loads(usage.output), "peak_mb": usage.peak_mb}
 
     return run
 
 
-def check(found: dict[str, list[dict[str, float]]], train: pl.DataFrame) -> None:
+def check(runs: dict[str, list[dict[str, float]]], train: pl.DataFrame) -> None:
     """All loaders of rows must have read every row once an epoch."""
     label_sum = float(train["popularity"].cast(pl.Float64).sum())
-    for name in set(found) - {"folder"}:
-        for run in found[name]:
+    for name in set(runs) - {"folder"}:
+        for run in runs[name]:
             assert run["rows"] == train.height, f"{name} read {run['rows']} rows an epoch, not {train.height}"
             assert abs(run["sum"] / label_sum - 1) < 1e-4, f"{name} read other labels"
 
 
-def figures(found: dict[str, list[dict[str, Any]]], absent: str) -> list[Figure]:
+def figures(runs_by_name: dict[str, list[dict[str, Any]]], absence: str) -> list[Figure]:
     """Rows a second, and ours beside each."""
-    speed = {name: statistics.median(run["rows_per_s"] for run in runs) for name, runs in found.items()}
-    peak = {name: statistics.median(run["peak_mb"] for run in runs) for name, runs in found.items()}
-    told = {"staged": "staged shards", "folder": "folder of JPEGs, DataLoader", "webdataset": "WebDataset"}
+    speed = {name: statistics.median(run["rows_per_s"] for run in runs) for name, runs in runs_by_name.items()}
+    peak = {name: statistics.median(run["peak_mb"] for run in runs) for name, runs in runs_by_name.items()}
+    titles = {"staged": "staged shards", "folder": "folder of JPEGs, DataLoader", "webdataset": "WebDataset"}
     reported = []
-    for name, label in told.items():
-        note = f"peak {peak[name]:,.0f} MB" if name in peak else absent
+    for name, label in titles.items():
+        note = f"peak {peak[name]:,.0f} MB" if name in peak else absence
         reported.append(Figure(label, speed.get(name), "rows/s", note=note))
     for name in ("folder", "webdataset"):
         ratio = speed["staged"] / speed[name] if name in speed else None
-        reported.append(Figure(f"staged shards beside {told[name]}", ratio, "x", note=absent if ratio is None else ""))
+        reported.append(Figure(f"staged shards beside {titles[name]}", ratio, "x", note=absence if ratio is None else ""))
     return reported
 
 

@@ -24,7 +24,7 @@ def machine() -> dict[str, Any]:
         "flags": [flag for flag in FLAGS if flag in flags],
         "system": _system(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 
 

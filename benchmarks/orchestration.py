@@ -55,15 +55,15 @@ def in_own_process(days: int, photos: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         environment = {"DARKROOM_HOME": home, "DARKROOM_FIRST_DAY": first.isoformat()}
         sizes = ["--days", str(days), "--photos", str(photos)]
-        used = measured([sys.executable, "-m", "benchmarks.orchestration", "--inside", home, *sizes], env=environment)
-    return json.loads(used.output.splitlines()[-1])
+        usage = measured([sys.executable, "-m", "benchmarks.orchestration", "--inside", home, *sizes], env=environment)
+    return json.loads(usage.output.splitlines()[-1])
 
 
 def one_year(days: int, photos: int) -> dict[str, float]:
     """Seconds of each run."""
-    from pipeline_assets import nightly
     from pipeline_assets.definitions import build_defs
-    from resources import services
+    from pipeline_assets.nightly import dagster_runs, night
+    from resources.servers import services
     from resources.settings import load_settings
 
     with services.running(load_settings()) as settings:
@@ -72,35 +72,36 @@ def one_year(days: int, photos: int) -> dict[str, float]:
         with dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml") as instance:
 
             def run(assets: dg.Definitions, *names: str) -> float:
-                return seconds_of(lambda: nightly.execute(assets, instance, nightly.Launch(names, first, last)))
+                return seconds_of(lambda: dagster_runs.execute(assets, instance, night.Launch(names, first, last)))
 
             def stock() -> float:
                 with plain_dagster():
                     return run(empty, "empty")
 
             stock()  # the first run of a process pays for imports
-            found = {"empty": stock()}
-            found |= {name: run(defs, name) for name in LIGHT}
-            found["nothing new"] = run(defs, *LIGHT)
-            found["empty, batched"] = run(empty, "empty")
-            found["empty again"] = stock()
-    return found
+            seconds = {"empty": stock()}
+            seconds |= {name: run(defs, name) for name in LIGHT}
+            seconds["nothing new"] = run(defs, *LIGHT)
+            seconds["empty, batched"] = run(empty, "empty")
+            seconds["empty again"] = stock()
+    return seconds
 
 
 @contextmanager
 def plain_dagster() -> Iterator[None]:
     """Dagster as it comes, which stores materializations one by one."""
-    ours = os.environ.pop("DAGSTER_EVENT_BATCH_SIZE")
+    saved = os.environ.pop("DAGSTER_EVENT_BATCH_SIZE")
     try:
         yield
     finally:
-        os.environ["DAGSTER_EVENT_BATCH_SIZE"] = ours
+        os.environ["DAGSTER_EVENT_BATCH_SIZE"] = saved
 
 
 def import_photos(settings: Any, days: int, photos: int) -> tuple[date, date]:
     """Photos over the days with simulated users and logs, as `darkroom import` does. Returns the first and last day."""
     from benchmarks.photos import photos as some_photos
-    from pipeline_assets import importing
+    from pipeline_assets.features.popularity import FINAL_DAYS
+    from pipeline_assets.sample import importing
     from resources.assembly import resolve
 
     resources = resolve(settings)
@@ -109,14 +110,14 @@ def import_photos(settings: Any, days: int, photos: int) -> tuple[date, date]:
     importing.import_files(
         "benchmark",
         files,
-        postgres=resources["postgres"],
+        database=resources["database"],
         uploads=resources["uploads"].store,
         lake_bucket=resources["lake_bucket"].store,
         days=days,
         today=today,
         tell=lambda line: None,
     )
-    first = today - timedelta(days=importing.MATURITY_DAYS + days)
+    first = today - timedelta(days=FINAL_DAYS + days)
     return first, first + timedelta(days=days - 1)
 
 
@@ -137,25 +138,25 @@ def seconds_of(run: Callable[[], dg.ExecuteInProcessResult]) -> float:
     """How long a run takes that succeeds."""
     began = time.perf_counter()
     result = run()
-    taken = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     assert result.success, "the run failed"
-    return taken
+    return seconds
 
 
 def figures(runs: list[dict[str, float]], days: int) -> list[Figure]:
     """Milliseconds a partition, and beside the empty asset's."""
     empty = statistics.median(run[name] for run in runs for name in ("empty", "empty again"))
-    found = [Figure(f"empty asset of stock Dagster, {days} days in one run", empty / days * 1000, "ms a partition")]
+    report = [Figure(f"empty asset of stock Dagster, {days} days in one run", empty / days * 1000, "ms a partition")]
     batched = statistics.median(run["empty, batched"] for run in runs)
-    found.append(Figure("empty asset, events stored in batches as here", batched / days * 1000, "ms a partition"))
+    report.append(Figure("empty asset, events stored in batches as here", batched / days * 1000, "ms a partition"))
     for name in LIGHT:
-        taken = statistics.median(run[name] for run in runs)
-        found.append(Figure(name, taken / days * 1000, "ms a partition"))
-        found.append(Figure(f"{name} beside the empty asset", taken / empty, "x"))
+        seconds = statistics.median(run[name] for run in runs)
+        report.append(Figure(name, seconds / days * 1000, "ms a partition"))
+        report.append(Figure(f"{name} beside the empty asset", seconds / empty, "x"))
     unchanged = statistics.median(run["nothing new"] for run in runs) / len(LIGHT)
-    found.append(Figure("the three with nothing new", unchanged / days * 1000, "ms a partition"))
-    found.append(Figure("the three with nothing new, beside the empty asset", unchanged / empty, "x"))
-    return found
+    report.append(Figure("the three with nothing new", unchanged / days * 1000, "ms a partition"))
+    report.append(Figure("the three with nothing new, beside the empty asset", unchanged / empty, "x"))
+    return report
 
 
 if __name__ == "__main__":

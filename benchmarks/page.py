@@ -15,16 +15,16 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench` from its own results; don't edit it. Each figure is the median of repeats that alternate with its
-rival's in the same run. Targets were set before measuring. How slow parts were found is in [performance](performance.md).
+`make bench` writes this page from its results; do not edit it. Each figure is the median of repeats that alternate with
+those of its rival in the same run. Targets were set before measuring. [Performance](performance.md) explains the figures.
 """
 
 
-def page(results: Sequence[dict[str, Any]], absent: Sequence[str] = ()) -> str:
-    """The page as Markdown. results: as `figures.write` keeps them; absent: benchmarks that gave no result."""
+def page(results: Sequence[dict[str, Any]], missing: Sequence[str] = ()) -> str:
+    """The page as Markdown. results: as `figures.write` keeps them; missing: benchmarks that gave no result."""
     lines = [INTRODUCTION]
-    judged = [figure["ok"] for result in results for figure in result["figures"] if figure["ok"] is not None]
-    lines.append(f"{sum(judged)} of {len(judged)} targets met.\n")
+    verdicts = [figure["ok"] for result in results for figure in result["figures"] if figure["ok"] is not None]
+    lines.append(f"{sum(verdicts)} of {len(verdicts)} targets met.\n")
     lines += ["| benchmark | figure | value | target | | note |", "| --- | --- | ---: | --- | --- | --- |"]
     for result in results:
         for figure in result["figures"]:
@@ -38,7 +38,7 @@ def page(results: Sequence[dict[str, Any]], absent: Sequence[str] = ()) -> str:
                 figure["note"],
             ]
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    lines += [f"| {name} | | not measured | | missed | no result: it was not run, or failed |" for name in absent]
+    lines += [f"| {name} | | not measured | | missed | no result: it was not run, or failed |" for name in missing]
     lines += ["", "## Commands, machines", ""]
     for machine, group in _by_machine(results):
         lines += [machine, "", "| benchmark | command | measured | commit |", "| --- | --- | --- | --- |"]
@@ -61,9 +61,9 @@ def read(folder: Path, order: Sequence[str]) -> list[dict[str, Any]]:
 def write(folder: Path, target: Path, order: Sequence[str]) -> None:
     """Write the page of a folder's results; a benchmark of `order` without a result is named as failed."""
     results = read(folder, order)
-    found = {result["benchmark"] for result in results}
+    measured = {result["benchmark"] for result in results}
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(results, [name for name in order if name not in found]), encoding="utf-8")
+    target.write_text(page(results, [name for name in order if name not in measured]), encoding="utf-8")
 
 
 def describe(machine: dict[str, Any]) -> str:

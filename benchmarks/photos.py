@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from pipeline_assets.classify.registry import IMAGENET_CLASSES
+from pipeline_assets.classify.model_files import IMAGENET_CLASSES
 from pipeline_assets.sample.photos import sample_photos
 
 SUFFIXES = {".jpg", ".jpeg"}
@@ -28,9 +28,9 @@ def photos(folder: Path | None, count: int) -> Iterator[tuple[str, bytes]]:
     if not paths:
         raise FileNotFoundError(f"{folder} holds no .jpg or .jpeg: name a folder of photos")
     for index in range(count):
-        path, again = paths[index % len(paths)], index // len(paths)
+        path, repeat = paths[index % len(paths)], index // len(paths)
         data = path.read_bytes()
-        yield (f"{path.stem}-{again}{path.suffix}", _commented(data, again)) if again else (path.name, data)
+        yield (f"{path.stem}-{repeat}{path.suffix}", _commented(data, repeat)) if repeat else (path.name, data)
 
 
 def _commented(jpeg: bytes, number: int) -> bytes:

@@ -33,8 +33,8 @@ class Scan:
 def normalised(company: str) -> str:
     """The company without its branch in brackets, legal form, case and punctuation: equal for all branches of a chain."""
     words = re.sub(r"[^\w\s]", "", re.sub(r"\([^)]*\)", " ", company.casefold())).split()
-    kept = " ".join(word for word in words if word not in LEGAL) or " ".join(words)
-    return SAME_CHAIN.get(kept, kept)
+    significant = " ".join(word for word in words if word not in LEGAL) or " ".join(words)
+    return SAME_CHAIN.get(significant, significant)
 
 
 def read(path: Path, width_px: int, least_height_px: int) -> Scan:
@@ -43,11 +43,11 @@ def read(path: Path, width_px: int, least_height_px: int) -> Scan:
     left, top, right, bottom = inked(np.asarray(grey, np.float32))
     scale = width_px / (right - left)
     size = width_px, max(least_height_px, 2 * round((bottom - top) * scale / 2))
-    cut = grey.crop((left, top, right, bottom)).resize(size, Image.Resampling.BOX)
+    crop = grey.crop((left, top, right, bottom)).resize(size, Image.Resampling.BOX)
     scaled = np.array([scale, size[1] / (bottom - top)])
     quads = (boxes(path.with_suffix(".boxes.csv")) - (left, top)) * scaled
     fields: dict[str, Any] = json.loads(path.with_suffix(".fields.json").read_text(encoding="utf-8"))
-    return Scan(np.asarray(cut, np.float32) / 255, quads, normalised(fields["company"]))
+    return Scan(np.asarray(crop, np.float32) / 255, quads, normalised(fields["company"]))
 
 
 def inked(grey: Grey) -> tuple[int, int, int, int]:
@@ -58,8 +58,8 @@ def inked(grey: Grey) -> tuple[int, int, int, int]:
         return 0, 0, width, height
     (left, right), (top, bottom) = (np.quantile(at, (0.005, 0.995)) for at in (columns, rows))
     edge = MARGIN * (right - left)
-    found = max(left - edge, 0), max(top - edge, 0), min(right + edge, width), min(bottom + edge, height)
-    return int(found[0]), int(found[1]), int(np.ceil(found[2])), int(np.ceil(found[3]))
+    box = max(left - edge, 0), max(top - edge, 0), min(right + edge, width), min(bottom + edge, height)
+    return int(box[0]), int(box[1]), int(np.ceil(box[2])), int(np.ceil(box[3]))
 
 
 def boxes(path: Path) -> npt.NDArray[np.float64]:

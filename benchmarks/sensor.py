@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, add_options, at_most, finish
-from resources import ledger
-from resources.embedded import Services
-from resources.object_backends import boto3_client
-from resources.objects import Objects
-from resources.postgres import Postgres
-from resources.upload_queue import UploadQueue
+from resources.database import ledger, seen_objects
+from resources.database.postgres import Postgres
+from resources.objects.backends import boto3_client
+from resources.objects.resource import Objects
+from resources.objects.upload_queue import UploadQueue
+from resources.servers.embedded import Services
 
 HERE = Path(__file__).parent
 BUCKET = "benchmark"
@@ -52,7 +52,7 @@ class Sensor:
         from sensors.uploads import new_uploads
 
         self.uploads = Objects(url=f"s3://{BUCKET}", endpoint=endpoint, **KEYS)
-        self.postgres = Postgres(url=postgres_url)
+        self.database = Postgres(url=postgres_url)
         self.cursor = cursor
         self.instance = dg.DagsterInstance.ephemeral()
         self.repository = build_defs(Settings()).get_repository_def()
@@ -60,7 +60,7 @@ class Sensor:
 
     def tick(self) -> float:
         """One tick. Returns its seconds."""
-        resources = {"uploads": self.uploads, "postgres": self.postgres, "upload_queue": UploadQueue()}
+        resources = {"uploads": self.uploads, "database": self.database, "upload_queue": UploadQueue()}
         began = time.perf_counter()
         context = self.build(instance=self.instance, cursor=self.cursor, repository_def=self.repository, resources=resources)
         self.cursor = self.sensor.evaluate_tick(context).cursor
@@ -68,24 +68,24 @@ class Sensor:
 
     def known(self) -> int:
         """Objects in the ledger."""
-        return int(self.postgres.read("select count(*) as n from objects").item())
+        return int(self.database.read("select count(*) as n from objects").item())
 
 
 def first_listing(endpoint: str, postgres_url: str, objects: int) -> dict[str, Any]:
     """Tick until all objects are in the ledger."""
     sensor = Sensor(endpoint, postgres_url, None)
-    loaded = peak_mb()
+    loaded_mb = peak_mb()
     seconds: list[float] = []
-    while (known := sensor.known()) < objects and len(seconds) < 1000:
+    while (listed := sensor.known()) < objects and len(seconds) < 1000:
         seconds.append(sensor.tick())
-        print(f"  tick {len(seconds)}: {seconds[-1]:.1f} s, {known:,} objects known before it", file=sys.stderr, flush=True)
+        print(f"  tick {len(seconds)}: {seconds[-1]:.1f} s, {listed:,} objects known before it", file=sys.stderr, flush=True)
     return {
         "ticks": len(seconds),
         "longest_s": max(seconds),
         "all_ticks_s": sum(seconds),
-        "known": known,
+        "known": listed,
         "peak_mb": peak_mb(),
-        "loaded_mb": loaded,
+        "loaded_mb": loaded_mb,
         "cursor": sensor.cursor,
     }
 
@@ -93,21 +93,21 @@ def first_listing(endpoint: str, postgres_url: str, objects: int) -> dict[str, A
 def known_ticks(endpoint: str, postgres_url: str, cursor: str) -> dict[str, Any]:
     """Ticks over objects that the ledger has and that runs have seen."""
     sensor = Sensor(endpoint, postgres_url, cursor)
-    days = ledger.object_days(sensor.postgres, BUCKET).iter_rows(named=True)
+    days = seen_objects.object_days(sensor.database, BUCKET).iter_rows(named=True)
     ledger.record(
-        sensor.postgres,
+        sensor.database,
         [
             ledger.Materialization("raw_uploads", d["day"], "d", 1, 0, "c", "i", {"outside": d["digest"]}, 1, None, "r")
             for d in days
         ],
     )
-    loaded = peak_mb()
+    loaded_mb = peak_mb()
     seconds = [sensor.tick() for _ in range(TICKS_KNOWN)]
     return {
         "median_s": statistics.median(seconds),
         "longest_s": max(seconds),
         "peak_mb": peak_mb(),
-        "loaded_mb": loaded,
+        "loaded_mb": loaded_mb,
         "known": sensor.known(),
     }
 
@@ -117,10 +117,17 @@ def stock_tick(endpoint: str) -> dict[str, Any]:
     from dagster_aws.s3.sensor import get_objects
 
     client = boto3_client(endpoint, "any", "any", "us-east-1")
-    loaded = peak_mb()
+    loaded_mb = peak_mb()
     began = time.perf_counter()
-    found = get_objects(BUCKET, prefix="uploads/", since_last_modified=datetime(2999, 1, 1, tzinfo=UTC), client=client)
-    return {"seconds": time.perf_counter() - began, "peak_mb": peak_mb(), "loaded_mb": loaded, "found": len(found)}
+    objects_found = get_objects(
+        BUCKET, prefix="uploads/", since_last_modified=datetime(2999, 1, 1, tzinfo=UTC), client=client
+    )
+    return {
+        "seconds": time.perf_counter() - began,
+        "peak_mb": peak_mb(),
+        "loaded_mb": loaded_mb,
+        "found": len(objects_found),
+    }
 
 
 MEASUREMENTS = {"first_listing": first_listing, "known_ticks": known_ticks, "stock_tick": stock_tick}
@@ -129,9 +136,9 @@ MEASUREMENTS = {"first_listing": first_listing, "known_ticks": known_ticks, "sto
 def in_a_process(name: str, *arguments: Any) -> dict[str, Any]:
     """One measurement in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.sensor", "--measure", json.dumps([name, *arguments])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    outcome: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return outcome
 
 
 @contextmanager
@@ -158,26 +165,26 @@ def measure(objects: int, days: int) -> dict[str, dict[str, Any]]:
         print(f"First listing of {objects:,} objects over {days} days ...", file=sys.stderr, flush=True)
         first = in_a_process("first_listing", endpoint, endpoints.postgres_url, objects)
         print("Ticks over known objects ...", file=sys.stderr, flush=True)
-        known = in_a_process("known_ticks", endpoint, endpoints.postgres_url, first["cursor"])
+        ticks = in_a_process("known_ticks", endpoint, endpoints.postgres_url, first["cursor"])
         print("Stock get_objects ...", file=sys.stderr, flush=True)
-        return {"first": first, "known": known, "stock": in_a_process("stock_tick", endpoint)}
+        return {"first": first, "known": ticks, "stock": in_a_process("stock_tick", endpoint)}
 
 
-def figures(found: dict[str, dict[str, Any]], objects: int) -> list[Figure]:
+def figures(outcomes: dict[str, dict[str, Any]], objects: int) -> list[Figure]:
     """The targets first. Memory is what ticks add to the loaded definitions; the whole process is told beside it."""
-    first, known, stock = found["first"], found["known"], found["stock"]
-    added = {name: one["peak_mb"] - one["loaded_mb"] for name, one in found.items()}
-    whole = {name: f"the process has {one['peak_mb']:.0f} MB" for name, one in found.items()}
+    first, ticks, stock = outcomes["first"], outcomes["known"], outcomes["stock"]
+    added = {name: outcome["peak_mb"] - outcome["loaded_mb"] for name, outcome in outcomes.items()}
+    process_sizes = {name: f"the process has {outcome['peak_mb']:.0f} MB" for name, outcome in outcomes.items()}
     of = f"{objects:,} objects"
     return [
-        Figure(f"tick over {of} that are known, median", known["median_s"], "s", at_most(2)),
-        Figure("memory that these ticks add", added["known"], "MB", at_most(200), whole["known"]),
+        Figure(f"tick over {of} that are known, median", ticks["median_s"], "s", at_most(2)),
+        Figure("memory that these ticks add", added["known"], "MB", at_most(200), process_sizes["known"]),
         Figure(f"first listing of {of}, longest tick", first["longest_s"], "s", at_most(60)),
-        Figure("memory that these ticks add", added["first"], "MB", at_most(200), whole["first"]),
+        Figure("memory that these ticks add", added["first"], "MB", at_most(200), process_sizes["first"]),
         Figure("first listing, objects not in the ledger after it", objects - first["known"], "", at_most(0)),
         Figure("first listing, all ticks", first["all_ticks_s"], "s", note=f"{first['ticks']} ticks"),
         Figure(f"stock get_objects: tick over {of} that are known", stock["seconds"], "s"),
-        Figure("stock get_objects: memory that it adds", added["stock"], "MB", note=whole["stock"]),
+        Figure("stock get_objects: memory that it adds", added["stock"], "MB", note=process_sizes["stock"]),
     ]
 
 
@@ -194,8 +201,13 @@ def main() -> None:
         print(json.dumps(MEASUREMENTS[name](*arguments)))
         return
     objects = options.objects or (20_000 if options.quick else 1_000_000)
-    found = measure(objects, options.days)
-    finish(options, "sensor", figures(found, objects), {name: {**one, "cursor": None} for name, one in found.items()})
+    outcomes = measure(objects, options.days)
+    finish(
+        options,
+        "sensor",
+        figures(outcomes, objects),
+        {name: {**outcome, "cursor": None} for name, outcome in outcomes.items()},
+    )
 
 
 if __name__ == "__main__":

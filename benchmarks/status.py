@@ -20,19 +20,19 @@ from typing import Any
 from benchmarks.contests import measured
 from benchmarks.figures import Figure, add_options, at_most, finish
 from benchmarks.home import Home, fresh_home
-from pipeline_assets import nightly
-from pipeline_assets.currency import Survey, survey
-from pipeline_assets.execution import plan_days
-from pipeline_assets.importing import MATURITY_DAYS
-from pipeline_assets.status import status_json
-from pipeline_assets.table_asset import DECLARATIONS
-from pipeline_assets.versioning import staleness
-from resources import ledger
+from pipeline_assets.features.popularity import FINAL_DAYS
+from pipeline_assets.framework import staleness
+from pipeline_assets.framework.declaration import DECLARATIONS
+from pipeline_assets.framework.planning import plan_days
+from pipeline_assets.nightly import calendars
+from pipeline_assets.nightly.status import status_json
+from pipeline_assets.nightly.survey import Survey, survey
 from resources.assembly import resolve
-from resources.services import running
+from resources.database import ledger, seen_objects
+from resources.servers.services import running
 from resources.settings import load_settings
 
-TABLES = (*nightly.PHOTOS, *nightly.LOGS)
+TABLES = (*calendars.PHOTOS, *calendars.LOGS)
 PHOTOS_A_DAY = 5
 USERS = 200
 
@@ -66,43 +66,44 @@ def fill(days: str) -> dict[str, Any]:
     import pipeline_assets.definitions  # noqa: F401  declares the assets
 
     with running(load_settings()) as settings:
-        found = resolve(settings)
-        last = datetime.now(UTC).date() - timedelta(days=MATURITY_DAYS + 1)
+        resources = resolve(settings)
+        last = datetime.now(UTC).date() - timedelta(days=FINAL_DAYS + 1)
         span = [last - timedelta(days=n) for n in reversed(range(int(days)))]
-        make_outside(found, span)
-        night = [last + timedelta(days=MATURITY_DAYS)]
-        for asset in staleness.order({name: DECLARATIONS[name].rule for name in nightly.ASSETS}):
-            record(found, asset, night if asset in nightly.MODEL else span)
+        make_outside(resources, span)
+        night = [last + timedelta(days=FINAL_DAYS)]
+        for asset in staleness.order({name: DECLARATIONS[name].rule for name in calendars.ASSETS}):
+            record(resources, asset, night if asset in calendars.MODEL else span)
     return {}
 
 
-def make_outside(found: Mapping[str, Any], span: Sequence[date]) -> None:
+def make_outside(resources: Mapping[str, Any], span: Sequence[date]) -> None:
     """Uploads in their ledger, photos and users in the database, a log file a day in the bucket."""
-    postgres, at = found["postgres"], datetime.combine(span[0], datetime.min.time(), UTC)
+    database, at = resources["database"], datetime.combine(span[0], datetime.min.time(), UTC)
     keys = [(day, f"uploads/{day}/{n % USERS}/{n}.jpg", n % USERS) for day in span for n in range(PHOTOS_A_DAY)]
-    ledger.add_objects(
-        postgres,
-        [ledger.SeenObject(found["uploads"].bucket, key, "v1", "e", 1, at, day) for day, key, _ in keys],
+    seen_objects.add_objects(
+        database,
+        [seen_objects.SeenObject(resources["uploads"].bucket, key, "v1", "e", 1, at, day) for day, key, _ in keys],
     )
-    postgres.insert("insert into users (user_id, joined_at, name) values %s", [(n, at, f"user {n}") for n in range(USERS)])
+    database.insert("insert into users (user_id, joined_at, name) values %s", [(n, at, f"user {n}") for n in range(USERS)])
     rows = [(user, key, day, datetime.combine(day, datetime.min.time(), UTC)) for day, key, user in keys]
-    postgres.insert("insert into photos (user_id, key, day, posted_at) values %s", rows)
+    database.insert("insert into photos (user_id, key, day, posted_at) values %s", rows)
     logs = ((f"events/{day}/log.jsonl.gz", str(day).encode) for day in span)
-    for _, error in found["lake_bucket"].store.put_many(logs, concurrency=16):
+    for _, error in resources["lake_bucket"].store.put_many(logs, concurrency=16):
         assert error is None, error
 
 
-def record(found: Mapping[str, Any], name: str, days: list[date]) -> None:
-    """Enter days of an asset as computed from what is there now, each after an older version."""
+def record(resources: Mapping[str, Any], name: str, days: list[date]) -> None:
+    """Enter days of an asset, without rows, as computed from what is there now, each after an older version."""
     asset = DECLARATIONS[name]
-    plan = plan_days(asset, found["postgres"], days, found)
-    for version, code in ((1, "older"), (2, asset.code_version)):
+    plan = plan_days(asset, resources["lake"], resources["database"], days, resources)
+    for code in ("older", asset.code_version):
+        version = resources["lake"].replace(name, days, asset.schema.create_empty())
         entries = [
             ledger.Materialization(
                 asset=name,
                 day=day,
                 digest=2 * ledger.digest_of([name, str(day), code]),
-                rows=PHOTOS_A_DAY,
+                rows=0,
                 rejected=0,
                 code_version=code,
                 inputs_digest=plan.inputs_digest[day],
@@ -115,7 +116,7 @@ def record(found: Mapping[str, Any], name: str, days: list[date]) -> None:
             )
             for day in days
         ]
-        ledger.record(found["postgres"], entries)
+        ledger.record(resources["database"], entries)
 
 
 def answer(repeats: str) -> dict[str, Any]:
@@ -123,21 +124,21 @@ def answer(repeats: str) -> dict[str, Any]:
     import pipeline_assets.definitions  # noqa: F401  declares the assets
 
     with running(load_settings()) as settings:
-        found, today = resolve(settings), datetime.now(UTC).date()
+        resources, today = resolve(settings), datetime.now(UTC).date()
 
         def ask() -> float:
             began = time.perf_counter()
             status_json(settings, today)
             return time.perf_counter() - began
 
-        before: Survey = survey(found, today)
+        before: Survey = survey(resources, today)
         assert before.stale.is_empty(), before.stale
         current = [ask() for _ in range(int(repeats))]
         changed = before.days.filter(asset="event_log")["day"][-60]
-        found["lake_bucket"].store.put(f"events/{changed}/late.jsonl.gz", b"late")
-        after = survey(found, today)
+        resources["lake_bucket"].store.put(f"events/{changed}/late.jsonl.gz", b"late")
+        after = survey(resources, today)
         assert set(after.stale.filter(asset="event_log")["day"]) == {changed}
-        readers = {name: after.stale.filter(asset=name).height for name in nightly.ASSETS}
+        readers = {name: after.stale.filter(asset=name).height for name in calendars.ASSETS}
         window = {name: end - start + 1 for name, (start, end) in _windows("event_log").items()}
         assert {name: readers[name] for name in window} == window, readers
         one_changed = [ask() for _ in range(int(repeats))]
@@ -146,7 +147,7 @@ def answer(repeats: str) -> dict[str, Any]:
 
 def _windows(read: str) -> dict[str, tuple[int, int]]:
     """The assets that read one, with their windows."""
-    rules = {name: DECLARATIONS[name].rule for name in nightly.ASSETS}
+    rules = {name: DECLARATIONS[name].rule for name in calendars.ASSETS}
     return {name: rule.windows[read] for name, rule in rules.items() if read in rule.windows}
 
 
@@ -158,7 +159,7 @@ def command(home: Home) -> float:
 
 def loaded() -> float:
     """Seconds to start Python and import what the command needs."""
-    return measured([sys.executable, "-c", "import pipeline_assets.status, pipeline_assets.definitions"]).wall_s
+    return measured([sys.executable, "-c", "import pipeline_assets.nightly.status, pipeline_assets.definitions"]).wall_s
 
 
 def figures(details: Mapping[str, Any]) -> list[Figure]:

@@ -24,9 +24,9 @@ from typing import Any
 from dagster_aws.s3.sensor import get_objects
 
 from benchmarks.figures import Figure, add_options, at_most, finish
-from resources import reconciliation
-from resources.embedded import Services
-from resources.postgres import Postgres
+from resources.database import reconciliation
+from resources.database.postgres import Postgres
+from resources.servers.embedded import Services
 from sensors.uploads import list_uploads, upload_day
 from sensors.uploads_decision import Cursor, Limits
 
@@ -60,19 +60,19 @@ class Stock:
 
     def tick(self, crash: bool) -> None:
         """One tick; a crash comes after the objects were handed on, and before the cursor is kept."""
-        given = {"since_key": self.cursor} if self.by_key else {"since_last_modified": self.cursor}
+        since = {"since_key": self.cursor} if self.by_key else {"since_last_modified": self.cursor}
         try:
-            found = get_objects(self.world.bucket, prefix="uploads/", client=self.world.uploads().store.s3.client, **given)
+            objects = get_objects(self.world.bucket, prefix="uploads/", client=self.world.uploads().store.s3.client, **since)
         except Exception:  # it raises bare ones
             self.raised += 1
             return
-        self.handed |= {(one["Key"], one["ETag"].strip('"'), one["LastModified"]) for one in found}
-        if found and not crash:
-            self.cursor = found[-1]["Key" if self.by_key else "LastModified"]
+        self.handed |= {(item["Key"], item["ETag"].strip('"'), item["LastModified"]) for item in objects}
+        if objects and not crash:
+            self.cursor = objects[-1]["Key" if self.by_key else "LastModified"]
 
     def lost(self) -> int:
         """Objects that a reader of the bucket gets, and that were never handed on."""
-        return sum((one.key, one.etag, one.last_modified) not in self.handed for one in self.world.current())
+        return sum((item.key, item.etag, item.last_modified) not in self.handed for item in self.world.current())
 
 
 @dataclass
@@ -80,31 +80,31 @@ class Ours:
     """Darkroom's sensor, listing."""
 
     world: World
-    postgres: Postgres
+    database: Postgres
     cursor: str | None = None
 
     def tick(self, crash: bool) -> None:
         """One tick; a crash comes after the ledger's commit, and before the cursor is kept."""
         cursor, today = Cursor.from_json(self.cursor), self.world.now.date()
-        found = list_uploads(self.world.uploads(), self.postgres, cursor, today, LIMITS, time.monotonic() + 20)
-        self.cursor = self.cursor if crash else found.cursor.to_json()
+        listing = list_uploads(self.world.uploads(), self.database, cursor, today, LIMITS, time.monotonic() + 20)
+        self.cursor = self.cursor if crash else listing.cursor.to_json()
 
     def walk(self) -> None:
         """The nightly walk."""
-        reconciliation.reconcile(self.postgres, self.world.uploads(), "uploads/", upload_day)
+        reconciliation.reconcile(self.database, self.world.uploads(), "uploads/", upload_day)
 
     def unknown(self, versions: list[Any]) -> int:
         """Of these versions, how many the ledger does not have."""
-        rows = self.postgres.read("select key, version_id from objects where bucket = $1", (self.world.bucket,)).rows()
-        return len({(one.key, one.version_id) for one in versions} - set(rows))
+        rows = self.database.read("select key, version_id from objects where bucket = $1", (self.world.bucket,)).rows()
+        return len({(version.key, version.version_id) for version in versions} - set(rows))
 
 
-def play(script: int, moves: int, postgres: Postgres) -> Counter[str]:
+def play(script: int, moves: int, database: Postgres) -> Counter[str]:
     """One script, to its end. Returns what there was and what was lost."""
     random, world = Random(script), World(f"script-{script}")
     stocks = {"stock by time": Stock(world, by_key=False), "stock by key": Stock(world, by_key=True)}
-    ours = Ours(world, postgres)
-    sensors: list[Callable[[bool], None]] = [*(stock.tick for stock in stocks.values()), ours.tick]
+    darkroom = Ours(world, database)
+    sensors: list[Callable[[bool], None]] = [*(stock.tick for stock in stocks.values()), darkroom.tick]
 
     def tick(fails: bool = False, crash: bool = False) -> None:
         for sensor in sensors:
@@ -121,9 +121,9 @@ def play(script: int, moves: int, postgres: Postgres) -> Counter[str]:
     for name, stock in stocks.items():
         counts[f"{name}: objects lost"] = stock.lost()
         counts[f"{name}: ticks that raised"] = stock.raised
-    counts["Darkroom: objects lost"] = ours.unknown(world.current())
-    ours.walk()
-    counts["Darkroom: versions lost after the nightly walk"] = ours.unknown(world.surviving())
+    counts["Darkroom: objects lost"] = darkroom.unknown(world.current())
+    darkroom.walk()
+    counts["Darkroom: versions lost after the nightly walk"] = darkroom.unknown(world.surviving())
     return counts
 
 
@@ -142,7 +142,7 @@ def _move(world: World, random: Random, number: int, tick: Callable[..., None]) 
     elif move == "overwrite":
         world.put(random.choice(current).key, str(number))
     else:
-        newest = max(current, key=lambda one: (one.last_modified, one.key))
+        newest = max(current, key=lambda item: (item.last_modified, item.key))
         world.delete(newest.key if move == "delete newest" else random.choice(current).key)
 
 
@@ -156,11 +156,11 @@ def main() -> None:
     scripts = options.scripts or (3 if options.quick else 20)
     totals: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "home") as endpoints:
-        postgres = Postgres(url=endpoints.postgres_url)
-        postgres.migrate()
+        database = Postgres(url=endpoints.postgres_url)
+        database.migrate()
         for script in range(scripts):
-            found = play(script, options.moves, postgres)
-            totals.update({**dict.fromkeys(found, 0), **found})
+            outcome = play(script, options.moves, database)
+            totals.update({**dict.fromkeys(outcome, 0), **outcome})
     note = f"{scripts} scripts of {options.moves} moves"
     counts = [
         Figure(name, count, "", at_most(0) if name.startswith("Darkroom") else None, note) for name, count in totals.items()

@@ -24,10 +24,11 @@ import numpy as np
 from benchmarks.contests import take_turns
 from benchmarks.figures import Figure, add_options, at_least, finish
 from benchmarks.rivals.environments import NotInstallable, python_of
-from resources import s3
-from resources.embedded import Endpoints, Services
-from resources.object_backends import S3Access, boto3_client
-from resources.object_store import ObjectStore
+from resources.objects import s3
+from resources.objects.backends import S3Access, boto3_client
+from resources.objects.store import ObjectStore
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
 
 UP_CONCURRENCY, DOWN_CONCURRENCY, BOTO_THREADS, RCLONE_TRANSFERS = 16, 32, 16, 32
 BUCKET = "benchmark"
@@ -83,11 +84,11 @@ def bare_obstore(access: dict[str, str], data: dict[str, bytes]) -> Contestant:
         await asyncio.gather(*(one(key) for key in keys))
 
     def up(prefix: str) -> None:
-        store = S3Access(BUCKET, "", **access).obstore()
+        store = S3Access(BUCKET, "", **access).obstore
         asyncio.run(all_of(data, UP_CONCURRENCY, lambda key: store.put_async(f"{prefix}/{key}", data[key])))
 
     def down(prefix: str) -> None:
-        store = S3Access(BUCKET, "", **access).obstore()
+        store = S3Access(BUCKET, "", **access).obstore
 
         async def one(key: str) -> None:
             assert bytes(await (await store.get_async(f"{prefix}/{key}")).bytes_async()) == data[key]
@@ -112,6 +113,7 @@ def rclone(program: Path, access: dict[str, str], data: dict[str, bytes], folder
         "RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY": access["secret_key"],
         "RCLONE_CONFIG_BENCH_REGION": access["region"],
         "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true",
+        "RCLONE_CA_CERT": os.environ.get("SSL_CERT_FILE", ""),
     }
     (folder / "none.conf").touch()
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
@@ -132,10 +134,10 @@ def rclone(program: Path, access: dict[str, str], data: dict[str, bytes], folder
     return up, down
 
 
-def find_rclone(named: Path | None) -> Path:
+def find_rclone(path: Path | None) -> Path:
     """The rclone to use. Raises NotInstallable."""
-    if found := named or shutil.which("rclone"):
-        return Path(found)
+    if program := path or shutil.which("rclone"):
+        return Path(program)
     return python_of("rclone").with_name("rclone")
 
 
@@ -148,9 +150,9 @@ def measure(endpoints: Endpoints, data: dict[str, bytes], rounds: int, folder: P
         "region": endpoints.region,
     }
     s3.ensure_bucket(boto3_client(*access.values()), BUCKET, versioning=False)
-    made = {make.__name__: make(access, data) for make in (ours, boto3_threads, bare_obstore)}
+    contestants = {make.__name__: make(access, data) for make in (ours, boto3_threads, bare_obstore)}
     if program is not None:
-        made["rclone"] = rclone(program, access, data, folder)
+        contestants["rclone"] = rclone(program, access, data, folder)
 
     def timed(name: str) -> Callable[[], dict[str, float]]:
         numbers = iter(range(rounds))
@@ -158,7 +160,7 @@ def measure(endpoints: Endpoints, data: dict[str, bytes], rounds: int, folder: P
         def run() -> dict[str, float]:
             prefix = f"{name}-{next(numbers)}"
             seconds = {}
-            for direction, work in zip(("up", "down"), made[name], strict=True):
+            for direction, work in zip(("up", "down"), contestants[name], strict=True):
                 began = time.perf_counter()
                 work(prefix)
                 seconds[direction] = time.perf_counter() - began
@@ -166,23 +168,31 @@ def measure(endpoints: Endpoints, data: dict[str, bytes], rounds: int, folder: P
 
         return run
 
-    runs = take_turns({name: timed(name) for name in made}, rounds)
-    return {name: {way: [run[way] for run in found] for way in ("up", "down")} for name, found in runs.items()}
+    runs = take_turns({name: timed(name) for name in contestants}, rounds)
+    return {name: {way: [run[way] for run in rounds_of] for way in ("up", "down")} for name, rounds_of in runs.items()}
 
 
-def figures(seconds: dict[str, dict[str, list[float]]], megabytes: float, absent: str) -> list[Figure]:
+def figures(seconds: dict[str, dict[str, list[float]]], megabytes: float, absence: str) -> list[Figure]:
     """MB/s of the median round, and ours beside each."""
-    medians = {name: {way: statistics.median(taken) for way, taken in ways.items()} for name, ways in seconds.items()}
-    found = []
+    medians = {
+        name: {way: statistics.median(seconds_taken) for way, seconds_taken in ways.items()}
+        for name, ways in seconds.items()
+    }
+    report = []
     for way in ("up", "down"):
-        mine = medians["ours"][way]
-        found.append(Figure(f"{way}, beside bare obstore", medians["bare_obstore"][way] / mine, "x", at_least(0.9)))
-        rclones = medians["rclone"][way] / mine if "rclone" in medians else None
-        found.append(Figure(f"{way}, beside rclone", rclones, "x", at_least(2), note=absent))
-        found.append(Figure(f"{way}, beside boto3 on threads", medians["boto3_threads"][way] / mine, "x", at_least(2)))
+        darkroom_s = medians["ours"][way]
+        report.append(Figure(f"{way}, beside bare obstore", medians["bare_obstore"][way] / darkroom_s, "x", at_least(0.9)))
+        rclones = medians["rclone"][way] / darkroom_s if "rclone" in medians else None
+        report.append(Figure(f"{way}, beside rclone", rclones, "x", at_least(2), note=absence))
+        report.append(
+            Figure(f"{way}, beside boto3 on threads", medians["boto3_threads"][way] / darkroom_s, "x", at_least(2))
+        )
     for name, ways in medians.items():
-        found += [Figure(f"{name.replace('_', ' ')}, {way}", megabytes / taken, "MB/s") for way, taken in ways.items()]
-    return found
+        report += [
+            Figure(f"{name.replace('_', ' ')}, {way}", megabytes / seconds_taken, "MB/s")
+            for way, seconds_taken in ways.items()
+        ]
+    return report
 
 
 def main() -> None:
@@ -195,17 +205,17 @@ def main() -> None:
     parser.add_argument("--rclone", type=Path, help="the program; without it, the one on the PATH or a wheel's")
     options = parser.parse_args()
     objects, rounds = options.objects or (100 if options.quick else 1000), options.rounds or (1 if options.quick else 7)
-    absent, program = "", None
+    absence, program = "", None
     try:
         program = find_rclone(options.rclone)
     except NotInstallable as error:
-        absent = f"rclone can't be installed: {error}"
+        absence = f"rclone can't be installed: {error}"
     noise = np.random.default_rng(0)
     data = {f"{i:05d}": noise.bytes(options.kilobytes * 1000) for i in range(objects)}
     with tempfile.TemporaryDirectory() as folder, Services(Path(folder) / "home") as endpoints:
         seconds = measure(endpoints, data, rounds, Path(folder), program)
     sizes = {"objects": objects, "kilobytes": options.kilobytes}
-    finish(options, "store", figures(seconds, objects * options.kilobytes / 1000, absent), {**sizes, "seconds": seconds})
+    finish(options, "store", figures(seconds, objects * options.kilobytes / 1000, absence), {**sizes, "seconds": seconds})
 
 
 if __name__ == "__main__":

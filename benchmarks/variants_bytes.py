@@ -53,32 +53,32 @@ def main() -> None:
     if options.make:
         print(json.dumps(digests(is_quick=options.quick)))
         return
-    here = made({}, options.quick)
+    digests_here = digests_under({}, options.quick)
     figures = []
     for whose, setting in WITHHELD.items():
-        alike, note = compared(here, made(setting, options.quick))
+        alike, note = compared(digests_here, digests_under(setting, options.quick))
         target = None if whose == UNLIKE else at_least(1)
         figures.append(
             Figure(f"recipes of the same bytes, vector instructions withheld from {whose}", alike, "", target, note)
         )
-    told = machine()
-    kind = " ".join(told["flags"]) or "none of those told apart"
-    kept = known(options.results or results_folder(options.quick))
-    for other, theirs in sorted(kept.items()):
-        if other != kind:
-            alike, note = compared(here, theirs)
-            name = f"recipes of the same bytes: {kind}, beside {other}"
+    machine_facts = machine()
+    kind = " ".join(machine_facts["flags"]) or "none of those told apart"
+    stored = stored_digests(options.results or results_folder(options.quick))
+    for machine_name, digests_there in sorted(stored.items()):
+        if machine_name != kind:
+            alike, note = compared(digests_here, digests_there)
+            name = f"recipes of the same bytes: {kind}, beside {machine_name}"
             figures.append(Figure(name, alike, "", at_least(1), note))
-    if not kept.keys() - {kind}:
+    if not stored.keys() - {kind}:
         figures.append(Figure("recipes of the same bytes on another processor", None, "", None, f"so far only on: {kind}"))
-    finish(options, "variants_bytes", figures, {"libraries": libraries(), "digests": kept | {kind: here}})
+    finish(options, "variants_bytes", figures, {"libraries": libraries(), "digests": stored | {kind: digests_here}})
 
 
-def known(folder: Path) -> dict[str, Digests]:
+def stored_digests(folder: Path) -> dict[str, Digests]:
     """What earlier runs with the same libraries found, by kind of processor."""
     path = folder / "variants_bytes.json"
-    found = json.loads(path.read_text())["details"] if path.exists() else {}
-    return dict(found["digests"]) if found.get("libraries") == libraries() else {}
+    details = json.loads(path.read_text())["details"] if path.exists() else {}
+    return dict(details["digests"]) if details.get("libraries") == libraries() else {}
 
 
 def libraries() -> str:
@@ -86,40 +86,40 @@ def libraries() -> str:
     return hashlib.sha256(LIBRARIES.read_bytes()).hexdigest()[:16]
 
 
-def made(setting: Mapping[str, str], is_quick: bool) -> Digests:
+def digests_under(setting: Mapping[str, str], is_quick: bool) -> Digests:
     """The digests under an environment, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.variants_bytes", "--make", *(["--quick"] if is_quick else [])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **setting})
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **setting})
+    return dict(json.loads(process.stdout.splitlines()[-1]))
 
 
-def compared(one: Digests, other: Digests) -> tuple[float, str]:
+def compared(first: Digests, second: Digests) -> tuple[float, str]:
     """The share of recipes that are the same, of those in both, and which are not. Parents that differ are told as such."""
-    common = sorted(one.keys() & other.keys())
-    differing = [name for name in common if one[name] != other[name]]
+    common = sorted(first.keys() & second.keys())
+    differing = [name for name in common if first[name] != second[name]]
     return 1 - len(differing) / len(common), ", ".join(differing) or f"{len(common)} recipes"
 
 
 def digests(*, is_quick: bool) -> Digests:
     """A hash over each recipe's bytes. Also of the parents, by kind: where those differ, so does everything."""
-    found: Digests = {}
+    result: Digests = {}
     for kind, contents, labels in items(is_quick):
         hashes: dict[str, Any] = {name: hashlib.sha256() for name in sorted(kind.recipes)}
         tasks = list(work(kind, contents, labels))
         name_of = {task.variant_id: name for name, (task, _) in tasks}
         bytes_of = {}
-        for task, outcome in kind.make(iter([one for _, one in tasks])):
+        for task, outcome in kind.make(iter([item for _, item in tasks])):
             if isinstance(outcome, UnfitParent):
                 bytes_of[task.variant_id] = str(outcome).encode()
             else:
                 bytes_of[task.variant_id] = outcome.data if isinstance(outcome.data, bytes) else outcome.data.read_bytes()
         for identity, name in name_of.items():
             hashes[name].update(bytes_of[identity])
-        found[f"{kind.name}: parents"] = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
-        for name, one in hashes.items():
+        result[f"{kind.name}: parents"] = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
+        for name, item in hashes.items():
             resolved = kind.complete(kind.recipes[name]).json
-            found[f"{kind.name}: {name} {hashlib.sha256(resolved.encode()).hexdigest()[:4]}"] = one.hexdigest()[:16]
-    return found
+            result[f"{kind.name}: {name} {hashlib.sha256(resolved.encode()).hexdigest()[:4]}"] = item.hexdigest()[:16]
+    return result
 
 
 def work(kind: Kind, contents: Sequence[bytes], labels: Mapping[str, Any]) -> Iterator[tuple[str, Work]]:
@@ -128,8 +128,8 @@ def work(kind: Kind, contents: Sequence[bytes], labels: Mapping[str, Any]) -> It
     for number, parent in enumerate(parents):
         for name in sorted(kind.recipes):
             recipe = kind.complete(kind.recipes[name])
-            used = (parent, parents[number - 1]) if kind.operations.parents(recipe) == 2 else (parent,)
-            yield name, (Task.of([one.sha256 for one in used], recipe, 0), used)
+            task_parents = (parent, parents[number - 1]) if kind.operations.parents(recipe) == 2 else (parent,)
+            yield name, (Task.of([parent_used.sha256 for parent_used in task_parents], recipe, 0), task_parents)
 
 
 def items(is_quick: bool) -> Iterator[tuple[Kind, list[bytes], dict[str, Any]]]:
@@ -138,8 +138,8 @@ def items(is_quick: bool) -> Iterator[tuple[Kind, list[bytes], dict[str, Any]]]:
     from pipeline_assets.sample.recordings import clips, recordings
     from pipeline_assets.variants import photos, receipts, speech, tables, text, video
 
-    few = 2 if is_quick else 24
-    yield photos.KIND, [file.data for file in sample_photos(60) if file.name.endswith(".jpg")][:few], {}
+    limit = 2 if is_quick else 24
+    yield photos.KIND, [file.data for file in sample_photos(60) if file.name.endswith(".jpg")][:limit], {}
     yield speech.KIND, [file.data for file in recordings()], {}
     yield video.KIND, [file.data for file in clips()][: 2 if is_quick else 3], {}
     yield text.KIND, [b"A red bridge over the old river", b"Two dogs are running on the beach near Naples"], {}

@@ -37,17 +37,17 @@ def variants(
 ) -> list[tuple[int, int, bytes]]:
     """(which content, which recipe, bytes) of every content by every recipe that fits it."""
     tasks: list[tuple[Task, tuple[Parent, ...]]] = []
-    where: dict[str, tuple[int, int]] = {}
+    positions: dict[str, tuple[int, int]] = {}
     for number, data in enumerate(contents):
         sha256 = hashlib.sha256(data).hexdigest()
         for position, recipe in enumerate(recipes):
             task = Task.of((sha256,), recipe, run_seed)
-            where[task.variant_id] = (number, position)
+            positions[task.variant_id] = (number, position)
             tasks.append((task, (Parent(sha256, data),)))
     return [
-        (*where[task.variant_id], made.data)
-        for task, made in kind.make(tasks)
-        if isinstance(made, Made) and isinstance(made.data, bytes)
+        (*positions[task.variant_id], outcome.data)
+        for task, outcome in kind.make(tasks)
+        if isinstance(outcome, Made) and isinstance(outcome.data, bytes)
     ]
 
 
@@ -59,8 +59,8 @@ def log_mel(data: bytes) -> Floats:
 
     samples, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     mono = np.zeros(SAMPLES, np.float32)
-    held = samples.mean(axis=1)[:SAMPLES]
-    mono[: len(held)] = held
+    heard = samples.mean(axis=1)[:SAMPLES]
+    mono[: len(heard)] = heard
     frames = np.lib.stride_tricks.sliding_window_view(mono, FRAME)[::HOP] * np.hanning(FRAME)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
     mels = np.linspace(0, 2595 * math.log10(1 + RATE_HZ / 2 / 700), MELS + 2)
@@ -72,8 +72,8 @@ def log_mel(data: bytes) -> Floats:
             for a, b, c in zip(edges, edges[1:], edges[2:], strict=False)
         ]
     )
-    found = np.log(bank @ power.T + 1e-6)
-    return ((found - found.mean()) / (found.std() + 1e-6)).astype(np.float32)
+    spectrum = np.log(bank @ power.T + 1e-6)
+    return ((spectrum - spectrum.mean()) / (spectrum.std() + 1e-6)).astype(np.float32)
 
 
 def digits_accuracy(train: tuple[Floats, list[int]], test: tuple[Floats, list[int]], seed: int) -> float:
@@ -110,36 +110,38 @@ def digits_accuracy(train: tuple[Floats, list[int]], test: tuple[Floats, list[in
     return float((guessed == torch.tensor(test[1])).float().mean())
 
 
-def digits(folder: Path, seeds: int, few: int | None) -> tuple[list[Figure], dict[str, Any]]:
+def digits(folder: Path, seeds: int, limit: int | None) -> tuple[list[Figure], dict[str, Any]]:
     """Accuracy on speakers that were not in the training, without variants and with them."""
-    paths = sorted(folder.glob("*_*_*.wav"))[:: (1 if few is None else max(1, len(list(folder.glob("*.wav"))) // few))]
-    named = [path.stem.split("_") for path in paths]
+    paths = sorted(folder.glob("*_*_*.wav"))[:: (1 if limit is None else max(1, len(list(folder.glob("*.wav"))) // limit))]
+    name_parts = [path.stem.split("_") for path in paths]
     contents = [path.read_bytes() for path in paths]
-    speakers = sorted({speaker for _, speaker, _ in named})
+    speakers = sorted({speaker for _, speaker, _ in name_parts})
     plain = np.stack([log_mel(data) for data in contents])
-    labels = [int(digit) for digit, _, _ in named]
+    labels = [int(digit) for digit, _, _ in name_parts]
     recipes = [speech.KIND.complete(speech.KIND.recipes[name]) for name in SPEECH_RECIPES]
     runs: dict[str, list[float]] = {"without": [], "with": []}
     for seed in range(seeds):
-        made = variants(speech.KIND, contents, recipes, seed)
-        extra = np.stack([log_mel(data) for _, _, data in made])
+        made_variants = variants(speech.KIND, contents, recipes, seed)
+        extra = np.stack([log_mel(data) for _, _, data in made_variants])
         scores: dict[str, list[float]] = {"without": [], "with": []}
         for out in speakers:
-            kept = [at for at, (_, who, _) in enumerate(named) if who != out]
-            held = [at for at, (_, who, _) in enumerate(named) if who == out]
-            test = plain[held], [labels[at] for at in held]
-            of_kept = [at for at, (parent, _, _) in enumerate(made) if named[parent][1] != out]
-            both = np.concatenate([plain[kept], extra[of_kept]])
-            told = [labels[at] for at in kept] + [labels[made[at][0]] for at in of_kept]
-            scores["without"].append(digits_accuracy((plain[kept], [labels[at] for at in kept]), test, seed))
-            scores["with"].append(digits_accuracy((both, told), test, seed))
-        for name, found in scores.items():
-            runs[name].append(statistics.mean(found))
+            training = [at for at, (_, who, _) in enumerate(name_parts) if who != out]
+            held_out = [at for at, (_, who, _) in enumerate(name_parts) if who == out]
+            test = plain[held_out], [labels[at] for at in held_out]
+            of_kept = [at for at, (parent, _, _) in enumerate(made_variants) if name_parts[parent][1] != out]
+            both = np.concatenate([plain[training], extra[of_kept]])
+            training_labels = [labels[at] for at in training] + [labels[made_variants[at][0]] for at in of_kept]
+            scores["without"].append(digits_accuracy((plain[training], [labels[at] for at in training]), test, seed))
+            scores["with"].append(digits_accuracy((both, training_labels), test, seed))
+        for name, values in scores.items():
+            runs[name].append(statistics.mean(values))
     gains = [b - a for a, b in zip(runs["without"], runs["with"], strict=True)]
     note = f"{len(paths)} recordings of {len(speakers)} speakers, each left out in turn, {seeds} seeds"
     figures = [
-        Figure(f"digits, {name} variants: accuracy", statistics.mean(found), "", note=f"± {interval(found)[1]:.3f}; {note}")
-        for name, found in runs.items()
+        Figure(
+            f"digits, {name} variants: accuracy", statistics.mean(values), "", note=f"± {interval(values)[1]:.3f}; {note}"
+        )
+        for name, values in runs.items()
     ]
     figures.append(Figure("digits: gain by variants", statistics.mean(gains), "", note=f"± {interval(gains)[1]:.3f}"))
     return figures, runs
@@ -153,8 +155,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="5; with --quick 2")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    seeds, few = options.seeds or (2 if options.quick else 5), 40 if options.quick else None
-    figures, runs = digits(options.speech, seeds, few)
+    seeds, limit = options.seeds or (2 if options.quick else 5), 40 if options.quick else None
+    figures, runs = digits(options.speech, seeds, limit)
     finish(options, "variants_digits", figures, runs)
 
 

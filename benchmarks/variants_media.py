@@ -21,12 +21,12 @@ import numpy as np
 
 from benchmarks.contests import measured, take_turns
 from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, finish
-from pipeline_assets.cores import core_count
-from pipeline_assets.held import sha256_of
+from pipeline_assets.runtime.cores import core_count
 from pipeline_assets.sample.recordings import RATE_HZ, voice
 from pipeline_assets.variants import speech, video
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
 from pipeline_assets.variants.recipes import Recipe
+from resources.files import sha256_of
 
 SPEECH = speech.KIND.complete(
     Recipe("speed", factor=(0.9, 1.1)).then(Recipe("noise", snr_db=(10, 30)), Recipe("pause", duration_s=(0.1, 0.4)))
@@ -40,12 +40,12 @@ def speech_work(recordings: int) -> list[Work]:
     """A task for each of so many recordings."""
     import soundfile
 
-    found: list[Work] = []
+    work: list[Work] = []
     for number in range(recordings):
         file = io.BytesIO()
         soundfile.write(file, voice(RECORDING_S, number)[0], RATE_HZ, format="WAV", subtype="PCM_16")
-        found.append(_work(file.getvalue(), SPEECH))
-    return found
+        work.append(_work(file.getvalue(), SPEECH))
+    return work
 
 
 def _work(data: bytes | Path, recipe: Recipe) -> Work:
@@ -86,25 +86,25 @@ def repeated(minute: Path, path: Path, times: int) -> None:
         for _ in range(times):
             with av.open(str(minute)) as container:
                 if not ends:
-                    made = [out.add_stream_from_template(stream) for stream in container.streams]
-                later: dict[int, int] = {}
+                    streams = [out.add_stream_from_template(stream) for stream in container.streams]
+                offsets: dict[int, int] = {}
                 for packet in container.demux():
                     if packet.dts is None:
                         continue
                     at = packet.stream.index
-                    by = later.setdefault(at, ends.get(at, packet.dts) - packet.dts)
+                    by = offsets.setdefault(at, ends.get(at, packet.dts) - packet.dts)
                     packet.pts, packet.dts = packet.pts + by, packet.dts + by
                     ends[at] = packet.dts + packet.duration
-                    packet.stream = made[at]
+                    packet.stream = streams[at]
                     out.mux(packet)
 
 
 def one_video(path: Path) -> dict[str, float]:
     """Make one variant of a file, and say how long that took."""
     began = time.perf_counter()
-    ((_, made),) = video.KIND.make([_work(path, VIDEO)])
-    assert isinstance(made, Made), made
-    return {"s": time.perf_counter() - began, "made_s": made.columns["duration_s"]}
+    ((_, outcome),) = video.KIND.make([_work(path, VIDEO)])
+    assert isinstance(outcome, Made), outcome
+    return {"s": time.perf_counter() - began, "made_s": outcome.columns["duration_s"]}
 
 
 def several(folder: Path, rounds: int) -> list[Figure]:
@@ -119,11 +119,11 @@ def several(folder: Path, rounds: int) -> list[Figure]:
         return time.perf_counter() - began
 
     runs = take_turns({"one": lambda: seconds(1), "all": lambda: seconds(None)}, rounds)
-    one, together = (CLIPS * CLIP_S / statistics.median(runs[side]) for side in ("one", "all"))
+    single, parallel = (CLIPS * CLIP_S / statistics.median(runs[side]) for side in ("one", "all"))
     name = f"videos on {core_count()} cores: times real time"
     return [
-        Figure(name, together, "x", note=f"{CLIPS} of {CLIP_S} s"),
-        Figure(f"videos on {core_count()} cores beside one", together / one, "x"),
+        Figure(name, parallel, "x", note=f"{CLIPS} of {CLIP_S} s"),
+        Figure(f"videos on {core_count()} cores beside one", parallel / single, "x"),
     ]
 
 
@@ -142,10 +142,10 @@ def main() -> None:
     list(speech.KIND.make(work[:4]))
     seconds = []
     for _ in range(options.rounds or (1 if options.quick else 3)):
-        began, used = time.perf_counter(), time.process_time()
-        made = sum(isinstance(outcome, Made) for _, outcome in speech.KIND.make(work))
-        assert made == len(work)
-        seconds.append((time.perf_counter() - began, time.process_time() - used))
+        began, cpu_start = time.perf_counter(), time.process_time()
+        made_count = sum(isinstance(outcome, Made) for _, outcome in speech.KIND.make(work))
+        assert made_count == len(work)
+        seconds.append((time.perf_counter() - began, time.process_time() - cpu_start))
     heard = len(work) * RECORDING_S
     cpu = statistics.median(s for _, s in seconds)
     figures = [
@@ -161,8 +161,8 @@ def main() -> None:
             path = Path(folder) / f"{minutes} minutes.mp4"
             repeated(minute, path, minutes)
             command = [sys.executable, "-m", "benchmarks.variants_media", "--video", str(path)]
-            used = measured(command, cwd=ROOT, timeout_s=1_000 * minutes)
-            peaks[minutes], ratios[minutes] = used.peak_mb, 60 * minutes / json.loads(used.output)["s"]
+            cpu_start = measured(command, cwd=ROOT, timeout_s=1_000 * minutes)
+            peaks[minutes], ratios[minutes] = cpu_start.peak_mb, 60 * minutes / json.loads(cpu_start.output)["s"]
     figures += [
         Figure(f"video of {minutes} min: times real time", ratios[minutes], "x", at_least(2), "speed and a pause, 720p")
         for minutes in (short, long)

@@ -27,7 +27,7 @@ from benchmarks.contests import take_turns
 from benchmarks.figures import Figure, add_options, at_least, at_most, finish
 from benchmarks.home import Home, fresh_home, servers_cpu_s
 from benchmarks.variants_photos import CHILDREN, WARM_UP
-from resources.embedded import Services
+from resources.servers.embedded import Services
 
 SPLITS = ("train", "validation", "test")
 
@@ -65,23 +65,23 @@ def run_partition(home: Home, seed: int, limit: int) -> dict[str, Any]:
     """The partition in a process of its own, with the CPU time that the servers spent on it."""
     services = Services(home.folder)
     before_s = servers_cpu_s(services)
-    found, _ = home.step("partition", "--seed", seed)
-    return found | {"server_cpu_ms": (servers_cpu_s(services) - before_s) * 1000 / (limit * CHILDREN)}
+    outcome, _ = home.step("partition", "--seed", seed)
+    return outcome | {"server_cpu_ms": (servers_cpu_s(services) - before_s) * 1000 / (limit * CHILDREN)}
 
 
 def partition(options: argparse.Namespace) -> dict[str, Any]:
     """The asset's function over the day: a few variants with another seed, to warm up; all; all again."""
+    from pipeline_assets.framework.declaration import RunOfDays
     from pipeline_assets.labeling.schemas import Annotations
-    from pipeline_assets.table_asset import RunOfDays
     from pipeline_assets.variants.assets import made
     from resources.assembly import resolve
-    from resources.services import running
+    from resources.servers.services import running
     from resources.settings import load_settings
     from resources.variant_policy import KindPolicy, VariantPolicy
 
     with running(load_settings()) as settings:
-        found = resolve(settings)
-        photos = found["lake"].scan("raw_uploads", [increment.DAY])
+        resources = resolve(settings)
+        photos = resources["lake"].scan("raw_uploads", [increment.DAY])
 
         def variants(rows: pl.LazyFrame, seed: int) -> dict[str, Any]:
             log = logging.getLogger("benchmark")
@@ -89,7 +89,9 @@ def partition(options: argparse.Namespace) -> dict[str, Any]:
             run = RunOfDays("photo_variants", (increment.DAY,), "benchmark", "benchmark", log, inputs)
             policy = VariantPolicy(seed=seed, photos=KindPolicy(children=CHILDREN, splits=list(SPLITS)))
             wall_s, cpu_s = time.perf_counter(), time.process_time()
-            table = made("photos", run, found["postgres"], found["uploads"], found["objects"], policy, found["lake"])
+            table = made(
+                "photos", run, resources["database"], resources["uploads"], resources["objects"], policy, resources["lake"]
+            )
             wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
             return {"rows": table.rows.height, "made": table.metadata["made"], "s": wall_s, "cpu_s": cpu_s}
 
@@ -114,13 +116,13 @@ def figures(runs: dict[str, list[dict[str, Any]]]) -> list[Figure]:
     floor = 1 / sum(1 / median("floor", stage) for stage in ("decode", "change", "encode"))
     note = f"{median('partition', 'cpu_ms'):.2f} CPU ms each, and the servers' "
     note += f"{median('partition', 'server_cpu_ms'):.2f} on the same cores"
-    alone = ", ".join(f"{stage} {median('floor', stage):,.0f}" for stage in ("decode", "change", "encode", "hash"))
+    stage_text = ", ".join(f"{stage} {median('floor', stage):,.0f}" for stage in ("decode", "change", "encode", "hash"))
     return [
         Figure("share of the floor", speed / floor, "", at_least(0.85), "perceptual hashes are above the floor"),
         Figure("peak memory", max(run["peak_rss_mb"] for run in runs["partition"]), "MB", at_most(1000)),
         Figure("warm: nothing new", median("partition", "nothing_s"), "s", at_most(1)),
         Figure("variants, from S3 to S3", speed, "variants/s", note=note),
-        Figure("the floor: decode, change, encode", floor, "variants/s", note=f"each alone: {alone}"),
+        Figure("the floor: decode, change, encode", floor, "variants/s", note=f"each alone: {stage_text}"),
     ]
 
 

@@ -30,8 +30,8 @@ from benchmarks.contests import take_turns
 from benchmarks.figures import Figure, add_options, at_least, at_most, finish
 from benchmarks.photos import photos
 from benchmarks.rivals.environments import HERE, NotInstallable, python_of
-from pipeline_assets.cores import core_count
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.runtime.cores import core_count
 from pipeline_assets.variants.kinds import Parent, Task, Work
 from pipeline_assets.variants.photos import KIND
 
@@ -54,7 +54,7 @@ def main() -> None:
     if options.side:
         print(json.dumps(SIDES[options.side](options.photos, limit)))
         return
-    absent = ""
+    absence = ""
     with tempfile.TemporaryDirectory() as name:
         contestants: dict[str, Callable[[], dict[str, Any]]] = {
             side: partial(run_side, side, options.photos, limit) for side in SIDES
@@ -62,15 +62,15 @@ def main() -> None:
         try:
             contestants |= rivals(Path(name), options.photos, limit)
         except NotInstallable as error:
-            absent = f"can't be installed: {error}"
+            absence = f"can't be installed: {error}"
         runs = take_turns(contestants, repeats)
-    finish(options, "variants_photos", figures(runs, absent), {"photos": limit, "children": CHILDREN, "runs": runs})
+    finish(options, "variants_photos", figures(runs, absence), {"photos": limit, "children": CHILDREN, "runs": runs})
 
 
 def names_of(index: int) -> list[str]:
     """The recipes of a photo's variants: all in turn."""
-    every = list(KIND.recipes)
-    return [every[(index * CHILDREN + child) % len(every)] for child in range(CHILDREN)]
+    all_names = list(KIND.recipes)
+    return [all_names[(index * CHILDREN + child) % len(all_names)] for child in range(CHILDREN)]
 
 
 def work(parents: list[Parent]) -> Iterator[Work]:
@@ -78,8 +78,8 @@ def work(parents: list[Parent]) -> Iterator[Work]:
     for index, parent in enumerate(parents):
         for name in names_of(index):
             recipe = KIND.complete(KIND.recipes[name])
-            used = (parent, parents[index - 1]) if KIND.operations.parents(recipe) == 2 else (parent,)
-            yield Task.of([one.sha256 for one in used], recipe, run_seed=0), used
+            task_parents = (parent, parents[index - 1]) if KIND.operations.parents(recipe) == 2 else (parent,)
+            yield Task.of([parent_used.sha256 for parent_used in task_parents], recipe, run_seed=0), task_parents
 
 
 def held(folder: Path | None, limit: int) -> list[Parent]:
@@ -112,16 +112,16 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
     """Each stage alone on all cores: variants a second if it were the only one."""
     import torch
 
-    from pipeline_assets.allocators import keep_freed_memory
     from pipeline_assets.classify.runners import single_threaded_pool
+    from pipeline_assets.runtime.allocators import keep_freed_memory
     from pipeline_assets.variants.photos import codec, maker
 
     keep_freed_memory()
     recent, cpu = maker.Recent(), torch.device("cpu")
 
-    def change(ready: list[Any]) -> list[Any]:
+    def change(prepared: list[Any]) -> list[Any]:
         with torch.inference_mode():
-            return list(maker.change(ready, cpu))
+            return list(maker.change(prepared, cpu))
 
     def encode(changed: list[Any]) -> list[int]:
         return [
@@ -141,30 +141,30 @@ def measure_floor(folder: Path | None, limit: int) -> dict[str, Any]:
     with single_threaded_pool(core_count()) as pool:
 
         def timed(stage: str, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-            started = time.perf_counter()
-            done = list(pool.map(function, items))
-            seconds[stage] += time.perf_counter() - started
-            return done
+            started_at = time.perf_counter()
+            results = list(pool.map(function, items))
+            seconds[stage] += time.perf_counter() - started_at
+            return results
 
         while chunk := list(islice(groups, CHUNK)):
             count += sum(map(len, chunk))
-            ready = timed("decode", lambda group: maker.prepare(group, recent), chunk)
+            prepared = timed("decode", lambda group: maker.prepare(group, recent), chunk)
             fours = [
-                [one for group in ready[at : at + maker.GROUPS] for one in group]
-                for at in range(0, len(ready), maker.GROUPS)
+                [item for group in prepared[at : at + maker.GROUPS] for item in group]
+                for at in range(0, len(prepared), maker.GROUPS)
             ]
             changed = timed("change", change, fours)
             timed("encode", encode, changed)
             timed("hash", hashed, changed)
-    return {stage: count / taken for stage, taken in seconds.items()}
+    return {stage: count / seconds_taken for stage, seconds_taken in seconds.items()}
 
 
 def run_side(side: str, folder: Path | None, limit: int) -> dict[str, Any]:
     """One measurement in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.variants_photos", "--side", side, "--limit", str(limit)]
     command += ["--photos", str(folder)] if folder else []
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(process.stdout.splitlines()[-1]))
 
 
 def rivals(work_folder: Path, folder: Path | None, limit: int) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -174,44 +174,58 @@ def rivals(work_folder: Path, folder: Path | None, limit: int) -> dict[str, Call
     for index, (name, data) in enumerate(photos(folder, limit)):
         (work_folder / name).write_bytes(data)
         tasks.append((name, names_of(index)))
-    told = work_folder / "tasks.json"
-    told.write_text(json.dumps(tasks))
+    tasks_path = work_folder / "tasks.json"
+    tasks_path.write_text(json.dumps(tasks))
 
     def run(threads: int) -> dict[str, Any]:
-        command = [str(python), str(HERE / "with_albumentations.py"), str(work_folder), str(told), str(threads)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={"NO_ALBUMENTATIONS_UPDATE": "1"})
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        command = [str(python), str(HERE / "with_albumentations.py"), str(work_folder), str(tasks_path), str(threads)]
+        process = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, env={"NO_ALBUMENTATIONS_UPDATE": "1"}
+        )
+        return dict(json.loads(process.stdout.splitlines()[-1]))
 
     return {"loop": partial(run, 1), "threads": partial(run, core_count())}
 
 
-def figures(runs: dict[str, list[dict[str, Any]]], absent: str) -> list[Figure]:
+def figures(runs: dict[str, list[dict[str, Any]]], absence: str) -> list[Figure]:
     """The ratio first, then what ours and theirs are made of."""
 
     def median(side: str, name: str = "variants_per_s") -> float:
         return statistics.median(run[name] for run in runs[side])
 
-    ours, same = median("make"), median("same")
+    darkroom_rate, same_rate = median("make"), median("same")
     floor = 1 / sum(1 / median("floor", stage) for stage in ("decode", "change", "encode"))
-    found = []
+    report = []
     for side, name, target in (("loop", "albumentations", at_least(2)), ("threads", "albumentations in threads", None)):
-        ratio = same / median(side) if side in runs else None
-        found.append(Figure(f"faster than {name}", ratio, "x", target, absent))
-    found += [
-        Figure("variants, all stages overlapping", ours, "variants/s", note=f"{median('make', 'cpu_ms'):.2f} CPU ms each"),
-        Figure("the same without hashes", same, "variants/s", note=f"{median('same', 'cpu_ms'):.2f} CPU ms each"),
-        Figure("share of the floor", ours / floor, "", note="photos from memory; perceptual hashes are above the floor"),
+        ratio = same_rate / median(side) if side in runs else None
+        report.append(Figure(f"faster than {name}", ratio, "x", target, absence))
+    report += [
+        Figure(
+            "variants, all stages overlapping",
+            darkroom_rate,
+            "variants/s",
+            note=f"{median('make', 'cpu_ms'):.2f} CPU ms each",
+        ),
+        Figure("the same without hashes", same_rate, "variants/s", note=f"{median('same', 'cpu_ms'):.2f} CPU ms each"),
+        Figure(
+            "share of the floor", darkroom_rate / floor, "", note="photos from memory; perceptual hashes are above the floor"
+        ),
         Figure("peak memory", max(run["peak_rss_mb"] for run in runs["make"]), "MB", at_most(1000), "with the photos"),
         Figure("the floor: decode, change, encode", floor, "variants/s"),
     ]
-    alone = {"decode": "decode and fit alone", "change": "change alone", "encode": "encode alone", "hash": "hash alone"}
-    found += [Figure(title, median("floor", stage), "variants/s") for stage, title in alone.items()]
+    stage_titles = {
+        "decode": "decode and fit alone",
+        "change": "change alone",
+        "encode": "encode alone",
+        "hash": "hash alone",
+    }
+    report += [Figure(title, median("floor", stage), "variants/s") for stage, title in stage_titles.items()]
     for side, name in (("loop", "albumentations"), ("threads", "albumentations in threads")):
         if side in runs:
             ms = {stage: statistics.median(run["ms"][stage] for run in runs[side]) for stage in runs[side][0]["ms"]}
             note = ", ".join(f"{stage} {value:.2f} ms" for stage, value in ms.items())
-            found.append(Figure(f"{name}", median(side), "variants/s", note=f"{note}, {median(side, 'cpu_ms'):.2f} CPU ms"))
-    return found
+            report.append(Figure(f"{name}", median(side), "variants/s", note=f"{note}, {median(side, 'cpu_ms'):.2f} CPU ms"))
+    return report
 
 
 SIDES: dict[str, Callable[[Path | None, int], dict[str, Any]]] = {

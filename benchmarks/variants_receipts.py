@@ -26,7 +26,7 @@ from benchmarks import line_finder
 from benchmarks.figures import ROOT, Figure, add_options, finish, interval
 from benchmarks.line_finder import Example
 from benchmarks.scans import Scan, read, split
-from pipeline_assets.held import bytes_of
+from pipeline_assets.runtime.blobs import bytes_of
 from pipeline_assets.variants import receipts
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.receipts import KIND, TEMPLATES
@@ -71,12 +71,12 @@ def rendered(number: int) -> Example:
     folder = CACHE / code()
     picture, labels = folder / f"{work[0].variant_id}.jpg", folder / f"{work[0].variant_id}.json"
     if not labels.exists():
-        ((_, made),) = KIND.make([work])
-        if not isinstance(made, Made):
-            raise RuntimeError(f"{made.reason}: {made.detail}")
+        ((_, outcome),) = KIND.make([work])
+        if not isinstance(outcome, Made):
+            raise RuntimeError(f"{outcome.reason}: {outcome.detail}")
         folder.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(bytes_of(made.data))
-        labels.write_text(json.dumps(made.labels["lines"]), encoding="utf-8")
+        picture.write_bytes(bytes_of(outcome.data))
+        labels.write_text(json.dumps(outcome.labels["lines"]), encoding="utf-8")
     lines = json.loads(labels.read_text(encoding="utf-8"))
     grey = np.asarray(Image.open(picture).convert("L"), np.float32) / 255
     quads = np.array([line["quad"] for line in lines if line["visibility"] > 0.5]).reshape(-1, 4, 2)
@@ -98,23 +98,23 @@ def run(renders: Sequence[Example], scans: Sequence[Scan], steps: int, seed: int
     torch.set_num_threads(1)
     learnt, held_out = ([line_finder.example(s.grey, s.quads) for s in part] for part in split(scans, seed))
     sources = dict(zip(CONDITIONS, ([renders], [learnt], [renders, learnt]), strict=True))
-    found = {}
-    for name, given in sources.items():
-        found[name] = line_finder.scores(line_finder.trained(given, steps, seed), held_out)
-        print(f"seed {seed}, {name}: {found[name]}", flush=True)
-    return found
+    result = {}
+    for name, examples in sources.items():
+        result[name] = line_finder.scores(line_finder.trained(examples, steps, seed), held_out)
+        print(f"seed {seed}, {name}: {result[name]}", flush=True)
+    return result
 
 
 def figures(runs: Sequence[dict[str, dict[str, float]]], about: str) -> list[Figure]:
     """Each condition, then what renders add to scans, paired by seed."""
-    found = []
+    report = []
     for of in ("box", "pixel"):
         for name in CONDITIONS:
             mean, half = interval([run[name][of] for run in runs])
-            found.append(Figure(f"{of} F1 of text lines, {name}", mean, "", note=f"+- {half:.3f}; {about}"))
+            report.append(Figure(f"{of} F1 of text lines, {name}", mean, "", note=f"+- {half:.3f}; {about}"))
         gain, half = interval([run["both"][of] - run["scans alone"][of] for run in runs])
-        found.append(Figure(f"{of} F1: gain by renders over scans alone", gain, "", note=f"+- {half:.3f}, paired by seed"))
-    return found
+        report.append(Figure(f"{of} F1: gain by renders over scans alone", gain, "", note=f"+- {half:.3f}, paired by seed"))
+    return report
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ def seconds(number: int, recipe: Recipe) -> float:
 
     drjit.set_thread_count(1)
     began = time.process_time()
-    ((_, made),) = KIND.make([task_of(recipe, number)])
-    if not isinstance(made, Made):
-        raise RuntimeError(f"{made.reason}: {made.detail}")
+    ((_, outcome),) = KIND.make([task_of(recipe, number)])
+    if not isinstance(outcome, Made):
+        raise RuntimeError(f"{outcome.reason}: {outcome.detail}")
     return time.process_time() - began
 
 
@@ -46,12 +46,12 @@ def still(renderer: str, samples: int) -> Recipe:
 def by_samples(renderer: str, rounds: int, samples: tuple[int, ...]) -> dict[int, float]:
     """The median of each number of samples, in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        taken = {}
+        seconds_taken = {}
         for count in samples:
             recipe = still(renderer, count)
             runs = [pool.submit(seconds, number, recipe).result() for number in range(rounds + 1)]
-            taken[count] = statistics.median(runs[1:])
-    return taken
+            seconds_taken[count] = statistics.median(runs[1:])
+    return seconds_taken
 
 
 def many(count: int) -> float:
@@ -59,19 +59,19 @@ def many(count: int) -> float:
     return sum(seconds(number, still("scalar", 4)) for number in range(count))
 
 
-def scaling(each: int) -> list[Figure]:
+def scaling(count: int) -> list[Figure]:
     """Two processes beside one: receipts in the same time, and CPU seconds of each."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(many, [1, 1]))
         began = time.perf_counter()
-        cpu_alone = pool.submit(many, each).result()
-        alone = time.perf_counter() - began
+        cpu_alone = pool.submit(many, count).result()
+        alone_s = time.perf_counter() - began
         began = time.perf_counter()
-        cpu_beside = sum(pool.map(many, [each, each])) / 2
-        beside = time.perf_counter() - began
+        cpu_beside = sum(pool.map(many, [count, count])) / 2
+        parallel_s = time.perf_counter() - began
     note = "by the clock: other work on the machine lowers it"
     return [
-        Figure("two processes against one, scalar: receipts a second", 2 * alone / beside, "x", note=note),
+        Figure("two processes against one, scalar: receipts a second", 2 * alone_s / parallel_s, "x", note=note),
         Figure("two processes against one, scalar: CPU of a receipt", cpu_beside / cpu_alone, "x"),
     ]
 

@@ -45,20 +45,20 @@ def main() -> None:
     options = parser.parse_args()
     limit, seeds = options.limit or (40 if options.quick else 800), options.seeds or (2 if options.quick else 5)
     parents = [Parent(hashlib.sha256(data).hexdigest(), data) for _, data in photos(options.photos, limit)]
-    found = embedded(parents)
-    runs = {inputs: [tested(found, inputs, seed) for seed in range(seeds)] for inputs in INPUTS}
+    embeddings = embedded(parents)
+    runs = {inputs: [tested(embeddings, inputs, seed) for seed in range(seeds)] for inputs in INPUTS}
     accuracy = {name: interval([run[name] for run in runs["both"]]) for name in NAMES}
     if options.write:
-        write(found, accuracy)
+        write(embeddings, accuracy)
     finish(options, "variants_styles", figures(runs), {"photos": limit, "seeds": seeds, "runs": runs})
 
 
 def work(parents: list[Parent]) -> Iterator[Work]:
     """Each photo with each look, and with none."""
-    seen = Recipe("crop", area=(0.6, 1.0)).then(Recipe("flip", chance=0.5))
+    view = Recipe("crop", area=(0.6, 1.0)).then(Recipe("flip", chance=0.5))
     for parent in parents:
         for name in NAMES:
-            recipe = KIND.complete(seen if name == NO_LOOK else seen.then(Recipe(name)))
+            recipe = KIND.complete(view if name == NO_LOOK else view.then(Recipe(name)))
             yield Task.of((parent.sha256,), recipe, run_seed=0), (parent,)
 
 
@@ -66,21 +66,22 @@ def embedded(parents: list[Parent]) -> dict[str, Any]:
     """Variants as the pipeline sees them: a head's inputs, labels, and whose they are."""
     from pipeline_assets.classify.models import load_classifier
     from pipeline_assets.classify.pipeline import classify_photos
+    from pipeline_assets.classify.styles import CLASSIFIER as STYLES
 
-    told: dict[str, tuple[int, str]] = {}
+    sources: dict[str, tuple[int, str]] = {}
 
     def variants() -> Iterator[tuple[str, bytes]]:
-        for task, made in KIND.make(work(parents)):
-            if not isinstance(made, UnfitParent):
-                assert isinstance(made.data, bytes)
+        for task, outcome in KIND.make(work(parents)):
+            if not isinstance(outcome, UnfitParent):
+                assert isinstance(outcome.data, bytes)
                 name = next((step.name for step in task.recipe.steps if step.name in LOOKS), NO_LOOK)
-                told[task.variant_id] = NAMES.index(name), task.parents[0]
-                yield task.variant_id, made.data
+                sources[task.variant_id] = NAMES.index(name), task.parents[0]
+                yield task.variant_id, outcome.data
 
     classifier = load_classifier()
-    batches = classify_photos(variants(), classifier=classifier, styles=True)
-    rows = pl.concat(batch.classes.join(batch.styles, on="sha256", maintain_order="left") for batch in batches)
-    labels, whose = zip(*(told[key] for key in rows["sha256"]), strict=True)
+    batches = classify_photos(variants(), classifier=classifier, further=[STYLES])
+    rows = pl.concat(batch.classes.join(batch.further[STYLES.kind], on="sha256", maintain_order="left") for batch in batches)
+    labels, whose = zip(*(sources[key] for key in rows["sha256"]), strict=True)
     inputs, width = looks.inputs_of(rows), len(rows["embedding"][0])
     return {
         "both": inputs,
@@ -92,14 +93,14 @@ def embedded(parents: list[Parent]) -> dict[str, Any]:
     }
 
 
-def tested(found: dict[str, Any], inputs: str, seed: int) -> dict[str, float]:
+def tested(embeddings: dict[str, Any], inputs: str, seed: int) -> dict[str, float]:
     """Accuracy per look and of all on variants of photos that were held out."""
     from pipeline_assets.classify.look_training import DECAY, fit_head
 
-    everyone = np.unique(found["whose"])
+    everyone = np.unique(embeddings["whose"])
     trained_on = generator(seed, "split").choice(everyone, round(TRAINED_ON * len(everyone)), replace=False)
-    is_train = np.isin(found["whose"], trained_on)
-    x, y = found[inputs], found["labels"]
+    is_train = np.isin(embeddings["whose"], trained_on)
+    x, y = embeddings[inputs], embeddings["labels"]
     decay = 1e-4 if inputs == "measures" else DECAY  # a few inputs don't overfit
     weights, bias = fit_head(x[is_train], y[is_train], len(NAMES), seed, decay)
     is_right = (x[~is_train] @ weights + bias).argmax(1) == y[~is_train]
@@ -107,12 +108,12 @@ def tested(found: dict[str, Any], inputs: str, seed: int) -> dict[str, float]:
     return {**per_look, "all": float(is_right.mean())}
 
 
-def write(found: dict[str, Any], accuracy: dict[str, tuple[float, float]]) -> None:
+def write(embeddings: dict[str, Any], accuracy: dict[str, tuple[float, float]]) -> None:
     """Train on all photos, and keep the head."""
     from pipeline_assets.classify.look_training import fit_head
 
-    weights, bias = fit_head(found["both"], found["labels"], len(NAMES), seed=0)
-    looks.save(looks.Head(weights, bias, NAMES, found["classifier_id"], accuracy))
+    weights, bias = fit_head(embeddings["both"], embeddings["labels"], len(NAMES), seed=0)
+    looks.save(looks.Head(weights, bias, NAMES, embeddings["classifier_id"], accuracy))
 
 
 def figures(runs: dict[str, list[dict[str, float]]]) -> list[Figure]:

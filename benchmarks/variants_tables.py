@@ -65,8 +65,8 @@ def made(frame: pl.DataFrame, recipe: Recipe, number: int) -> Made:
     ((_, outcome),) = KIND.make([(task, (parent,))])
     if not isinstance(outcome, Made):
         raise outcome
-    if wrong := KIND.problems(outcome):
-        raise AssertionError("; ".join(wrong))
+    if faults := KIND.problems(outcome):
+        raise AssertionError("; ".join(faults))
     return outcome
 
 
@@ -94,26 +94,26 @@ def synthesis(frame: pl.DataFrame, seeds: int) -> tuple[list[Figure], dict[str, 
     real = frame.drop(KEYS)
     learn, test = real[: real.height * 2 // 3], real[real.height * 2 // 3 :]
     columns = [margins.fitted(series, rare=5) for series in learn]
-    found: dict[str, list[dict[str, float]]] = {"Darkroom": [], "metasyn": []}
-    absent = ""
+    scores: dict[str, list[dict[str, float]]] = {"Darkroom": [], "metasyn": []}
+    absence = ""
     for seed in range(seeds):
-        drawn = {"Darkroom": read_table(made(learn, Recipe("synthesize"), seed).data)}
+        synthetic = {"Darkroom": read_table(made(learn, Recipe("synthesize"), seed).data)}
         try:
-            drawn["metasyn"] = by_metasyn(learn, seed)
+            synthetic["metasyn"] = by_metasyn(learn, seed)
         except (NotInstallable, subprocess.CalledProcessError) as error:
-            absent = f"metasyn failed: {error}"[:200]
-        for name, table in drawn.items():
+            absence = f"metasyn failed: {error}"[:200]
+        for name, table in synthetic.items():
             report = compared(columns, learn, table, generator(seed, "report"))
-            found[name].append({**told(report), "R2 of a linear model learnt from it": r2(table, test)})
+            scores[name].append({**told(report), "R2 of a linear model learnt from it": r2(table, test)})
     figures = [Figure(f"R2 of a linear model learnt from real rows, of {PREDICTED}", r2(learn, test), "")]
-    for name, runs in found.items():
+    for name, runs in scores.items():
         for key in runs[0] if runs else []:
             values = [run[key] for run in runs]
             target = at_most(0) if (name, key) == ("Darkroom", "rows copied") else None
             figures.append(Figure(f"synthetic by {name}: {key}", statistics.mean(values), "", target, span(values)))
-    if absent:
-        figures.append(Figure("synthetic by metasyn", None, "", note=absent))
-    return figures, found
+    if absence:
+        figures.append(Figure("synthetic by metasyn", None, "", note=absence))
+    return figures, scores
 
 
 def told(report: Mapping[str, Any]) -> dict[str, float]:
@@ -140,15 +140,15 @@ def by_metasyn(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def r2(learn: pl.DataFrame, test: pl.DataFrame) -> float:
     """Of a least-squares prediction of one column by the others, logarithms of their counts, on other rows."""
-    design, wanted = {}, {}
+    design, target = {}, {}
     for name, frame in {"learn": learn, "test": test}.items():
         rows = frame.drop_nulls(PREDICTED)
-        others = rows.drop(PREDICTED).cast(pl.Float64).fill_null(0.0).to_numpy()
-        design[name] = np.column_stack([np.ones(len(others)), np.log1p(np.maximum(others, 0.0))])
-        wanted[name] = rows[PREDICTED].cast(pl.Float64).to_numpy()
-    weights = np.linalg.lstsq(design["learn"], wanted["learn"], rcond=None)[0]
-    missed = wanted["test"] - design["test"] @ weights
-    return float(1 - missed.var() / wanted["test"].var())
+        predictors = rows.drop(PREDICTED).cast(pl.Float64).fill_null(0.0).to_numpy()
+        design[name] = np.column_stack([np.ones(len(predictors)), np.log1p(np.maximum(predictors, 0.0))])
+        target[name] = rows[PREDICTED].cast(pl.Float64).to_numpy()
+    weights = np.linalg.lstsq(design["learn"], target["learn"], rcond=None)[0]
+    missed = target["test"] - design["test"] @ weights
+    return float(1 - missed.var() / target["test"].var())
 
 
 def span(values: Sequence[float]) -> str:

@@ -34,19 +34,19 @@ ALIKE = {name: KIND.complete(Recipe(name, share=0.2)) for name in ("typos", "reo
 
 def work_of(texts: list[str], recipe: Recipe) -> list[Work]:
     """A task for each text."""
-    found: list[Work] = []
+    work: list[Work] = []
     for text in texts:
         data = text.encode()
         parent = Parent(sha256(data).hexdigest(), data)
-        found.append((Task.of((parent.sha256,), recipe, 0), (parent,)))
-    return found
+        work.append((Task.of((parent.sha256,), recipe, 0), (parent,)))
+    return work
 
 
 def seconds(work: list[Work]) -> tuple[float, float]:
     """Of making them all, and the share that was made."""
     began = time.perf_counter()
-    made = sum(isinstance(outcome, Made) for _, outcome in KIND.make(work))
-    return time.perf_counter() - began, made / len(work)
+    made_count = sum(isinstance(outcome, Made) for _, outcome in KIND.make(work))
+    return time.perf_counter() - began, made_count / len(work)
 
 
 def load_s() -> float:
@@ -70,11 +70,11 @@ def theirs(texts: list[str]) -> tuple[dict[str, float], str]:
         path = Path(folder) / "titles.json"
         path.write_text(json.dumps(texts), encoding="utf-8")
         command = [str(python), "-m", "benchmarks.rivals.text_nlpaug", str(path)]
-        done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    if done.returncode:
-        return {}, f"nlpaug failed: {done.stderr.strip().splitlines()[-1][:200]}"
-    found: dict[str, float] = json.loads(done.stdout)
-    return found, ""
+        process = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if process.returncode:
+        return {}, f"nlpaug failed: {process.stderr.strip().splitlines()[-1][:200]}"
+    result: dict[str, float] = json.loads(process.stdout)
+    return result, ""
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
         {name: lambda work=work: seconds(work) for name, work in works.items()},  # type: ignore[misc]
         options.rounds or (1 if options.quick else ROUNDS),
     )
-    rival, absent = theirs(texts)
+    rival, absence = theirs(texts)
     figures = [
         Figure(
             f"{name}: titles a second",
@@ -105,9 +105,9 @@ def main() -> None:
         for name in KIND.recipes
     ]
     for name in ALIKE:
-        ours = statistics.median(s for s, _ in runs[f"{name}, alike"])
-        ratio = rival[name] / ours if name in rival else None
-        note = absent or f"{len(texts) / rival[name]:,.0f} titles a second by nlpaug"
+        darkroom_s = statistics.median(s for s, _ in runs[f"{name}, alike"])
+        ratio = rival[name] / darkroom_s if name in rival else None
+        note = absence or f"{len(texts) / rival[name]:,.0f} titles a second by nlpaug"
         figures.append(Figure(f"{name}: faster than nlpaug", ratio, "x", note=note))
     figures.append(Figure("synonyms loaded, once a process", load_s(), "s", at_most(MOST_LOAD_S)))
     finish(options, "variants_text", figures, {"titles": len(texts), "runs": runs, "nlpaug_s": rival})

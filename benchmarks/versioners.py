@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.contests import measured
 from benchmarks.rivals.environments import python_of
-from resources.embedded import Endpoints
+from resources.servers.endpoints import Endpoints
 
 BUCKET = "versions"
 CONTENTS = ".darkroom/cache/contents"
@@ -29,6 +29,7 @@ class Versioner(ABC):
         self.data = work / "data"
         self.env = {
             "AWS_ENDPOINT_URL": endpoints.s3_endpoint,
+            **dict.fromkeys(("SSL_CERT_FILE", "AWS_CA_BUNDLE"), endpoints.ca_bundle),
             "AWS_ACCESS_KEY_ID": endpoints.access_key,
             "AWS_SECRET_ACCESS_KEY": endpoints.secret_key,
             "AWS_DEFAULT_REGION": endpoints.region,
@@ -73,10 +74,10 @@ class Darkroom(Versioner):
 
     def keep(self) -> float:
         """One pin sends too."""
-        taken = self.seconds(darkroom("pin", "data", "--folder", "data"))
+        seconds_taken = self.seconds(darkroom("pin", "data", "--folder", "data"))
         self.git("add", "datasets")
         self.git("commit", "-qm", "data")
-        return taken
+        return seconds_taken
 
     def check_out(self, *, is_linked: bool) -> tuple[float, Path]:
         """Into a second folder."""
@@ -106,10 +107,10 @@ class Dvc(Versioner):
 
     def keep(self) -> float:
         """Add and push."""
-        taken = self.seconds(self._dvc("add", "-q", "data"), self._dvc("push", "-q"))
+        seconds_taken = self.seconds(self._dvc("add", "-q", "data"), self._dvc("push", "-q"))
         self.git("add", ".")
         self.git("commit", "-qm", "data")
-        return taken
+        return seconds_taken
 
     def check_out(self, *, is_linked: bool) -> tuple[float, Path]:
         """In place, once the data are gone."""
@@ -148,9 +149,9 @@ class GitLfs(Versioner):
 
     def keep(self) -> float:
         """Add and push of the objects; the commit between them is not counted."""
-        taken = self.seconds(["git", "add", "data"])
+        seconds_taken = self.seconds(["git", "add", "data"])
         self.git("commit", "-qm", "data")
-        return taken + self.seconds(["git", "lfs", "push", "--all", "origin"])
+        return seconds_taken + self.seconds(["git", "lfs", "push", "--all", "origin"])
 
     def check_out(self, *, is_linked: bool) -> tuple[float, Path]:
         """In place, once the data are gone; it copies always."""
@@ -173,17 +174,18 @@ def settings(home: Path, lake_url: str, endpoints: Endpoints) -> dict[str, str]:
     """The environment of a Darkroom with a home and a lake of its own on servers that run."""
     return {
         "DARKROOM_HOME": str(home),
-        "DARKROOM_POSTGRES_URL": endpoints.postgres_url,
+        "DARKROOM_DATABASE_URL": endpoints.postgres_url,
         "DARKROOM_DAGSTER_POSTGRES_URL": endpoints.dagster_postgres_url,
         "DARKROOM_LAKE_URL": lake_url,
         "DARKROOM_S3_ENDPOINT": endpoints.s3_endpoint,
+        "DARKROOM_S3_CA_BUNDLE": endpoints.ca_bundle,
         "DARKROOM_S3_ACCESS_KEY": endpoints.access_key,
         "DARKROOM_S3_SECRET_KEY": endpoints.secret_key,
     }
 
 
-def assert_same(source: Path, found: Path) -> None:
+def assert_same(source: Path, checked_out: Path) -> None:
     """Every file of the source is there, byte for byte."""
     names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
-    same, differing, missing = filecmp.cmpfiles(source, found, names, shallow=False)
-    assert len(same) == len(names), (differing[:3], missing[:3])
+    equal, differing, missing = filecmp.cmpfiles(source, checked_out, names, shallow=False)
+    assert len(equal) == len(names), (differing[:3], missing[:3])

@@ -23,9 +23,10 @@ from benchmarks.contests import CommandFailed, take_turns
 from benchmarks.figures import Figure, Target, add_options, at_least, at_most, finish
 from benchmarks.rivals.environments import NotInstallable, python_of
 from benchmarks.versioners import BUCKET, Darkroom, Dvc, GitLfs, Versioner, assert_same
-from resources import s3
-from resources.embedded import Endpoints, Services
-from resources.object_backends import boto3_client
+from resources.objects import s3
+from resources.objects.backends import boto3_client
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
 
 CHANGED = 100
 SETTLED_S = 2.5
@@ -53,29 +54,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="of each contestant (3; with --quick 1)")
     options = parser.parse_args()
     files, rounds = options.files or (300 if options.quick else 10_000), options.rounds or (1 if options.quick else 3)
-    contestants, absent = present()
+    contestants, absences = present()
     with tempfile.TemporaryDirectory(prefix="versions-") as name, Services(Path(name) / "home") as endpoints:
         client = boto3_client(endpoints.s3_endpoint, endpoints.access_key, endpoints.secret_key, endpoints.region)
         s3.ensure_bucket(client, BUCKET, versioning=False)
         runners = {who.__name__: runner(who, Path(name), endpoints, files, options.kilobytes) for who in contestants}
         runs = take_turns(runners, rounds)
     sizes = {"files": files, "kilobytes": options.kilobytes, "runs": runs}
-    finish(options, "versions", figures(runs, files, options.kilobytes, absent), sizes)
+    finish(options, "versions", figures(runs, files, options.kilobytes, absences), sizes)
 
 
 def present() -> tuple[list[type[Versioner]], dict[str, str]]:
     """Who can take part; and of whom can't, why."""
-    found, absent = [Darkroom], {}
+    tools, absences = [Darkroom], {}
     try:
         python_of("dvc")
-        found.append(Dvc)
+        tools.append(Dvc)
     except NotInstallable as error:
-        absent[Dvc.__name__] = f"can't be installed: {error}"
+        absences[Dvc.__name__] = f"can't be installed: {error}"
     if shutil.which("git-lfs"):
-        found.append(GitLfs)
+        tools.append(GitLfs)
     else:
-        absent[GitLfs.__name__] = "git-lfs is not installed"
-    return found, absent
+        absences[GitLfs.__name__] = "git-lfs is not installed"
+    return tools, absences
 
 
 def runner(who: type[Versioner], folder: Path, endpoints: Endpoints, files: int, kilobytes: int) -> Callable[[], Seconds]:
@@ -90,36 +91,36 @@ def runner(who: type[Versioner], folder: Path, endpoints: Endpoints, files: int,
         write(source, files, kilobytes, seed=number)
         tool = who(work, endpoints)
         print(f"{who.__name__} ...", end=" ", flush=True)
-        found: Seconds = {}
+        seconds: Seconds = {}
         try:
-            play(tool, source, found)
+            play(tool, source, seconds)
         except CommandFailed as error:
             print(f"\n{who.__name__}: {error}", file=sys.stderr)
         finally:
             shutil.rmtree(work)
             shutil.rmtree(source)
-        print(", ".join(f"{step} {taken:.1f} s" for step, taken in found.items()), flush=True)
-        return found
+        print(", ".join(f"{step} {step_s:.1f} s" for step, step_s in seconds.items()), flush=True)
+        return seconds
 
     return run
 
 
-def play(tool: Versioner, source: Path, found: Seconds) -> None:
+def play(tool: Versioner, source: Path, seconds: Seconds) -> None:
     """Everything that is measured of one tool, in an order in which each step leaves what the next one needs."""
     tool.begin()
     shutil.copytree(source, tool.data)
     time.sleep(SETTLED_S)
-    found[KEPT] = tool.keep()
-    found[FETCHED], place = tool.fetch()
+    seconds[KEPT] = tool.keep()
+    seconds[FETCHED], place = tool.fetch()
     assert_same(source, place)
-    found[COPIED], place = tool.check_out(is_linked=False)
+    seconds[COPIED], place = tool.check_out(is_linked=False)
     assert_same(source, place)
     if not isinstance(tool, GitLfs):
-        found[LINKED], place = tool.check_out(is_linked=True)
+        seconds[LINKED], place = tool.check_out(is_linked=True)
         assert_same(source, place)
     change(source, tool.data)
     time.sleep(SETTLED_S)
-    found[AGAIN] = tool.keep()
+    seconds[AGAIN] = tool.keep()
 
 
 def write(folder: Path, files: int, kilobytes: int, seed: int) -> None:
@@ -140,25 +141,27 @@ def change(source: Path, data: Path) -> None:
         (data / path).write_bytes(changed)
 
 
-def figures(runs: dict[str, list[Seconds]], files: int, kilobytes: int, absent: dict[str, str]) -> list[Figure]:
+def figures(runs: dict[str, list[Seconds]], files: int, kilobytes: int, absences: dict[str, str]) -> list[Figure]:
     """Ratios with their targets first, then the seconds of the median round."""
     medians = {
-        name: {step: statistics.median(kept) for step in TOLD if (kept := [run[step] for run in found if step in run])}
-        for name, found in runs.items()
+        name: {step: statistics.median(values) for step in TOLD if (values := [run[step] for run in runs_of if step in run])}
+        for name, runs_of in runs.items()
     }
-    ours, theirs = medians.get("Darkroom", {}), medians.get("Dvc", {})
-    why = absent.get("Dvc", "one of the two failed: see the run's output")
-    found = []
+    darkroom, dvc = medians.get("Darkroom", {}), medians.get("Dvc", {})
+    absence = absences.get("Dvc", "one of the two failed: see the run's output")
+    report = []
     for step in (KEPT, FETCHED, COPIED, LINKED):
-        ratio = theirs[step] / ours[step] if step in ours and step in theirs else None
-        note = why if ratio is None else ""
-        found.append(Figure(f"Darkroom faster than DVC: {TOLD[step]}", ratio, "x", TARGETS.get(step), note))
-    again = ours.get(AGAIN)
-    found.append(Figure(f"Darkroom: {TOLD[AGAIN]}", again, "s", AGAIN_S, "" if again else "it failed: see the run's output"))
+        ratio = dvc[step] / darkroom[step] if step in darkroom and step in dvc else None
+        note = absence if ratio is None else ""
+        report.append(Figure(f"Darkroom faster than DVC: {TOLD[step]}", ratio, "x", TARGETS.get(step), note))
+    second_pin = darkroom.get(AGAIN)
+    report.append(
+        Figure(f"Darkroom: {TOLD[AGAIN]}", second_pin, "s", AGAIN_S, "" if second_pin else "it failed: see the run's output")
+    )
     size = f"{files:,} files of {kilobytes} KB"
     for name, steps in medians.items():
-        found += [Figure(f"{name}: {TOLD[step]}", taken, "s", note=size) for step, taken in steps.items()]
-    return found
+        report += [Figure(f"{name}: {TOLD[step]}", step_s, "s", note=size) for step, step_s in steps.items()]
+    return report
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from benchmarks.contests import Used, measured
 from benchmarks.figures import Figure, add_options, at_most, finish
 from benchmarks.home import Home, fresh_home
 from pipeline_assets.training.schemas import SPLITS, TrainingTable
-from resources import ledger
 from resources.assembly import resolve
-from resources.services import running
+from resources.database import ledger
+from resources.servers.services import running
 from resources.settings import load_settings
 
 ROWS, DAYS, CHANGED, EMBEDDING = 1_000_000, 100, 1_000, 32
@@ -51,7 +51,7 @@ def training_rows(number: int, rows: int, first_id: int = 0) -> pl.DataFrame:
         "user_id": random.integers(0, 20_000, rows),
         "posted_at": random.integers(0, 86_400, rows),
         "has_location": random.random(rows) < 0.4,
-        "top_class": [f"class {one}" for one in random.integers(0, 150, rows)],
+        "top_class": [f"class {label}" for label in random.integers(0, 150, rows)],
         "embedding": pl.Series(random.random((rows, EMBEDDING), np.float32)).arr.to_list(),
         "split": random.choice(SPLITS, rows),
         "views_7d": views,
@@ -62,7 +62,7 @@ def training_rows(number: int, rows: int, first_id: int = 0) -> pl.DataFrame:
         pl.DataFrame(columns)
         .with_columns(
             day=pl.lit(day),
-            sha256=pl.Series([hashlib.sha256(f"{one}".encode()).hexdigest() for one in columns["photo_id"]]),
+            sha256=pl.Series([hashlib.sha256(f"{photo_id}".encode()).hexdigest() for photo_id in columns["photo_id"]]),
             posted_at=midnight + pl.duration(seconds="posted_at"),
             model_id=pl.lit("efficientnet-lite0-benchmark"),
         )
@@ -76,8 +76,8 @@ def changed(rows: pl.DataFrame, number: int, count: int) -> pl.DataFrame:
     tenth = max(count // 10, 1)
     new = training_rows(number, tenth, first_id=5 * 10**6)
     moved = pl.int_range(pl.len()) < count - 2 * tenth
-    kept = rows.head(-tenth).with_columns(pl.when(moved).then(pl.col("views_7d") + 7).otherwise("views_7d"))
-    return pl.concat([kept, new])
+    unchanged = rows.head(-tenth).with_columns(pl.when(moved).then(pl.col("views_7d") + 7).otherwise("views_7d"))
+    return pl.concat([unchanged, new])
 
 
 def uploads_of(rows: pl.DataFrame) -> pl.DataFrame:
@@ -96,18 +96,18 @@ def uploads_of(rows: pl.DataFrame) -> pl.DataFrame:
 def write(frames: Sequence[pl.DataFrame]) -> None:
     """Replace days of both tables and enter them into the ledger, as a run would."""
     with running(load_settings()) as settings:
-        found = resolve(settings)
-        lake, postgres = found["lake"], found["postgres"]
+        resources = resolve(settings)
+        lake, database = resources["lake"], resources["database"]
         days = [frame["day"][0] for frame in frames]
-        for asset, made in (("raw_uploads", [uploads_of(frame) for frame in frames]), ("training_table", frames)):
-            version = lake.replace(asset, days, pl.concat(made))
+        for asset, frames_of in (("raw_uploads", [uploads_of(frame) for frame in frames]), ("training_table", frames)):
+            version = lake.replace(asset, days, pl.concat(frames_of))
             entries = [
                 ledger.Materialization(
                     asset, day, ledger.digest_of([f"{day} {version}"]), frame.height, 0, "code", "", {}, version, None, "run"
                 )
-                for day, frame in zip(days, made, strict=True)
+                for day, frame in zip(days, frames_of, strict=True)
             ]
-            ledger.record(postgres, entries)
+            ledger.record(database, entries)
 
 
 def make(rows: int) -> None:
@@ -140,15 +140,15 @@ def contest(rows: int, repeats: int) -> dict[str, Any]:
         git(repository, "commit", "--quiet", "--allow-empty", "--message", "start")
         home.step("make", "--rows", rows)
         pin = ["pin", "before", "--allow-stale"]
-        found: dict[str, Any] = {"pin": [darkroom(home, repository, *pin) for _ in range(repeats)]}
-        found["json_bytes"] = (repository / "datasets" / "before.json").stat().st_size
+        outcomes: dict[str, Any] = {"pin": [darkroom(home, repository, *pin) for _ in range(repeats)]}
+        outcomes["json_bytes"] = (repository / "datasets" / "before.json").stat().st_size
         for place, days in PLACES.items():
             home.step("change", "--rows", rows, "--changed-days", days)
             darkroom(home, repository, "pin", "after", "--allow-stale")
             runs = [darkroom(home, repository, "diff", "before", "after", "--json") for _ in range(repeats)]
-            found[place] = runs
+            outcomes[place] = runs
             check(json.loads(runs[0].output)["rows"])
-    return found
+    return outcomes
 
 
 def check(rows: Mapping[str, Any]) -> None:
@@ -163,23 +163,23 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *author, *words], cwd=folder, check=True)
 
 
-def figures(found: Mapping[str, Any]) -> list[Figure]:
+def figures(outcomes: Mapping[str, Any]) -> list[Figure]:
     """Medians of the seconds, the worst of the memory."""
-    pins: list[Used] = found["pin"]
-    made = [
+    pins: list[Used] = outcomes["pin"]
+    report = [
         Figure("pin, beyond the bytes", statistics.median(run.wall_s for run in pins), "s", at_most(30)),
         Figure("pin, peak memory", max(run.peak_mb for run in pins), "MB"),
-        Figure("the reference", found["json_bytes"], "bytes", at_most(4095)),
+        Figure("the reference", outcomes["json_bytes"], "bytes", at_most(4095)),
     ]
     for place in PLACES:
-        runs: list[Used] = found[place]
+        runs: list[Used] = outcomes[place]
         seconds = statistics.median(run.wall_s for run in runs)
         memory = max(run.peak_mb for run in runs)
-        made += [
+        report += [
             Figure(f"diff, {CHANGED:,} rows in {place}", seconds, "s", at_most(5)),
             Figure(f"diff, {CHANGED:,} rows in {place}, peak memory", memory, "MB", at_most(500)),
         ]
-    return made
+    return report
 
 
 def main() -> None:
@@ -196,9 +196,9 @@ def main() -> None:
         make(rows) if options.step == "make" else change(rows, options.changed_days)
         print("{}")
         return
-    found = contest(rows, options.repeats or (1 if options.quick else 3))
-    details = {name: [vars(run) | {"output": ""} for run in found[name]] for name in ("pin", *PLACES)}
-    finish(options, "versions_rows", figures(found), {"rows": rows, "days": DAYS, **details})
+    runs = contest(rows, options.repeats or (1 if options.quick else 3))
+    details = {name: [vars(run) | {"output": ""} for run in runs[name]] for name in ("pin", *PLACES)}
+    finish(options, "versions_rows", figures(runs), {"rows": rows, "days": DAYS, **details})
 
 
 if __name__ == "__main__":

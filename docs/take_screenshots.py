@@ -1,6 +1,6 @@
 """Take the README's pictures from a running UI: `python docs/take_screenshots.py [http://127.0.0.1:3000]`.
 
-Run it after `make run`, beside `make ui`. It drives Chromium, shows what is newest, and launches nothing.
+Run it after `make run`, while `make ui` runs. It drives Chromium, shows the newest data, and launches no run.
 """
 
 import io
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 FOLDER = Path(__file__).parent / "screenshots"
 WIDTH_PX, HEIGHT_PX = 1600, 1000
 COLOURS = 256
-"""A UI has few colours: a palette makes the files a third of the size, and no eye sees it."""
+"""A UI has few colours: a palette makes the files a third of the size, without a visible difference."""
 SLOW_MS = 120_000
 ZOOM_OUT = (WIDTH_PX - 28, 852)
 """The graph's button with the minus, which has no name to find it by."""

@@ -1,15 +1,15 @@
-"""Every error that Darkroom raises on purpose. Each message says what to do next.
+"""The errors that Darkroom raises on purpose. Each message says what to do.
 
-What a single bad input deserves is not here: it is a quarantine reason in a row (`ingestion/schemas.py`).
+A single bad input raises none of them: it becomes a row with a quarantine reason (`ingestion/schemas.py`).
 """
 
 
 class DarkroomError(Exception):
-    """Base of all errors below: catch this to catch what Darkroom raises on purpose."""
+    """Base class of all errors below."""
 
 
 class BadUpload(DarkroomError):
-    """Bytes that can't be used. Carries a quarantine reason.
+    """Uploaded bytes that can't be used.
 
     reason: one of `ingestion.schemas.VERDICTS`; detail: a sentence for a person.
     """
@@ -28,12 +28,20 @@ class BadClip(BadUpload):
     """Bytes that can't be decoded as sound or video."""
 
 
+class InspectionUnavailable(DarkroomError):
+    """The process that inspects uploads can't be started: no upload is to blame."""
+
+
 class ModelUnusable(DarkroomError):
     """A classifier's files are missing, malformed, or refused by the safe loader."""
 
 
+class SettingsDiffer(DarkroomError):
+    """A setting in the assets' declarations has another value than when they were loaded."""
+
+
 class SchemaMismatch(DarkroomError):
-    """A frame does not keep its table's declared schema; the message names columns and rules."""
+    """A frame breaks its table's schema; the message names columns and rules."""
 
 
 class NothingToTrainOn(DarkroomError):
@@ -45,35 +53,35 @@ class StagingCorrupt(DarkroomError):
 
 
 class ReferenceUnreadable(DarkroomError):
-    """A data set's JSON is missing, is none, was edited by hand into none, or is of a newer Darkroom."""
+    """The JSON of a data set is missing, malformed, or from a newer version of Darkroom."""
 
 
 class ManifestBroken(DarkroomError):
-    """A data set's list of files can't be trusted: other bytes than named, impossible rows, or unsafe paths."""
+    """A data set's list of files can't be trusted: its hash differs, or it has invalid rows or unsafe paths."""
 
 
 class PinRefused(DarkroomError):
-    """What was to be pinned is not in a state that could be got back: uncommitted code, stale or half-written days."""
+    """The state to pin could not be restored later: uncommitted code, stale days, or days being written."""
 
 
 class NotARepository(DarkroomError):
-    """A command that keeps its references in git was called outside a repository."""
+    """A command that needs a git repository was called outside of one."""
 
 
 class NotComparable(DarkroomError):
-    """Two data sets that can't be held against each other: other assets, a folder and a table, or no common key."""
+    """Two data sets that can't be compared: different assets, a folder and a table, or no common key."""
 
 
 class NotReproducible(DarkroomError):
-    """A data set that can't be rebuilt: its code is not to be had, or its rows came from outside."""
+    """A data set that can't be rebuilt: its code is not available, or its rows came from outside the lake."""
 
 
 class CheckoutRefused(DarkroomError):
-    """A folder holds what a checkout must not touch: others' files in its way, links, another data set."""
+    """The target folder contains files that a checkout must not change: foreign files, links, or another data set."""
 
 
 class CheckoutIncomplete(DarkroomError):
-    """Some files of a data set could not be got. What could be is in place, and the next checkout goes on from there."""
+    """Some files of a data set could not be read. The others are in place, and the next checkout continues from there."""
 
 
 class BadSelection(DarkroomError):
@@ -81,28 +89,68 @@ class BadSelection(DarkroomError):
 
 
 class ExportRefused(DarkroomError):
-    """A data set can't be written as asked: the format can't hold it, bytes are missing, or others' files are in the way."""
+    """A data set can't be exported: the format does not support it, bytes are missing, or foreign files are in the way."""
 
 
 class ImportRefused(DarkroomError):
-    """Another tool's data can't be brought in: broken files, unsafe paths, missing contents, or nothing at all."""
+    """Another tool's data can't be imported: broken files, unsafe paths, missing contents, or no data."""
 
 
 class CleanUpRefused(DarkroomError):
-    """What is reached can't be told for certain, so nothing may be deleted."""
+    """The objects in use can't be determined for certain, so nothing may be deleted."""
 
 
 class BadRecipe(DarkroomError):
-    """A recipe that does not fit its kind of data: an unknown operation, a parameter out of its bounds, another version."""
+    """A recipe that does not fit its kind of data: an unknown operation, a parameter out of bounds, another version."""
 
 
 class UnfitParent(DarkroomError):
-    """One item that a variant can't be made from: it can't be decoded, or it is too short or small for the recipe.
+    """An item from which no variant can be made: it can't be decoded, or is too short or too small for the recipe.
 
-    Carries a quarantine reason; its neighbours go on. reason: a short machine name; detail: a sentence for a person.
+    Other items are not affected. reason: a short machine name; detail: a sentence for a person.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class BadCampaign(DarkroomError):
+    """A campaign's file that can't be used: no YAML, an unknown field, or fields that contradict each other."""
+
+
+class QuestionChanged(DarkroomError):
+    """A campaign asks another question under a version that was asked already."""
+
+
+class NothingToAsk(DarkroomError):
+    """A campaign has no tasks, or none with an accepted answer, because no run has computed any."""
+
+
+class BadLabelingFunctions(DarkroomError):
+    """A module of labeling functions that can't be used: it can't be imported, has none, or has two of one name."""
+
+
+class MissingExtra(DarkroomError):
+    """A method that was asked for needs a package that is not installed."""
+
+
+class LabelToolAway(DarkroomError):
+    """A labeling tool does not answer: it is not running, not reachable, or too slow."""
+
+
+class LabelToolRefused(DarkroomError):
+    """A labeling tool refuses our token, or the account may not do this."""
+
+
+class LabelToolFailed(DarkroomError):
+    """A labeling tool answers with an error, such as a full disk or a missing project. The message has its own words.
+
+    is_passing: whether the same request may succeed later. status: of HTTP, if the tool or a proxy has refused a request.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = False, status: int | None = None) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
+        self.status = status

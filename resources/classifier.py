@@ -1,13 +1,13 @@
-"""Which photo classifier runs, and where: plain settings. The model itself is loaded by `pipeline_assets/classify`."""
+"""Settings of the photo classifier: model and device. `pipeline_assets/classify` loads the model."""
 
 import dagster as dg
 
 
 class ClassifierChoice(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The photo classifier: a built-in network, or a folder of yours with `model.pt2`, `classes.csv`, `preprocessing.json`.
+    """The photo classifier: a built-in network, or a folder with `model.pt2`, `classes.csv` and `preprocessing.json`.
 
-    Weights load with `weights_only=True`. The compiled form is kept in `cache` and made anew when weights, code, torch or
-    the processor change.
+    Weights load with `weights_only=True`. The compiled form is cached in `cache`, and compiled again when weights, code,
+    torch or the processor change.
     """
 
     model: str = "efficientnet-lite0"

@@ -1,18 +1,18 @@
-"""Every error that a resource raises on purpose. Each message says what to do next.
+"""The errors that resources raise on purpose. Each message says what to do.
 
-Errors about one object carry its `key` and derive from `ObjectError`: bulk reads hand them back as values.
-Errors about the store itself (`StoreUnavailable`, `BucketMissing`) stop the work: nothing can be said of its objects.
+Errors about one object have its `key` and derive from `ObjectError`: bulk reads return them as values. Errors about the
+store (`StoreUnavailable`, `BucketMissing`) end the work: its objects are in an unknown state.
 """
 
 import errno
 
 
 class ResourceError(Exception):
-    """Base of all errors below."""
+    """Base class of all errors below."""
 
 
 class ObjectError(ResourceError):
-    """A fact about one object, named by `key`."""
+    """An error about one object, identified by `key`."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -23,15 +23,27 @@ class ObjectError(ResourceError):
 
 
 class NotFound(ObjectError):
-    """No object (or no such version of it) under this key."""
+    """There is no object, or no such version of it, under this key."""
+
+
+class Overwritten(NotFound):
+    """The key has other bytes than the requested ones, and none of its versions has those."""
 
 
 class AccessDenied(ObjectError):
-    """The credentials are wrong, or don't allow this on this key."""
+    """The credentials don't allow this on this key."""
+
+
+class BadCredentials(AccessDenied):
+    """The credentials are refused, independent of the object."""
+
+
+class Unreadable(ObjectError):
+    """The object exists, but its bytes can't be read: it is archived, or its encryption key is gone."""
 
 
 class InvalidKey(ObjectError):
-    """The backend can't hold this key, or only by reading it as another one."""
+    """The backend can't store this key, or would change it."""
 
 
 class InvalidRange(ObjectError):
@@ -43,7 +55,7 @@ class TooLarge(ObjectError):
 
 
 class CorruptObject(ObjectError):
-    """The bytes read don't hash to the sha256 that names them."""
+    """The hash of the bytes differs from the sha256 in their name."""
 
     @classmethod
     def of(cls, key: str, expected: str, actual: str) -> "CorruptObject":
@@ -56,11 +68,11 @@ class CorruptObject(ObjectError):
 
 
 class StoreUnavailable(ResourceError):
-    """The store did not answer properly after all retries; nothing is known of the object."""
+    """The store did not answer properly after all retries; the state of the object is unknown."""
 
 
 class DatabaseUnusable(ResourceError):
-    """The database is there, but can't serve as it is: of a newer Darkroom, damaged, read-only, or misplaced."""
+    """The database exists, but can't be used: from a newer Darkroom, damaged, read-only, or in the wrong place."""
 
 
 class BucketMissing(ResourceError):
@@ -68,7 +80,7 @@ class BucketMissing(ResourceError):
 
 
 class BucketNotVersioned(ResourceError):
-    """Overwritten uploads in this bucket can't be got back."""
+    """Overwritten uploads in this bucket can't be restored."""
 
 
 class InsecureEndpoint(ResourceError):
@@ -76,7 +88,7 @@ class InsecureEndpoint(ResourceError):
 
 
 class NoSpace(ResourceError):
-    """The disk has too little room for what is about to be written."""
+    """The disk has too little space for the data to write."""
 
 
 def is_full(error: OSError) -> bool:
@@ -85,16 +97,32 @@ def is_full(error: OSError) -> bool:
 
 
 class PathEscapes(ResourceError):
-    """A path leads out of the folder that it must stay in."""
+    """A path leaves the folder that it must stay in."""
+
+
+class HomeNotOurs(ResourceError):
+    """Files in DARKROOM_HOME may come from somebody else, and are not used."""
+
+
+class SettingTwice(ResourceError):
+    """A setting has one value under its name and another under its former name."""
 
 
 class ServiceFailed(ResourceError):
-    """An embedded server did not start, or its state can't be used; the message carries the end of its log."""
+    """An embedded server did not start, or its state can't be used; the message has the end of its log."""
+
+
+class PortTaken(ServiceFailed):
+    """Another program listens on the port of an embedded server; nothing was sent to it."""
 
 
 class AlreadyRunning(ResourceError):
-    """Another process does the same work at this moment."""
+    """Another process is doing the same work."""
 
 
 class TableMissing(ResourceError):
-    """A table was asked for that no run has written yet."""
+    """No run has written this table yet."""
+
+
+class TypesChanged(ResourceError):
+    """Rows have other types than the table's columns, whose types never change."""

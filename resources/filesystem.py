@@ -1,4 +1,4 @@
-"""The fast local disk: safe paths below one root, and a check for room before writing.
+"""A folder on the local disk: safe paths below it, and a check for free space before writing.
 
 No `from __future__ import annotations` here: Dagster reads resource annotations at run time.
 """
@@ -16,7 +16,7 @@ from resources.errors import NoSpace, PathEscapes, is_full
 
 
 class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """A folder on the local disk (NVMe where there is one), for staged training sets, caches and compiled models."""
+    """A folder on the local disk (preferably NVMe), for staged training sets, caches and compiled models."""
 
     root: str = Field(description="Folder that holds everything this resource writes; created when first needed.")
     reserve_bytes: int = Field(
@@ -33,25 +33,25 @@ class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
         return folder.resolve()
 
     def path(self, *parts: str) -> Path:
-        """A path below the root, which need not exist; its parent folder does afterwards.
+        """A path below the root, which need not exist; its parent folder is created.
 
         Raises PathEscapes for absolute parts, `..`, NUL, or a symbolic link that leads out of the root.
         """
         folder = self.folder
         if any("\0" in part for part in parts):
             raise PathEscapes(f"A path below {folder} contains a NUL byte; rename it.")
-        wanted = folder.joinpath(*parts).resolve()
-        if wanted == folder or not wanted.is_relative_to(folder):
+        path = folder.joinpath(*parts).resolve()
+        if path == folder or not path.is_relative_to(folder):
             raise PathEscapes(f"{'/'.join(parts)!r} does not stay below {folder}; use a relative path without '..'.")
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        return wanted
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def free_bytes(self) -> int:
-        """Bytes that may still be written: free on the root's disk, less `reserve_bytes`, never below 0."""
+        """Bytes that may still be written: free bytes on the root's disk minus `reserve_bytes`, at least 0."""
         return max(0, shutil.disk_usage(self.folder).free - self.reserve_bytes)
 
     def require_free(self, needed_bytes: int) -> None:
-        """Raise NoSpace, saying how much is missing, unless `needed_bytes` fit beside the reserve."""
+        """Raise NoSpace with the missing bytes if `needed_bytes` do not fit without using the reserve."""
         free = self.free_bytes()
         if needed_bytes > free:
             raise NoSpace(
@@ -62,7 +62,7 @@ class Filesystem(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Raise NoSpace if the disk, its quota or the process's limit on files turns out to be full in this block."""
+        """Raise NoSpace if a write in this block finds the disk, its quota or the process's limit on file size full."""
         try:
             yield
         except OSError as error:

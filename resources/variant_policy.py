@@ -1,4 +1,4 @@
-"""Which variants are made of what: plain settings. The recipes themselves are in `pipeline_assets/variants`.
+"""Settings of variants: recipes, numbers and shares. The recipes themselves are in `pipeline_assets/variants`.
 
 No `from __future__ import annotations` here: Dagster reads resource annotations at run time.
 """
@@ -8,7 +8,7 @@ from pydantic import Field
 
 
 class KindPolicy(dg.Config):
-    """What is made of each item of one kind of data."""
+    """The variants of each item of one kind of data."""
 
     recipes: list[str] = Field(default=[], description="names of ready-made recipes; none named: all of the kind's")
     children: int = Field(default=2, ge=0, le=1000, description="variants of each item; 0 makes none")
@@ -17,9 +17,9 @@ class KindPolicy(dg.Config):
 
 
 class VariantPolicy(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """How many variants of each kind of data are made, by which recipes, and how many of them a model is trained on.
+    """The number of variants of each kind of data, their recipes, and the share of them in training sets.
 
-    Set it here for one run, or for all by DARKROOM_VARIANTS as JSON: {"photos": {"children": 4, "recipes": ["sepia"]}}.
+    Set it here for one run, or for all runs by DARKROOM_VARIANTS as JSON: {"photos": {"children": 4, "recipes": ["sepia"]}}.
     """
 
     seed: int = Field(default=0, description="of all randomness: another one makes other variants by the same recipes")
@@ -31,6 +31,6 @@ class VariantPolicy(dg.ConfigurableResource):  # type: ignore[type-arg]
     receipts: KindPolicy = KindPolicy(children=1)
 
     def of(self, kind: str) -> KindPolicy:
-        """The policy of one kind. Raises AttributeError for none."""
+        """The policy of one kind. Raises AttributeError for an unknown one."""
         policy: KindPolicy = getattr(self, kind)
         return policy

@@ -1,7 +1,7 @@
-"""Messages of the upload queue into the ledger. What a message says is read in `queue_messages.py`.
+"""Takes messages from the upload queue, and enters their objects into the ledger. `queue_messages.py` parses a message.
 
 Delivery is at least once and in any order: the ledger keeps each version once. Messages are deleted after the ledger's
-commit, never before: a crash between the two brings them again.
+commit: a crash between the two delivers them again.
 """
 
 import time
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
-from resources import ledger
-from resources.database import Database
+from resources.database import seen_objects
+from resources.database.contract import Database
+from resources.database.rejects import Reject, keep_rejects, storable
 from resources.errors import ResourceError
-from resources.object_store import ObjectInfo
-from resources.objects import Objects
-from resources.upload_queue import Message, Reject, UploadQueue, keep_rejects
+from resources.objects.resource import Objects
+from resources.objects.store import ObjectInfo
+from resources.objects.upload_queue import Message, UploadQueue
 from sensors.queue_messages import CreatedObject, read_message
 
 MESSAGES_PER_COMMIT = 200
@@ -23,7 +24,7 @@ MESSAGES_PER_COMMIT = 200
 
 @dataclass(frozen=True)
 class QueueIntake:
-    """What a tick took from the queue. failure: why it stopped early, if it did."""
+    """The counts of one tick. failure: the reason for stopping early, if any."""
 
     messages: int = 0
     entered: int = 0
@@ -32,15 +33,17 @@ class QueueIntake:
 
 
 def take_messages(
-    queue: UploadQueue, uploads: Objects, postgres: Database, day_of: Callable[[ObjectInfo], date], until: float
+    queue: UploadQueue, uploads: Objects, database: Database, day_of: Callable[[ObjectInfo], date], until: float
 ) -> QueueIntake:
-    """Take what the queue has, until it is empty or the clock (`time.monotonic`) passes `until`."""
+    """Take messages until the queue is empty or the clock (`time.monotonic`) passes `until`."""
     messages = entered = rejected = 0
     while True:
         batch, failure = _receive(queue, until)
         objects, rejects = _read(batch, uploads)
-        new = ledger.add_objects(postgres, [ledger.seen_object(uploads.bucket, info, day_of(info)) for info in objects])
-        keep_rejects(postgres, queue.url, rejects)
+        objects = storable(database, uploads.bucket, objects)
+        rows = [seen_objects.seen_object(uploads.bucket, info, day_of(info)) for info in objects]
+        new = seen_objects.add_objects(database, rows)
+        keep_rejects(database, queue.url, rejects)
         messages, entered, rejected = messages + len(batch), entered + len(new), rejected + len(rejects)
         try:
             queue.delete(batch)
@@ -51,7 +54,7 @@ def take_messages(
 
 
 def _receive(queue: UploadQueue, until: float) -> tuple[list[Message], str | None]:
-    """As many messages as one commit takes, and why there are no more if that is a failure."""
+    """The messages of one commit, and the error that ended receiving, if any."""
     batch: list[Message] = []
     while len(batch) < MESSAGES_PER_COMMIT and time.monotonic() < until:
         try:
@@ -70,14 +73,15 @@ def _read(batch: Sequence[Message], uploads: Objects) -> tuple[list[ObjectInfo],
     root = uploads.store.s3.full("") if uploads.store.s3 else ""
     for message in batch:
         reading = read_message(message.body, uploads.bucket)
-        objects.extend(_as_listed(one, root) for one in reading.created if one.key.startswith(f"{root}{UPLOADS_PREFIX}"))
+        uploaded = [created for created in reading.created if created.key.startswith(f"{root}{UPLOADS_PREFIX}")]
+        objects.extend(_as_listed(created, root) for created in uploaded)
         if reading.problems:
             rejects.append(Reject(message.message_id, "; ".join(reading.problems), message.body))
     return objects, rejects
 
 
 def _as_listed(created: CreatedObject, root: str) -> ObjectInfo:
-    """As a listing would tell it; its last-modified is the upload's start, an event's time its end."""
+    """The object in the form of a listing. Its last-modified is the end of the upload; in a listing it is the start."""
     return ObjectInfo(
         created.key.removeprefix(root), created.size_bytes, created.etag, created.version_id, created.completed_at
     )

@@ -1,31 +1,33 @@
-"""What a message of the upload queue says, decided from its text: no queue, no store, no database, no Dagster.
+"""Parses a message of the upload queue. Pure: no queue, no store, no database, no Dagster.
 
-Three forms carry the same facts: an S3 event notification, the same inside an SNS notification, and an EventBridge event.
-Only creations name objects; removals and tests say nothing that is wanted here. Whatever can't be understood is a problem
-with a sentence, and never an exception: what it came with is still read. Anyone who may upload chooses keys.
+Three formats are read: an S3 event notification, one inside an SNS notification, and an EventBridge event. Only creations
+of objects count; removals and test events are ignored. An event that can't be parsed becomes a problem in words, not an
+exception: the other events of the message are still read. Keys are untrusted: uploaders choose them.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from pipeline_assets.ingestion.timestamps import BadTimestamp, parse_timestamp
+from pipeline_assets.runtime import strict_json
+
 MAX_BODY_CHARACTERS = 2**20
 """Amazon SQS allows 1 MiB."""
 MAX_TEXT_BYTES = 1_024
-"""The longest key and the longest version id that S3 has."""
-_TAKEN = ("ObjectCreated:", "s3:ObjectCreated:")
+"""S3's limit for keys and version ids."""
+_CREATION_NAMES = ("ObjectCreated:", "s3:ObjectCreated:")
 
 
 class BadMessage(Exception):
-    """A message, or one event of it, that is not in a form that is known. Says what is wrong."""
+    """A message, or one event of it, in no known format; the text says what is wrong."""
 
 
 @dataclass(frozen=True)
 class CreatedObject:
-    """An object version that was created. completed_at: when the store had it whole, aware."""
+    """A created object version. completed_at: end of the upload, timezone-aware."""
 
     key: str
     version_id: str | None
@@ -36,7 +38,7 @@ class CreatedObject:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a message says. ignored: events that are no creation; problems: a sentence for each that is not understood."""
+    """The content of a message. ignored: number of events that are no creation; problems: a sentence for each bad event."""
 
     created: tuple[CreatedObject, ...] = ()
     ignored: int = 0
@@ -44,21 +46,21 @@ class Reading:
 
 
 def read_message(body: str, bucket: str) -> Reading:
-    """The objects that a message says were created in this bucket. Never raises."""
+    """The objects of this bucket that a message reports as created. Never raises."""
     created: list[CreatedObject] = []
     problems: list[str] = []
     ignored = 0
     try:
         for event in _events(body):
             try:
-                found = event.object_of(bucket)
+                created_object = event.object_of(bucket)
             except BadMessage as problem:
                 problems.append(str(problem))
                 continue
-            if found is None:
+            if created_object is None:
                 ignored += 1
             else:
-                created.append(found)
+                created.append(created_object)
     except BadMessage as problem:
         problems.append(str(problem))
     return Reading(tuple(created), ignored, tuple(problems))
@@ -66,7 +68,7 @@ def read_message(body: str, bucket: str) -> Reading:
 
 @dataclass(frozen=True)
 class _Event:
-    """One event, its form's differences removed; values are as they came. is_creation: null where it does not say."""
+    """One event of any format, with unchecked values. is_creation: None if the event has no name."""
 
     is_creation: bool | None
     bucket: object
@@ -78,7 +80,7 @@ class _Event:
     is_encoded: bool
 
     def object_of(self, bucket: str) -> CreatedObject | None:
-        """The object that it creates, if it creates one. Raises BadMessage."""
+        """The created object; None for an event that is no creation. Raises BadMessage."""
         if self.is_creation is None:
             raise BadMessage("the event has no name")
         if not self.is_creation:
@@ -116,30 +118,30 @@ def _of_notification(record: object) -> _Event:
     """One record of an S3 event notification. Its key is URL-encoded."""
     fields = _dict(record)
     s3 = _dict(fields.get("s3"))
-    about = _dict(s3.get("object"))
+    s3_object = _dict(s3.get("object"))
     name = fields.get("eventName")
     return _Event(
-        name.startswith(_TAKEN) if isinstance(name, str) else None,
+        name.startswith(_CREATION_NAMES) if isinstance(name, str) else None,
         _dict(s3.get("bucket")).get("name"),
-        about.get("key"),
-        about.get("versionId"),
-        about.get("eTag"),
-        about.get("size"),
+        s3_object.get("key"),
+        s3_object.get("versionId"),
+        s3_object.get("eTag"),
+        s3_object.get("size"),
         fields.get("eventTime"),
         is_encoded=True,
     )
 
 
 def _of_eventbridge(message: dict[str, Any], detail: dict[str, Any]) -> _Event:
-    """An EventBridge event. Its key is as it is."""
-    about = _dict(detail.get("object"))
+    """An EventBridge event. Its key is not encoded."""
+    s3_object = _dict(detail.get("object"))
     return _Event(
         message.get("detail-type") == "Object Created",
         _dict(detail.get("bucket")).get("name"),
-        about.get("key"),
-        about.get("version-id"),
-        about.get("etag"),
-        about.get("size"),
+        s3_object.get("key"),
+        s3_object.get("version-id"),
+        s3_object.get("etag"),
+        s3_object.get("size"),
         message.get("time"),
         is_encoded=False,
     )
@@ -149,14 +151,14 @@ def _json_object(text: str) -> dict[str, Any]:
     if len(text) > MAX_BODY_CHARACTERS:
         raise BadMessage(f"the message has {len(text):,} characters; at most {MAX_BODY_CHARACTERS:,} are read")
     try:
-        found = json.loads(text)
-    except RecursionError:
+        value = strict_json.loads(text)
+    except strict_json.TooDeep:
         raise BadMessage("the message is nested too deeply") from None
-    except ValueError:  # also of whole numbers with thousands of digits
+    except strict_json.BadJson:
         raise BadMessage("the message is not JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise BadMessage("the message is JSON, but no object")
-    return found
+    return value
 
 
 def _dict(value: object) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def _dict(value: object) -> dict[str, Any]:
 
 
 def _text(value: object, name: str) -> str:
-    """A text that PostgreSQL and S3 can hold."""
+    """The value if it is a text that PostgreSQL and S3 can store. Raises BadMessage."""
     if not isinstance(value, str) or not value:
         raise BadMessage(f"the event has no {name}")
     try:
@@ -187,10 +189,9 @@ def _decoded(key: str) -> str:
 
 
 def _moment(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise BadMessage("the event's time is no text")
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or moment.year < 1970:
-        raise BadMessage("the event's time is not ISO 8601 with a zone")
-    return moment
+        return parse_timestamp(value)
+    except BadTimestamp as error:
+        raise BadMessage(f"the event's time is {value[:60]!r}, which {error}") from None

@@ -1,4 +1,4 @@
-"""The nightly walk through the uploads bucket, which finds what listing and queue have missed."""
+"""The nightly comparison of the uploads bucket with the ledger, which finds what listing and queue have missed."""
 
 import time
 from dataclasses import asdict
@@ -6,34 +6,34 @@ from dataclasses import asdict
 import dagster as dg
 
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX
-from resources.database import Database
-from resources.objects import Objects
-from resources.reconciliation import Totals, reconcile
+from resources.database.contract import Database
+from resources.database.reconciliation import Totals, reconcile
+from resources.objects.resource import Objects
 from sensors.uploads import upload_day
 
-TELL_EVERY_S = 10.0
+LOG_EVERY_S = 10.0
 
 
 @dg.op(retry_policy=dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL))
-def walk_bucket(context: dg.OpExecutionContext, postgres: Database, uploads: Objects) -> None:
-    """List every version of the bucket beside the ledger: enter misses, record overwrites and deletions.
+def walk_bucket(context: dg.OpExecutionContext, database: Database, uploads: Objects) -> None:
+    """Compare every version in the bucket with the ledger: enter missing ones, record overwrites and deletions.
 
-    A retry goes on where the walk stopped.
+    A retry continues where the walk stopped.
     """
-    told = time.monotonic()
+    logged_at = time.monotonic()
 
-    def tell(totals: Totals) -> None:
-        nonlocal told
-        if time.monotonic() - told > TELL_EVERY_S:
-            told = time.monotonic()
+    def log_progress(totals: Totals) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at > LOG_EVERY_S:
+            logged_at = time.monotonic()
             context.log.info(str(totals))
 
-    found = reconcile(postgres, uploads, UPLOADS_PREFIX, upload_day, tell=tell)
-    context.log.info(str(found))
-    context.add_output_metadata(asdict(found))
+    totals = reconcile(database, uploads, UPLOADS_PREFIX, upload_day, tell=log_progress)
+    context.log.info(str(totals))
+    context.add_output_metadata(asdict(totals))
 
 
-@dg.job(description="Walks all versions of the uploads bucket beside the ledger: misses, overwrites, deletions.")
+@dg.job(description="Compares all versions in the uploads bucket with the ledger: misses, overwrites, deletions.")
 def reconcile_uploads() -> None:
     """One walk."""
     walk_bucket()

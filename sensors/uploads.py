@@ -1,26 +1,28 @@
-"""The upload sensor: finds new objects by listing or from the queue, keeps the ledger, asks for runs.
+"""The upload sensor: finds new objects by listing or from the queue, enters them into the ledger, and requests runs.
 
-What it decides is in `uploads_decision.py` (listing), `queue_messages.py` and `run_requests.py`.
+Its decisions are in `uploads_decision.py` (listing), `queue_messages.py` and `run_requests.py`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import islice
 
 import dagster as dg
 
-from pipeline_assets.partitions import daily
-from resources import ledger
-from resources.database import Database
+from pipeline_assets.framework.partitions import existing, set_aside
+from resources.database import claims, seen_objects
+from resources.database.claims import Span
+from resources.database.contract import Database
 from resources.errors import ResourceError
-from resources.object_store import ObjectInfo
-from resources.objects import Objects
-from resources.upload_queue import UploadQueue
+from resources.objects.resource import Objects
+from resources.objects.store import ObjectInfo
+from resources.objects.upload_queue import UploadQueue
+from sensors.live_runs import MAX_RUNS_READ, days_between, days_of, heard_at, live_runs
 from sensors.queue_intake import take_messages
 from sensors.run_requests import Decision, PastRun, Patience, PendingDay, decide_requests
-from sensors.schedules import ingest_uploads
+from sensors.schedules import NOT_STARTED, ingest_uploads
 from sensors.uploads_decision import (
     Cursor,
     Limits,
@@ -35,29 +37,22 @@ from sensors.uploads_decision import (
 LIMITS = Limits()
 PATIENCE = Patience()
 TICK_S = 20.0
-"""How long a tick goes on while it finds new objects. Dagster ends a tick after 60 s."""
-REMEMBER = timedelta(days=3)
-"""How long the sensor goes on asking for a day whose objects no run has seen; then the nightly job is left to find it."""
+"""Duration of a tick that finds new objects, in seconds. Dagster ends a tick after 60 s."""
 STATE_TAG = "darkroom/uploads"
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-MAX_RUNS_READ = 2_000
+INGESTED = "raw_uploads"
+"""The asset for whose days the sensor requests runs."""
 
 
 def list_page(uploads: Objects, request: ListingRequest) -> Page | ListingFailed:
-    """One page of the store. A listing that fails says so; it is never an empty page."""
+    """List one page of the store. A failure is a `ListingFailed`, never an empty page."""
     try:
         listing = uploads.store.list(request.prefix, start_after=request.start_after)
-        found = list(islice(listing, request.max_keys))
+        objects = list(islice(listing, request.max_keys))
     except ResourceError as error:
         return ListingFailed(str(error))
-    is_full = len(found) == request.max_keys
-    return Page(tuple(map(_listed, found)), found[-1].key if is_full else None)
+    is_full = len(objects) == request.max_keys
+    return Page(tuple(map(_listed, objects)), objects[-1].key if is_full else None)
 
 
 def _listed(info: ObjectInfo) -> ListedObject:
@@ -65,18 +60,17 @@ def _listed(info: ObjectInfo) -> ListedObject:
 
 
 def upload_day(info: ObjectInfo) -> date:
-    """The partition of a listed object: its key's day, or its arrival's where the key names a day that is no partition yet.
+    """The ledger's day of a listed object: the day in its key, or the day of its arrival if the key is malformed.
 
-    Anyone who may upload chooses the key: a request for a day in the future would fail each tick that makes it.
+    Uploaders choose keys, so the day may be no partition, or none yet: then the object waits in the ledger, and
+    `darkroom status` and the sensor list the day as set aside.
     """
-    arrived = info.last_modified.astimezone(UTC).date()
-    day = day_of(_listed(info))
-    return day if daily.start.date() <= day <= arrived else arrived
+    return day_of(_listed(info))
 
 
 @dataclass(frozen=True)
 class ListingIntake:
-    """What a tick found by listing, and where the next goes on. failure: why it stopped early, if it did."""
+    """The counts of one tick's listing, and the cursor of the next tick. failure: the reason for stopping early, if any."""
 
     cursor: Cursor
     listed: int
@@ -85,11 +79,11 @@ class ListingIntake:
 
 
 def list_uploads(
-    uploads: Objects, postgres: Database, cursor: Cursor, today: date, limits: Limits, until: float
+    uploads: Objects, database: Database, cursor: Cursor, today: date, limits: Limits, until: float
 ) -> ListingIntake:
-    """One round, and more as long as what they list is new and the clock (`time.monotonic`) has not passed `until`.
+    """List in rounds, until a round finds nothing new or the clock (`time.monotonic`) passes `until`; one round at least.
 
-    Each round is committed to the ledger before the cursor moves beyond it. A failure keeps what earlier rounds had.
+    Each round is committed to the ledger before the cursor moves past it. A failure keeps the results of earlier rounds.
     """
     listed = entered = 0
     with_pass = True
@@ -97,7 +91,7 @@ def list_uploads(
         round_ = decide_tick(cursor, today, lambda request: list_page(uploads, request), limits, with_pass=with_pass)
         offered = [ObjectInfo(o.key, o.size_bytes, o.etag, o.version_id, o.last_modified) for o in round_.offered]
         try:
-            new = ledger.enter(postgres, uploads, offered, upload_day)
+            new = seen_objects.enter(database, uploads, offered, upload_day)
         except ResourceError as error:
             return ListingIntake(cursor, listed, entered, str(error))
         cursor, listed, entered = round_.cursor, listed + round_.listed, entered + len(new)
@@ -106,79 +100,98 @@ def list_uploads(
             return ListingIntake(cursor, listed, entered, round_.failure)
 
 
-def past_runs(instance: dg.DagsterInstance, pending: list[PendingDay]) -> list[PastRun]:
-    """Runs of `ingest_uploads` that have not ended, and those that were asked for the present states of these days."""
+def past_runs(
+    instance: dg.DagsterInstance, pending: list[PendingDay], claimed: Sequence[Span], now: datetime
+) -> list[PastRun]:
+    """Runs and commands that compute these days now, and ended runs that were requested for their present states.
+
+    Runs of any job count: a backfill, the nightly job and `darkroom run` read a day's objects, too.
+    """
     if not pending:
         return []
-    name = ingest_uploads.name
     states = [day.state for day in pending]
-    found = [
-        *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=UNDER_WAY), limit=MAX_RUNS_READ),
-        *instance.get_run_records(
-            dg.RunsFilter(job_name=name, statuses=OVER, tags={STATE_TAG: states}), limit=MAX_RUNS_READ
-        ),
-    ]
-    return [_past_run(record) for record in found if "dagster/partition" in record.dagster_run.tags]
-
-
-def _past_run(record: dg.RunRecord) -> PastRun:
-    run = record.dagster_run
-    heard = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
-    queued = run.status is dg.DagsterRunStatus.QUEUED
-    return PastRun(
-        day=date.fromisoformat(run.tags["dagster/partition"]),
-        state=run.tags.get(STATE_TAG, ""),
-        is_over=run.is_finished,
-        at=datetime.now(UTC) if queued else heard,  # the queue forgets none: it is never lost
+    ended_records = instance.get_run_records(
+        dg.RunsFilter(job_name=ingest_uploads.name, statuses=OVER, tags={STATE_TAG: states}), limit=MAX_RUNS_READ
     )
+    ended = [(record.dagster_run, heard_at(record)) for record in ended_records if days_of(record.dagster_run) is not None]
+    under_way = [
+        PastRun(day, live_run.run.tags.get(STATE_TAG, ""), is_over=False, at=live_run.heard_at)
+        for live_run in live_runs(instance, now)
+        for span in live_run.spans
+        if span.asset == INGESTED
+        for day in days_between(span)
+    ]
+    of_commands = [
+        PastRun(day.day, "", is_over=False, at=now)
+        for day in pending
+        if any(span.asset == INGESTED and span.first <= day.day <= span.last for span in claimed)
+    ]
+    return [
+        *under_way,
+        *of_commands,
+        *(PastRun(date.fromisoformat(run.tags["dagster/partition"]), run.tags[STATE_TAG], True, at) for run, at in ended),
+    ]
 
 
-def _told(decision: Decision) -> str:
-    """What is not asked for, and why; empty if that is nothing."""
-    told = []
+def _not_requested(decision: Decision, outside: Sequence[str]) -> list[str]:
+    """Sentences about pending days for which no run is requested."""
+    sentences = []
     if decision.waiting:
-        told.append(f"{len(decision.waiting)} days have a run already, or rest after one that failed")
-    if decision.given_up:
-        days = ", ".join(map(str, decision.given_up[:5]))
-        told.append(
-            f"{len(decision.given_up)} days failed {PATIENCE.attempts} times and are left to the nightly job: {days}"
+        sentences.append(f"{len(decision.waiting)} days have a run already, or rest after one that failed")
+    if decision.gathering:
+        sentences.append(f"{len(decision.gathering)} days wait for more uploads, {PATIENCE.gather} at most")
+    if decision.failing:
+        days = ", ".join(map(str, decision.failing[:5]))
+        sentences.append(
+            f"{len(decision.failing)} days failed {PATIENCE.failing_from} times or more and are tried again every "
+            f"{PATIENCE.longest_wait}: {days}"
         )
-    return "".join(f"; {text}" for text in told)
+    return [*sentences, *outside]
 
 
 @dg.sensor(
     job=ingest_uploads,
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
-    description="Finds new objects of the uploads bucket by listing it, or from the queue that DARKROOM_UPLOADS_QUEUE_URL "
-    "names; enters them into the ledger, and asks for one run per day.",
+    description="Finds new objects of the uploads bucket by listing it, or from the queue DARKROOM_UPLOADS_QUEUE_URL; "
+    "enters them into the ledger, and requests one run per day.",
 )
 def new_uploads(
-    context: dg.SensorEvaluationContext, uploads: Objects, postgres: Database, upload_queue: UploadQueue
+    context: dg.SensorEvaluationContext, uploads: Objects, database: Database, upload_queue: UploadQueue
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """The ledger is committed before the cursor moves and before a message is deleted: a crash between loses nothing."""
+    """Commits to the ledger before the cursor moves and before a message is deleted: a crash in between loses nothing."""
+    if not database.url:
+        yield dg.SkipReason(NOT_STARTED)
+        return
     until = time.monotonic() + TICK_S
     if upload_queue.is_set:
-        taken = take_messages(upload_queue, uploads, postgres, upload_day, until)
-        failure = taken.failure and f"queue failed: {taken.failure}"
-        told, entered = f"{taken.messages:,} messages ({taken.rejected:,} not understood)", taken.entered
+        intake = take_messages(upload_queue, uploads, database, upload_day, until)
+        failure = intake.failure and f"queue failed: {intake.failure}"
+        source = f"{intake.messages:,} messages ({intake.rejected:,} not understood)"
+        entered = intake.entered
     else:
         today = datetime.now(UTC).date()
-        found = list_uploads(uploads, postgres, Cursor.from_json(context.cursor), today, LIMITS, until)
-        context.update_cursor(found.cursor.to_json())
-        failure = found.failure and f"listing failed: {found.failure}"
-        told, entered = f"{found.listed:,} listed objects", found.entered
+        listing = list_uploads(uploads, database, Cursor.from_json(context.cursor), today, LIMITS, until)
+        context.update_cursor(listing.cursor.to_json())
+        failure = listing.failure and f"listing failed: {listing.failure}"
+        source, entered = f"{listing.listed:,} listed objects", listing.entered
     if failure:
         context.log.warning(f"What could not be read is left as it was: {failure}")
-    pending = [PendingDay(*row) for row in ledger.pending_days(postgres, uploads.bucket, REMEMBER)]
-    decision = decide_requests(pending, past_runs(context.instance, pending), datetime.now(UTC), PATIENCE)
-    if decision.given_up:
-        context.log.warning(_told(decision).removeprefix("; "))
-    for wanted in decision.requests:
+    now = datetime.now(UTC)
+    all_pending = [PendingDay(*row) for row in seen_objects.pending_days(database, uploads.bucket)]
+    in_reach = set(existing((day.day for day in all_pending), now.date()))
+    pending = [day for day in all_pending if day.day in in_reach]
+    outside = set_aside("uploads", [day.day for day in all_pending], now.date())
+    claimed = [span for claim in claims.live(database) for span in claim.spans]
+    decision = decide_requests(pending, past_runs(context.instance, pending, claimed, now), now, PATIENCE)
+    if decision.failing or outside:
+        context.log.warning("; ".join(_not_requested(decision, outside)))
+    for request in decision.requests:
         yield dg.RunRequest(
-            run_key=wanted.run_key,
-            partition_key=wanted.day.isoformat(),
-            tags={"darkroom/objects": str(wanted.objects), STATE_TAG: wanted.state},
+            run_key=request.run_key,
+            partition_key=request.day.isoformat(),
+            tags={"darkroom/objects": str(request.objects), STATE_TAG: request.state},
         )
     if not decision.requests:
-        yield dg.SkipReason(f"{failure or f'nothing new among {told}'}; {entered} entered the ledger{_told(decision)}")
+        counts = [failure or f"nothing new among {source}", f"{entered} entered the ledger"]
+        yield dg.SkipReason("; ".join([*counts, *_not_requested(decision, outside)]))

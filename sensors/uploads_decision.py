@@ -1,25 +1,25 @@
-"""What the upload sensor does with a listing, decided from plain data: no store, no database, no Dagster, no clock.
+"""Which pages of the uploads bucket a tick lists, and which objects it offers to the ledger. Pure: no store, no clock.
 
-Three parts share the work, and each may be weak where another is strong:
+Three parts work together:
 
-- **The ledger makes it exact.** Everything found here is *offered* to it; it keeps one row an object version. To offer
-  a thing twice costs a look-up, to miss one loses a photo: so in doubt this module offers.
+- **The ledger makes it exact.** This module *offers* objects to it; the ledger keeps one row for each object version.
+  Offering an object twice costs a look-up, missing one loses a photo: so in doubt it is offered.
 - **The pass makes it quick.** In each round it lists the newest days (`uploads/{day}/`, from tomorrow back over the
-  look-back), and offers what is as new as the watermark or newer. A pass that is longer than a round's share of keys
-  goes on where it stopped.
-- **The sweep makes it complete.** With the rest of the round's keys it walks all of `uploads/`, in order of key, round
-  and round, and offers everything, whatever its time or day. So it finds the late object of an old day, the key of
-  no day, and all that a clock or the watermark got wrong.
+  look-back), and offers objects that are not older than the watermark. A pass that needs more keys than its share of a
+  round continues in the next one.
+- **The sweep makes it complete.** With the remaining keys of a round it lists all of `uploads/` in order of key, starting
+  over at the end, and offers every object, whatever its time or day. So it finds late objects of old days, keys without a
+  day, and everything that a wrong clock or the watermark has hidden.
 
-The watermark. An object's last-modified L is the start of its upload; it shows at a time V, at most `overlap` later. A
-pass sees what shows before the pass begins. So what it can miss has V after its beginning, and L > beginning - overlap.
-The store's clock at the beginning is not known here, but the newest L seen before it is no later. Hence: of each pass the
-newest L known at its beginning is kept, and the next pass offers L >= that - overlap. How long a pass takes, and what
-happens to any one key, does not matter.
+The watermark. An object's last-modified L is the start of its upload; it becomes visible at a time V, at most `overlap`
+later. A pass sees objects that are visible before it begins. So an object that it misses has V after its beginning, and
+L > beginning - overlap. The store's clock at the beginning is unknown here, but the newest L seen before is no later.
+Hence the newest L known at the beginning of each pass is kept, and the next pass offers L >= that - overlap. The duration
+of a pass, and what happens to a single key, do not matter.
 
-A tick is one round while nothing is new, and goes on with more as long as what it lists is new and time is left.
+A tick is one round if nothing is new, and continues with further rounds while they list new objects and time is left.
 
-A failed listing is not an empty one: it leaves the cursor where it stood, and carries its reason.
+A failed listing is not an empty one: it leaves the cursor unchanged, and carries its reason.
 """
 
 import json
@@ -35,7 +35,7 @@ CURSOR_VERSION = 1
 
 @dataclass(frozen=True)
 class ListedObject:
-    """One object of a listing. last_modified is aware; version_id is null where the listing or bucket has none."""
+    """One object of a listing. last_modified: timezone-aware; version_id: None if the listing or bucket has none."""
 
     key: str
     etag: str
@@ -47,13 +47,13 @@ class ListedObject:
 
     @property
     def revision(self) -> str:
-        """What tells this content of the key from an earlier one: the version id, else `etag-` and the ETag."""
+        """Identifies this content among those of the same key: the version id, else `etag-` and the ETag."""
         return self.version_id or f"etag-{self.etag}"
 
 
 @dataclass(frozen=True)
 class ListingRequest:
-    """One page to list: keys that begin with prefix and come after start_after, in order, max_keys at most."""
+    """One page to list: at most max_keys keys with this prefix after start_after, in order."""
 
     prefix: str
     start_after: str | None
@@ -62,7 +62,7 @@ class ListingRequest:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a listing. next_after: the key to go on after; null at the listing's end."""
+    """One page of a listing. next_after: the key after which the next page starts; None at the end of the listing."""
 
     objects: tuple[ListedObject, ...]
     next_after: str | None
@@ -70,14 +70,14 @@ class Page:
 
 @dataclass(frozen=True)
 class ListingFailed:
-    """A page could not be listed, which says nothing about what is there."""
+    """A page could not be listed: its objects are unknown."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a round does. overlap must be longer than the longest multipart upload."""
+    """The size of a round. overlap must be longer than the longest multipart upload."""
 
     keys_per_round: int = 4_000
     page_keys: int = 1_000
@@ -91,11 +91,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where listing stands: an optimisation, never the truth. An empty one starts anew and loses nothing.
+    """The position of the listing: an optimisation, never the truth. An empty cursor starts over and loses nothing.
 
-    newest: newest last-modified seen by any pass; pass_began_at: what it was when the pass in progress began;
-    last_pass_began_at: the same of the pass before; pass_day, pass_after: where the pass goes on, null between passes;
-    sweep_after: the key after which the sweep goes on.
+    newest: newest last-modified seen by any pass; pass_began_at: its value when the current pass began;
+    last_pass_began_at: the same for the previous pass; pass_day, pass_after: where the pass continues, None between passes;
+    sweep_after: the key after which the sweep continues.
     """
 
     newest: datetime | None = None
@@ -106,13 +106,13 @@ class Cursor:
     sweep_after: str | None = None
 
     def to_json(self) -> str:
-        """The cursor as one line, for Dagster to keep."""
+        """The cursor as one line of JSON, which Dagster stores."""
         state = {name: value.isoformat() if isinstance(value, date) else value for name, value in asdict(self).items()}
         return json.dumps({"version": CURSOR_VERSION, **state})
 
     @classmethod
     def from_json(cls, text: str | None) -> "Cursor":
-        """The cursor that was kept; an empty one for nothing, another version, or anything that is not a cursor."""
+        """The stored cursor; an empty one if there is none, or it is malformed or of another version."""
         try:
             state = json.loads(text or "")
             if state.pop("version") != CURSOR_VERSION or set(state) != {field.name for field in fields(cls)}:
@@ -124,9 +124,9 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Tick:
-    """What a round found. offered: for the ledger, each version once; failure: why listing stopped early, if it did.
+    """The result of a round. offered: objects for the ledger, each version once; failure: why listing stopped early, if so.
 
-    The cursor may be kept once the ledger has committed `offered`, and not before.
+    Store the cursor only after the ledger has committed `offered`.
     """
 
     offered: tuple[ListedObject, ...]
@@ -143,37 +143,37 @@ def decide_tick(
     *,
     with_pass: bool = True,
 ) -> Tick:
-    """List what a round may: the pass first, then the sweep, which has a quarter of the keys at least.
+    """List one round: the pass first, then the sweep, which gets at least a quarter of the keys.
 
-    list_page: the store; its only use is to answer a request. today: the UTC day. with_pass: a tick of several rounds
-    makes the pass once, and leaves the rest to the sweep.
+    list_page: lists one page of the store. today: the UTC day. with_pass: False in later rounds of a tick, once its pass
+    has ended.
     """
     offered: dict[tuple[str, str], ListedObject] = {}
     listed, spent = 0, 0  # a page costs one of the budget even if nothing is on it
     walks = ((_PASS, max(1, limits.keys_per_round * 3 // 4)), (_SWEEP, limits.keys_per_round))
     for walk, budget in walks if with_pass else walks[1:]:
         while spent < budget:
-            answer = list_page(walk.request(cursor, today, min(limits.page_keys, budget - spent)))
-            if isinstance(answer, ListingFailed):
-                return Tick(tuple(offered.values()), cursor, listed, answer.reason)
-            found, cursor = walk.absorb(cursor, today, answer, limits)
-            offered |= {(one.key, one.revision): one for one in found}
-            listed += len(answer.objects)
-            spent += max(1, len(answer.objects))
+            page = list_page(walk.request(cursor, today, min(limits.page_keys, budget - spent)))
+            if isinstance(page, ListingFailed):
+                return Tick(tuple(offered.values()), cursor, listed, page.reason)
+            objects, cursor = walk.absorb(cursor, today, page, limits)
+            offered |= {(one.key, one.revision): one for one in objects}
+            listed += len(page.objects)
+            spent += max(1, len(page.objects))
             if walk.is_at_end(cursor):
                 break
     return Tick(tuple(offered.values()), cursor, listed)
 
 
 def day_of(listed: ListedObject) -> date:
-    """The partition of an object: its key's day, or its arrival's where the key is bad."""
+    """The partition of an object: the day in its key, or the day of its arrival if the key is malformed."""
     parsed = parse_upload_key(listed.key)
     return parsed.day if isinstance(parsed, UploadKey) else listed.last_modified.astimezone(UTC).date()
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """A way through the listing: its next request, what a page gives and moves, and whether it is at its end."""
+    """One order of listing: its next request, the objects of a page with the moved cursor, and whether it has ended."""
 
     request: Callable[[Cursor, date, int], ListingRequest]
     absorb: Callable[[Cursor, date, Page, Limits], tuple[list[ListedObject], Cursor]]
@@ -181,7 +181,7 @@ class _Walk:
 
 
 def _pass_place(cursor: Cursor, today: date) -> tuple[date, str | None]:
-    """The day to list and the key to go on after. A day beyond tomorrow is of a clock that was wrong."""
+    """The day to list, and the key to continue after. A day after tomorrow comes from a wrong clock."""
     tomorrow = today + timedelta(days=1)
     if cursor.pass_day is None or cursor.pass_day > tomorrow:
         return tomorrow, None
@@ -197,14 +197,14 @@ def _after_pass_page(cursor: Cursor, today: date, page: Page, limits: Limits) ->
     day, _ = _pass_place(cursor, today)
     began_at = cursor.newest if cursor.pass_day is None else cursor.pass_began_at
     watermark = cursor.last_pass_began_at and cursor.last_pass_began_at - limits.overlap
-    found = [one for one in _current(page) if watermark is None or one.last_modified >= watermark]
+    objects = [one for one in _current(page) if watermark is None or one.last_modified >= watermark]
     times = [one.last_modified for one in page.objects] + ([cursor.newest] if cursor.newest else [])
     moved = replace(cursor, newest=max(times, default=None), pass_began_at=began_at)
     if page.next_after is not None:
-        return found, replace(moved, pass_day=day, pass_after=page.next_after)
+        return objects, replace(moved, pass_day=day, pass_after=page.next_after)
     if day > today - timedelta(days=limits.lookback_days):
-        return found, replace(moved, pass_day=day - timedelta(days=1), pass_after=None)
-    return found, replace(moved, pass_day=None, pass_after=None, last_pass_began_at=began_at)
+        return objects, replace(moved, pass_day=day - timedelta(days=1), pass_after=None)
+    return objects, replace(moved, pass_day=None, pass_after=None, last_pass_began_at=began_at)
 
 
 def _sweep_request(cursor: Cursor, today: date, max_keys: int) -> ListingRequest:
@@ -216,7 +216,7 @@ def _after_sweep_page(cursor: Cursor, today: date, page: Page, limits: Limits) -
 
 
 def _current(page: Page) -> list[ListedObject]:
-    """What a reader of the bucket gets now: not what was overwritten or deleted."""
+    """The objects that exist now, without overwritten and deleted ones."""
     return [one for one in page.objects if one.is_latest and not one.is_delete_marker]
 
 

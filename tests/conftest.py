@@ -1,27 +1,34 @@
-"""The real servers that tests run against: started once a session, a fresh bucket, prefix or database for each test."""
+"""The real servers that tests run against: started once for all workers, a fresh bucket, prefix or database for each test."""
 
 import os
 import secrets
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import hypothesis
+import ports
 import psycopg2
 import pytest
+from longest import LONGEST, is_its_turn
 from psycopg2 import sql
+from tools import settings_of
 
-from resources import s3
-from resources.database import Database
-from resources.embedded import Endpoints, Services
-from resources.object_backends import boto3_client
-from resources.object_store import ObjectStore
-from resources.postgres import Postgres
-from resources.processes import free_ports
-from resources.sqlite import Sqlite
+from resources.database.contract import Database
+from resources.database.postgres import Postgres
+from resources.database.sqlite import Sqlite
+from resources.objects import s3
+from resources.objects.backends import boto3_client
+from resources.objects.store import ObjectStore
+from resources.servers import labeling, weed
+from resources.servers.certificates import trust
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
+from resources.servers.label_studio import Account
 
 SHARED_BUCKET = "darkroom-tests"
 
@@ -35,18 +42,70 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+# The definitions read the settings as they load: those of this checkout's own home, after `make run`, are no test's.
+os.environ["DARKROOM_HOME"] = str(Path(tempfile.gettempdir()) / f"darkroom-no-home-{os.getpid()}")
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Show a failure at once, in one process or from many: what hangs later can't hide it."""
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
         print(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}", file=sys.__stderr__, flush=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only tests that need no server and are not slow: `make check`")
+    parser.addoption("--turn", type=int, help="of the longest files only a third, which one by this number: CI")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first. With `--quick`, without what is slow or surely needs a server; with `--turn`, some of the longest."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    turn = config.getoption("--turn")
+    left_out = set()
+    if config.getoption("--quick"):
+        left_out = {
+            item for item in items if item.get_closest_marker("slow") or "services" in getattr(item, "fixturenames", ())
+        }
+    elif turn is not None:
+        left_out = {item for item in items if item.path.name in LONGEST and not is_its_turn(item.path.name, turn)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+TRUSTED: list[tuple[Path, Path]] = []
+"""The authority of the servers, once they run, and this process's own file of all authorities."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Trust the servers, also after a test has put the environment back to what it was before they ran."""
+    for authority, bundle in TRUSTED:
+        trust(authority, bundle)
+
+
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    """PostgreSQL and S3 of this session."""
-    home = tmp_path_factory.mktemp("services")
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same in each of its workers."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+
+@pytest.fixture(scope="session")
+def services(of_all_workers: Path, pytestconfig: pytest.Config) -> Iterator[Endpoints]:
+    """PostgreSQL and S3 of this run: one of each for all workers, stopped by the last."""
+    if pytestconfig.getoption("--quick"):
+        pytest.skip("needs PostgreSQL or S3: `make test`")
+    home = of_all_workers / "services"
     with Services(home) as endpoints:
+        TRUSTED.append((weed.authority(home / "s3"), Path(endpoints.ca_bundle).with_name(f"ca-bundle-{os.getpid()}.pem")))
         yield endpoints
+
+
+@pytest.fixture(scope="session")
+def label_studio(services: Endpoints, of_all_workers: Path) -> Account:
+    """Label Studio of this run: one for all workers, installed before the first run, stopped with the other servers."""
+    settings = settings_of(of_all_workers / "services", services.ca_bundle)
+    return labeling.start(settings, lambda line: print(line, file=sys.__stderr__, flush=True))
 
 
 @pytest.fixture(scope="session")
@@ -133,4 +192,4 @@ def _on_server(url: str, statement: sql.Composed) -> None:
 @pytest.fixture
 def free_port() -> int:
     """A port of this machine on which nothing listens."""
-    return free_ports(1)[0]
+    return ports.free_port()

@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 from served_ui import until
 
-from resources.embedded import Services
-from resources.processes import GRPC_OFFSET
-from resources.weed import PORT_NAMES
+from resources.servers.embedded import Services
+from resources.servers.processes import GRPC_OFFSET
+from resources.servers.weed import PORT_NAMES
 
 
 def addresses(processes: Iterable[psutil.Process]) -> list[Any]:

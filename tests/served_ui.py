@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
+from ports import free_port
 
-from resources.lake import Lake
-from resources.object_store import ObjectStore
-from resources.postgres import Postgres
-from resources.processes import free_ports
+from resources.database.postgres import Postgres
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 DARKROOM = Path(sys.executable).parent / "darkroom"
 PHOTOS = 11
@@ -53,7 +53,7 @@ class Ui:
     @property
     def postgres(self) -> Postgres:
         """The database with the ledger."""
-        return Postgres(url=self.env["DARKROOM_POSTGRES_URL"])
+        return Postgres(url=self.env["DARKROOM_DATABASE_URL"])
 
     @property
     def _s3(self) -> dict[str, str]:
@@ -77,13 +77,20 @@ def until(found: Callable[[], bool], what: str, seconds: float = 240, every_s: f
         time.sleep(every_s)
 
 
+def command_line(process: psutil.Process) -> str:
+    """The words of a process's command; none of one that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
 @contextmanager
 def served(root: Path, photos: Path, days: int) -> Iterator[Ui]:
     """`darkroom import` of a folder into a fresh home below `root`, then `darkroom ui` on a free port for a block.
 
     Ctrl-C ends it. Raises AssertionError with the log if anything that it started is still there afterwards.
     """
-    port = free_ports(1)[0]
+    port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "DAGSTER_"))}
     env = inherited | {"DARKROOM_HOME": str(root / "home"), "DARKROOM_UI_PORT": str(port)}
     _darkroom("import", str(photos), "--days", str(days), env=env)
@@ -100,10 +107,12 @@ def served(root: Path, photos: Path, days: int) -> Iterator[Ui]:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        until(lambda: serving.poll() is not None or _answers(port), "the UI answers")
+        until(lambda: serving.poll() is not None or answers(port), "the UI answers")
         assert serving.poll() is None, f"`darkroom ui` ended by itself:\n{log.read_text()}"
-        exports = (shlex.split(line)[1].split("=", 1) for line in _darkroom("env", env=env).splitlines())
-        yield Ui(f"http://127.0.0.1:{port}", dict(exports), log)
+        exports = dict(shlex.split(line)[1].split("=", 1) for line in _darkroom("env", env=env).splitlines())
+        # As in a shell that was told so: this process uses the S3 server too.
+        os.environ.update({name: exports[name] for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE")})
+        yield Ui(f"http://127.0.0.1:{port}", exports, log)
     finally:
         left = _interrupt(serving)
     assert not left, f"Ctrl-C left these running: {left}\n{log.read_text()}"
@@ -115,7 +124,8 @@ def _darkroom(*arguments: str, env: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether a Dagster UI serves on a port of this machine."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/server_info")
@@ -127,8 +137,10 @@ def _answers(port: int) -> bool:
 
 
 def _interrupt(serving: subprocess.Popen[bytes]) -> list[str]:
-    """Ctrl-C. Returns the commands that outlive it, which are killed then."""
-    family = psutil.Process(serving.pid).children(recursive=True) if serving.poll() is None else []
+    """Ctrl-C, unless it has ended. Returns the commands that outlive it, which are killed then."""
+    if serving.poll() is not None:
+        return []
+    family = psutil.Process(serving.pid).children(recursive=True)
     os.killpg(serving.pid, signal.SIGINT)
     try:
         serving.wait(timeout=90)
@@ -138,7 +150,7 @@ def _interrupt(serving: subprocess.Popen[bytes]) -> list[str]:
     left = []
     for process in alive:
         try:
-            left.append(" ".join(process.cmdline())[:200])
+            left.append(command_line(process)[:200])
             process.kill()
         except psutil.NoSuchProcess:
             continue

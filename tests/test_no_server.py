@@ -1,11 +1,9 @@
 """A project on a plain folder and an SQLite file, through the command: no server at all. Beside one on real servers."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-from contextlib import chdir
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -13,16 +11,25 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from pipeline_assets.cli import main
-from pipeline_assets.nightly import ASSETS
+from pipeline_assets.nightly.calendars import ASSETS
 from pipeline_assets.sample.photos import sample_photos
-from resources import ledger
-from resources.lake import Lake
-from resources.sqlite import Sqlite
+from resources.database import ledger
+from resources.database.sqlite import Sqlite
+from resources.lake.lake import Lake
+from tests.in_process import invoke, outer_environment
 
-WITHOUT_ROWS = {"annotations", "speech_variants", "video_variants", "receipt_renders", "training_variants"}
+WITHOUT_ROWS = {
+    "annotations",
+    "label_votes",
+    "label_consensus",
+    "label_agreement",
+    "annotator_quality",
+    "speech_variants",
+    "video_variants",
+    "receipt_renders",
+    "training_variants",
+}
 """Only photos are imported, without labels; rendering takes long; no model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -53,10 +60,9 @@ class Project:
 
 def environment(root: Path) -> dict[str, str]:
     """These settings and no others."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "AWS_", "DAGSTER"))}
-    return others | {
+    return outer_environment() | {
         "DARKROOM_HOME": ".darkroom",
-        "DARKROOM_POSTGRES_URL": "sqlite:///darkroom.db",
+        "DARKROOM_DATABASE_URL": "sqlite:///darkroom.db",
         "DARKROOM_UPLOADS_URL": (root / "uploads").as_uri(),
         "DARKROOM_LAKE_URL": (root / "lake").as_uri(),
         "DARKROOM_VARIANTS": '{"receipts": {"children": 0}}',
@@ -74,16 +80,7 @@ def darkroom(root: Path, *words: str) -> str:
 
 def invoked(root: Path, *words: str) -> str:
     """The same in this process, which is quicker, for what launches no run. What it exports is taken back."""
-    before = dict(os.environ)
-    try:
-        with chdir(root):
-            settings = environment(root)
-            os.environ.clear()
-            os.environ.update(settings)
-            done = CliRunner().invoke(main, list(words))
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    done = invoke(environment(root), *words, folder=root)
     assert done.exit_code == 0, done.output
     return done.output
 

@@ -18,12 +18,17 @@ import polars as pl
 from PIL import Image
 
 from pipeline_assets.errors import DarkroomError
-from pipeline_assets.ingestion.schemas import Rejected
-from pipeline_assets.partitions import SAME_DAY, Days
-from pipeline_assets.table_asset import DECLARATIONS, DayCheck, Declaration, RunOfDays, Table, Verdict, table_asset
-from resources import ledger
-from resources.lake import Lake, LakeIO
-from resources.postgres import Postgres
+from pipeline_assets.framework.declaration import DECLARATIONS, DayCheck, Declaration, RunOfDays, Table, Verdict
+from pipeline_assets.framework.failed_days import AFTER
+from pipeline_assets.framework.partitions import SAME_DAY, Days
+from pipeline_assets.framework.run_executor import run_executor
+from pipeline_assets.framework.schemas import Rejected
+from pipeline_assets.framework.table_asset import table_asset
+from resources.dagster_private import execute_in_process
+from resources.database import ledger
+from resources.database.postgres import Postgres
+from resources.lake.lake import Lake
+from resources.lake.lake_io import LakeIO
 
 
 class World(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -52,7 +57,7 @@ class Totals(dy.Schema):
 class Copies(dy.Schema):
     day = dy.Date(primary_key=True)
     total = dy.Int64(max=500)
-    kept_at = dy.Int64(metadata={"volatile": True, "place": True})
+    kept_at = dy.Int64(metadata={"volatile": True})
 
 
 def _dot() -> bytes:
@@ -126,23 +131,33 @@ def build(code: str = "1") -> tuple[list[dg.AssetsDefinition], list[Declaration]
 
 
 def definitions(world: World, lake: Lake, postgres: Postgres, code: str = "1") -> dg.Definitions:
-    resources = {"world": world, "lake": lake, "postgres": postgres, "io_manager": LakeIO(lake=lake)}
-    return dg.Definitions(build(code)[0], resources=resources)
+    resources = {"world": world, "lake": lake, "database": postgres, "io_manager": LakeIO(lake=lake)}
+    return dg.Definitions(build(code)[0], resources=resources, executor=run_executor)
 
 
 def execute(
-    defs: dg.Definitions, instance: dg.DagsterInstance, first: date, last: date, *names: str, force: bool = False
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    first: date,
+    last: date,
+    *names: str,
+    force: bool = False,
+    after: Sequence[str] = (),
 ) -> dg.ExecuteInProcessResult:
-    """One real run over a range of days."""
-    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in names],
-        tags={"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)},
-        run_config={
+    """One real run over a range of days, after others of the same command."""
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey(name) for name in names})
+    return execute_in_process(
+        job,
+        instance,
+        {
+            "dagster/asset_partition_range_start": str(first),
+            "dagster/asset_partition_range_end": str(last),
+            AFTER: ",".join(after),
+        },
+        {
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             **({"ops": {name: {"config": {"force": True}} for name in names}} if force else {}),
         },
-        raise_on_error=False,
     )
 
 

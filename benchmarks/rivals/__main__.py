@@ -23,10 +23,11 @@ from benchmarks.contests import CommandFailed, Used, measured, take_turns
 from benchmarks.figures import Figure, Target, add_options, at_least, finish
 from benchmarks.photos import accuracy, photos
 from benchmarks.rivals.environments import HERE, NotInstallable, python_of
-from resources import s3
-from resources.embedded import Endpoints, Services
-from resources.object_backends import boto3_client
-from resources.object_store import ObjectStore
+from resources.objects import s3
+from resources.objects.backends import boto3_client
+from resources.objects.store import ObjectStore
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
 
 BUCKET = "photos"
 AGREEMENT = 0.99
@@ -85,10 +86,12 @@ def main() -> None:
         upload(endpoints, options.photos, limit)
         pythons = {contestant.name: prepare(contestant) for contestant in running}
         runners = {c.name: runner(c, pythons[c.name], Path(name), endpoints) for c in running}
-        found = take_turns(runners, repeats)
-    runs = {name: [used for used in uses if used is not None] for name, uses in found.items()}
-    kept = {name: [{k: v for k, v in asdict(used).items() if k != "output"} for used in uses] for name, uses in runs.items()}
-    finish(options, "rivals", figures(running, runs, limit), {"photos": limit, "runs": kept})
+        uses_by_name = take_turns(runners, repeats)
+    runs = {name: [used for used in uses if used is not None] for name, uses in uses_by_name.items()}
+    usage_rows = {
+        name: [{k: v for k, v in asdict(used).items() if k != "output"} for used in uses] for name, uses in runs.items()
+    }
+    finish(options, "rivals", figures(running, runs, limit), {"photos": limit, "runs": usage_rows})
 
 
 def upload(endpoints: Endpoints, folder: Path | None, limit: int) -> None:
@@ -124,7 +127,7 @@ def runner(contestant: Contestant, python: Path, folder: Path, endpoints: Endpoi
         command = [str(python), str(HERE / contestant.program), BUCKET, str(output), *contestant.arguments]
         print(f"{contestant.name} ...", end=" ", flush=True)
         try:
-            used = measured(command, cwd=work, env=environment(endpoints, work))
+            usage = measured(command, cwd=work, env=environment(endpoints, work))
             contestant.outputs.append(read(output))
         except CommandFailed as error:
             contestant.failed = f"its run failed: {str(error).strip().splitlines()[-1][:300]}"
@@ -132,8 +135,8 @@ def runner(contestant: Contestant, python: Path, folder: Path, endpoints: Endpoi
             return None
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        print(f"{used.wall_s:.1f} s", flush=True)
-        return used
+        print(f"{usage.wall_s:.1f} s", flush=True)
+        return usage
 
     return run
 
@@ -142,6 +145,7 @@ def environment(endpoints: Endpoints, work: Path) -> dict[str, str]:
     """Where S3 is, and that a rival keeps its state in this run's folder and reports to nobody."""
     return {
         "AWS_ENDPOINT_URL": endpoints.s3_endpoint,
+        **dict.fromkeys(("SSL_CERT_FILE", "AWS_CA_BUNDLE"), endpoints.ca_bundle),
         "AWS_ACCESS_KEY_ID": endpoints.access_key,
         "AWS_SECRET_ACCESS_KEY": endpoints.secret_key,
         "AWS_REGION": endpoints.region,
@@ -163,28 +167,28 @@ def read(output: Path) -> dict[str, int]:
 
 def figures(running: list[Contestant], runs: dict[str, list[Used]], limit: int) -> list[Figure]:
     """Ratios with their targets first, then what each took and found."""
-    wall_s = {name: statistics.median(used.wall_s for used in uses) for name, uses in runs.items() if uses}
+    wall_s = {name: statistics.median(use.wall_s for use in uses) for name, uses in runs.items() if uses}
     reference = next((c.outputs[0] for c in running if c.name == "DataLoader" and c.outputs), {})
-    found = []
-    ours = wall_s.get("Darkroom")
+    report = []
+    darkroom_s = wall_s.get("Darkroom")
     for c in running[1:]:
-        ratio = wall_s[c.name] / ours if ours and c.name in wall_s and not c.failed else None
-        found.append(Figure(f"Darkroom faster than {c.name}", ratio, "x", c.target, c.failed if ratio is None else ""))
+        ratio = wall_s[c.name] / darkroom_s if darkroom_s and c.name in wall_s and not c.failed else None
+        report.append(Figure(f"Darkroom faster than {c.name}", ratio, "x", c.target, c.failed if ratio is None else ""))
     for c in running:
         uses = runs[c.name]
         if not c.failed and uses:
-            found.append(Figure(f"{c.name}: {limit} photos", wall_s[c.name], "s", note=costs(c, uses, limit)))
+            report.append(Figure(f"{c.name}: {limit} photos", wall_s[c.name], "s", note=costs(c, uses, limit)))
     for c in running:
         if c.name != "DataLoader" and c.outputs and reference:
-            same = sum(c.outputs[-1].get(name) == index for name, index in reference.items()) / len(reference)
-            found.append(Figure(f"{c.name}: share with the reference's top-1", same, "", at_least(AGREEMENT)))
-    return found
+            agreement = sum(c.outputs[-1].get(name) == index for name, index in reference.items()) / len(reference)
+            report.append(Figure(f"{c.name}: share with the reference's top-1", agreement, "", at_least(AGREEMENT)))
+    return report
 
 
 def costs(contestant: Contestant, uses: list[Used], limit: int) -> str:
     """What a run took beside its seconds, and what it gave."""
     wall_s, cpu_s, peak_mb = (
-        statistics.median(getattr(used, name) for used in uses) for name in ("wall_s", "cpu_s", "peak_mb")
+        statistics.median(getattr(use, name) for use in uses) for name in ("wall_s", "cpu_s", "peak_mb")
     )
     right = accuracy(contestant.outputs[-1])
     top1 = f", top-1 {right:.3f}" if right is not None else ""

@@ -47,11 +47,11 @@ def _folder(rival: str) -> Path:
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise NotInstallable(f"installing took longer than {TIMEOUT_S} s") from None
-    if done.returncode:
-        errors = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line.lower()]
+    if process.returncode:
+        errors = [line for line in (process.stdout + process.stderr).splitlines() if "error" in line.lower()]
         raise NotInstallable((errors or ["pip gave no reason"])[0][:300])
 
 

@@ -28,11 +28,11 @@ def by_hand(*inputs: pl.LazyFrame) -> pl.LazyFrame:
     ok = uploads.filter(pl.col("verdict") == "ok").sort("uploaded_at", "version_id").unique("key", keep="last")
     moment = pl.col("posted_at")
     is_mature = moment + WEEK <= OBSERVED_UNTIL
-    joined = photos.join(ok.select("key", "sha256"), on="key")
+    rows = photos.join(ok.select("key", "sha256"), on="key")
     for part in counts:
-        joined = joined.join(part, on="photo_id", how="left")
+        rows = rows.join(part, on="photo_id", how="left")
     return (
-        joined.join(classes, on=["day", "sha256"])
+        rows.join(classes, on=["day", "sha256"])
         .join(styles, on=["day", "sha256"])
         .with_columns(
             pl.col("^(logins|posts|likes)_.*d$").fill_null(0),
@@ -66,14 +66,14 @@ def once(log: pl.LazyFrame) -> pl.LazyFrame:
 def counts_by_hand(photos: pl.LazyFrame, events: pl.LazyFrame) -> list[pl.LazyFrame]:
     """Frames by photo_id of what was known at its posting, and of its views. photos: photo_id, user_id, posted_at."""
     at, arrived, moment, kind = pl.col("at"), pl.col("arrived_at"), pl.col("posted_at"), pl.col("kind")
-    seen = (at < moment, arrived < moment, at >= moment - MONTH)
+    is_visible = (at < moment, arrived < moment, at >= moment - MONTH)
     acts = events.filter(kind != "view").select("user_id", "kind", "at", "arrived_at")
     is_login = kind == "login"
-    own = photos.join(acts, on="user_id").filter(*seen).group_by("photo_id")
+    own_acts = photos.join(acts, on="user_id").filter(*is_visible).group_by("photo_id")
     owned = photos.select("photo_id", owner="user_id", liked_at="posted_at")
     likes = events.filter(kind == "like").join(owned, on="photo_id").filter(pl.col("owner") != pl.col("user_id"))
     received = photos.join(likes.drop("photo_id", "user_id"), left_on="user_id", right_on="owner").filter(
-        *seen, pl.col("liked_at") < moment, pl.col("liked_at") >= moment - MONTH - WEEK
+        *is_visible, pl.col("liked_at") < moment, pl.col("liked_at") >= moment - MONTH - WEEK
     )
     viewed = events.filter(kind == "view").join(photos.select("photo_id", "posted_at"), on="photo_id")
     views = (
@@ -86,9 +86,11 @@ def counts_by_hand(photos: pl.LazyFrame, events: pl.LazyFrame) -> list[pl.LazyFr
     )
     early = (pl.col("early").fill_null(0) / 7 + 1).log(2)
     matured = photos.join(views, on="photo_id", how="left").select("user_id", mature_at=moment + WEEK, early=early)
-    earlier = photos.join(matured, on="user_id").filter(pl.col("mature_at") < moment, pl.col("mature_at") >= moment - MONTH)
+    earlier_photos = photos.join(matured, on="user_id").filter(
+        pl.col("mature_at") < moment, pl.col("mature_at") >= moment - MONTH
+    )
     return [
-        own.agg(
+        own_acts.agg(
             logins_1d=(is_login & (at >= moment - timedelta(days=1))).sum(),
             logins_7d=(is_login & (at >= moment - WEEK)).sum(),
             logins_30d=is_login.sum(),
@@ -97,7 +99,7 @@ def counts_by_hand(photos: pl.LazyFrame, events: pl.LazyFrame) -> list[pl.LazyFr
         ),
         received.group_by("photo_id").agg(likes_received_30d=pl.len()),
         views,
-        earlier.group_by("photo_id").agg(mean_popularity_30d=pl.col("early").mean()),
+        earlier_photos.group_by("photo_id").agg(mean_popularity_30d=pl.col("early").mean()),
     ]
 
 

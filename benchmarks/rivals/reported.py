@@ -12,8 +12,8 @@ def reported(work: Callable[[], object]) -> None:
     """Do the work, then print its seconds, wall and CPU (imports left out), and the whole process's peak in MB."""
     began, cpu = time.perf_counter(), time.process_time()
     work()
-    taken = {"s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu, "peak_mb": peak_mb()}
-    print(json.dumps(taken))
+    usage = {"s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu, "peak_mb": peak_mb()}
+    print(json.dumps(usage))
 
 
 def peak_mb() -> float:

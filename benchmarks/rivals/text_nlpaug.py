@@ -30,5 +30,5 @@ def seconds(name: str, titles: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    print(json.dumps({name: min(seconds(name, given) for _ in range(3)) for name in OPERATIONS}))
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    print(json.dumps({name: min(seconds(name, request) for _ in range(3)) for name in OPERATIONS}))

@@ -86,9 +86,9 @@ class Maker:
 
     def make(self, data: bytes, names: list[str]) -> int:
         """A photo's variants; returns their bytes."""
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         image = self.fit(image=cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))["image"]
-        self.seconds["decode"] += time.perf_counter() - started
+        self.seconds["decode"] += time.perf_counter() - started_at
         size = 0
         for name in names:
             began = time.perf_counter()
@@ -129,7 +129,8 @@ def main() -> None:
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         shares = [
-            pool.submit(lambda m, own: [m.make(*task) for task in own], makers[n], tasks[n::threads]) for n in range(threads)
+            pool.submit(lambda m, own_tasks: [m.make(*task) for task in own_tasks], makers[n], tasks[n::threads])
+            for n in range(threads)
         ]
         sizes = [sum(share.result()) for share in shares]
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s

@@ -40,8 +40,8 @@ def main() -> None:
     access = IOConfig(s3=s3)
     photos = daft.from_glob_path(f"s3://{bucket}/**", io_config=access)
     images = photos.with_column("image", col("path").download(io_config=access).decode_image(mode="RGB"))
-    found = images.select(col("path").alias("name"), Classifier().top5(col("image")).alias("top5"))
-    found.write_parquet(output)
+    predictions = images.select(col("path").alias("name"), Classifier().top5(col("image")).alias("top5"))
+    predictions.write_parquet(output)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from pipeline_assets.classify import models, pipeline
-from resources.object_store import ObjectStore
+from resources.objects.store import ObjectStore
 
 READ_AHEAD = 128
 """As `classify/assets.py` has it, whose import would bring all of Dagster's assets along."""
@@ -26,7 +26,7 @@ def main() -> None:
         secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
     )
     keys = [info.key for info in store.list()]
-    batches = pipeline.classify_photos(fetched(store, keys), classifier=models.load_classifier(), styles=False)
+    batches = pipeline.classify_photos(fetched(store, keys), classifier=models.load_classifier())
     classes = pl.concat([batch.classes for batch in batches])
     classes.rename({"sha256": "name", "top5_index": "top5"}).write_parquet(output)
 

@@ -25,8 +25,8 @@ def main() -> None:
         "aws_secret": os.environ["AWS_SECRET_ACCESS_KEY"],
     }
     photos = dc.read_storage(f"s3://{bucket}/", type="image", client_config=access)
-    found = photos.setup(net=network.load).map(top5=top5).mutate(name=dc.C("file.path")).select("name", "top5")
-    found.to_parquet(output)
+    predictions = photos.setup(net=network.load).map(top5=top5).mutate(name=dc.C("file.path")).select("name", "top5")
+    predictions.to_parquet(output)
 
 
 if __name__ == "__main__":

@@ -41,18 +41,18 @@ def main() -> None:
     parser.add_argument("--keep-freed-memory", action="store_true", help="with Darkroom's malloc settings")
     options = parser.parse_args()
     if options.keep_freed_memory:
-        from pipeline_assets.allocators import keep_freed_memory
+        from pipeline_assets.runtime.allocators import keep_freed_memory
 
         keep_freed_memory()
     pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=options.bucket)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
     net = network.load()
     loader = DataLoader(BucketPhotos(options.bucket, keys), batch_size=network.BATCH, num_workers=WORKERS)
-    found: dict[str, list[Any]] = {"name": [], "top5": []}
+    predictions: dict[str, list[Any]] = {"name": [], "top5": []}
     for names, images in loader:
-        found["name"] += names
-        found["top5"] += network.classify(net, images)
-    pq.write_table(pa.table(found), options.output)
+        predictions["name"] += names
+        predictions["top5"] += network.classify(net, images)
+    pq.write_table(pa.table(predictions), options.output)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,10 @@ def main() -> None:
         region=os.environ["AWS_REGION"],
     )
     photos = ray.data.read_images(bucket, filesystem=filesystem, mode="RGB", include_paths=True)
-    ready = photos.map(preprocess)
-    ready.map_batches(Classifier, batch_size=network.BATCH, compute=ray.data.ActorPoolStrategy(size=1)).write_parquet(output)
+    preprocessed = photos.map(preprocess)
+    preprocessed.map_batches(Classifier, batch_size=network.BATCH, compute=ray.data.ActorPoolStrategy(size=1)).write_parquet(
+        output
+    )
 
 
 if __name__ == "__main__":

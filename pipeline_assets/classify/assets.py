@@ -1,33 +1,46 @@
-"""The classifier assets. Both look their rows up by content; what is not known yet is computed in one pass over photos.
+"""The classifier assets. They look rows up by content; missing results are computed in one pass over the photos.
 
 A result is keyed by (sha256, model id), so the same bytes under ten keys or days are classified once, and a killed run
-keeps every chunk that it finished. Both assets share the pass: the photos that one decodes serve the other.
+keeps every finished chunk. The assets share the pass: a photo is decoded once for all of them.
 """
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import cast
 
+import dagster as dg
 import polars as pl
 
-from pipeline_assets.classify import checks, looks, registry, styles
+from pipeline_assets.classify import checks, looks, model_files, registry, styles
+from pipeline_assets.classify.photo_classifier import PhotoClassifier
 from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
-from pipeline_assets.ingestion.schemas import IS_PHOTO, Rejected
-from pipeline_assets.partitions import SAME_DAY
-from pipeline_assets.table_asset import RunOfDays, Table, table_asset
-from pipeline_assets.versioning.code import Part
-from resources import ledger
+from pipeline_assets.framework.code_version import Chosen, Part
+from pipeline_assets.framework.declaration import RunOfDays, Table
+from pipeline_assets.framework.partitions import DECLARED, SAME_DAY
+from pipeline_assets.framework.schemas import Rejected
+from pipeline_assets.framework.table_asset import table_asset
+from pipeline_assets.ingestion.schemas import IS_PHOTO
+from pipeline_assets.runtime.blobs import bytes_of
+from pipeline_assets.runtime.places import TRIED_AGAIN, Contents, Find, in_all_days, nowhere, places_of, reason_of
 from resources.classifier import ClassifierChoice
-from resources.database import Database
-from resources.errors import NotFound
-from resources.objects import Objects
-from resources.results import KEY, Results
-from resources.settings import load_settings
+from resources.database import unread
+from resources.database.contract import Database
+from resources.errors import ObjectError
+from resources.lake.lake import Lake
+from resources.objects.resource import Objects
+from resources.objects.result_chunks import ResultChunks
+from resources.objects.results import KEY, Results
 
-MODEL_ID = Part("model", "classifier", registry.model_id(load_settings().model))
+
+def model_of(classifier: ClassifierChoice) -> str:
+    """The id of the chosen classifier, under which its results are stored."""
+    return model_files.model_id(classifier.model)
+
+
+MODEL = Chosen.by("classifier", model_of, "model", "classifier", model_files.model_id(DECLARED.model))
 STYLES_ID = Part("code", "measures", styles.STYLES_ID)
 LOOKS_ID = Part("model", "looks", looks.load().model_id)
 CHUNK_ROWS = 512
@@ -37,80 +50,102 @@ READ_AHEAD = 128
 COMPILE_FROM = 5_000
 """Photos from which on trying a compiled network, about a minute the first time, can pay."""
 _NO_CLASSES = pl.DataFrame(schema={"sha256": pl.String, "model_id": pl.String, "embedding": pl.List(pl.Float32)})
+Fetched = Iterator[tuple[str, bytes | Path | Exception]]
+"""Contents by sha256, verified, each with its bytes or with why there are none, in any order."""
 Failed = tuple[str, str, str]
 """A photo that could not be computed: sha256, reason, detail."""
 DAYS_PER_RUN = 7
 """Chunk of a backfill: classifying is the heavy part, and a chunk is what a retry repeats looking up."""
 
 
-@table_asset(
-    schema=PhotoClasses,
+def retries(asset: str) -> Callable[..., Mapping[date, str]]:
+    """External state: a day is computed again when contents that it lacks are due for a retry, or have a new place."""
+
+    def digest(days: Sequence[date], database: Database) -> Mapping[date, str]:
+        return {day: str(tries) for day, tries in unread.tries(database, asset, days).items() if tries}
+
+    return digest
+
+
+_photo_table = partial(
+    table_asset,
     group="classify",
     inputs={"raw_uploads": SAME_DAY},
-    code=[MODEL_ID],
-    checks=[checks.EVERY_PHOTO_IS_CLASSIFIED, checks.PROBABILITIES],
-    kinds={"pytorch", "s3"},
+    sources_are_pinned=True,
     pool="gpu",
     days_per_run=DAYS_PER_RUN,
     automatic=True,
-    lineage={name: [("raw_uploads", "sha256")] for name in ("top5_index", "top5_label", "top5_probability", "embedding")},
-    day_metadata=checks.most_common_classes,
     imports=["torch", "pipeline_assets.classify.pipeline", "pipeline_assets.classify.models"],
+)
+"""A table of photos' results: what all of these declare alike."""
+
+
+def _from_uploads(*columns: str) -> dict[str, list[tuple[str, str]]]:
+    """The lineage of columns that are computed from a photo's bytes."""
+    return {name: [("raw_uploads", "sha256")] for name in columns}
+
+
+@_photo_table(
+    schema=PhotoClasses,
+    sources=retries("photo_classes"),
+    code=[MODEL],
+    checks=[checks.EVERY_PHOTO_IS_CLASSIFIED, checks.PROBABILITIES],
+    kinds={"pytorch", "s3"},
+    lineage=_from_uploads("top5_index", "top5_label", "top5_probability", "embedding"),
+    day_metadata=checks.most_common_classes,
 )
 def photo_classes(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
-    postgres: Database,
+    database: Database,
     uploads: Objects,
     objects: Objects,
     classifier: ClassifierChoice,
+    lake: Lake,
 ) -> Table:
-    """What is in each photo: the five most probable classes of an image classifier, and the embedding behind them.
+    """The content of each photo: the five most probable classes of an image classifier, and its embedding.
 
-    Fetching, decoding and the network overlap; memory is bounded whatever the day's size. The model is EfficientNet-Lite0
-    with ImageNet weights, or yours (setting DARKROOM_MODEL). Same bytes and model, same row, computed once.
+    Fetching, decoding and the network overlap; memory does not depend on the day's size. The model is EfficientNet-Lite0
+    with ImageNet weights, or yours (setting DARKROOM_MODEL). Equal bytes and models have equal rows, computed once.
     """
-    return look_up(run, MODEL_ID, raw_uploads, Results(postgres, objects.store), uploads, classifier)
+    return look_up(run, model_of(classifier), raw_uploads, Results(database, objects.store), uploads, classifier, lake)
 
 
-@table_asset(
+@_photo_table(
     schema=PhotoStyles,
-    group="classify",
-    inputs={"raw_uploads": SAME_DAY},
-    code=[STYLES_ID, MODEL_ID, LOOKS_ID],
+    sources=retries("photo_styles"),
+    code=[STYLES_ID, MODEL, LOOKS_ID],
     checks=[checks.EVERY_PHOTO_IS_MEASURED],
     kinds={"numpy", "pytorch", "s3"},
-    pool="gpu",
-    days_per_run=DAYS_PER_RUN,
-    automatic=True,
-    lineage={name: [("raw_uploads", "sha256")] for name in list(PhotoStyles.columns())[3:]},
+    lineage=_from_uploads(*list(PhotoStyles.columns())[3:]),
     day_metadata=checks.looks_of_day,
-    imports=["torch", "pipeline_assets.classify.pipeline", "pipeline_assets.classify.models"],
 )
 def photo_styles(
     run: RunOfDays,
     raw_uploads: pl.LazyFrame,
-    postgres: Database,
+    database: Database,
     uploads: Objects,
     objects: Objects,
     classifier: ClassifierChoice,
+    lake: Lake,
 ) -> Table:
-    """How each photo looks: brightness, contrast, saturation, colourfulness, sharpness, aspect, each as published; its look.
+    """The style of each photo: brightness, contrast, saturation, colourfulness, sharpness, aspect, as published; its look.
 
-    Measured on 8-bit sRGB at a short side of 256 pixels, in the same decode that serves `photo_classes`. The look (natural,
-    black and white, sepia, ...) is told from measures and embedding by a model that was trained on variants of photos.
+    Measured on 8-bit sRGB at a short side of 256 pixels, from the decode that also serves `photo_classes`. A model trained
+    on variants of photos predicts the look (natural, black and white, sepia, ...) from measures and embedding.
     """
-    results = Results(postgres, objects.store)
-    measured = look_up(run, STYLES_ID, raw_uploads, results, uploads, classifier, needed=(STYLES_ID, MODEL_ID))
-    rows = _with_looks(cast("Iterable[pl.DataFrame]", measured.rows), results)
+    results = Results(database, objects.store)
+    model = model_of(classifier)
+    measured = look_up(run, STYLES_ID, raw_uploads, results, uploads, classifier, lake, needed_kinds=(STYLES_ID, model))
+    rows = _with_looks(cast("Iterable[pl.DataFrame]", measured.rows), results, model)
     return Table(rows, measured.rejected, measured.metadata)
 
 
-def _with_looks(measured: Iterable[pl.DataFrame], results: Results) -> Iterator[pl.DataFrame]:
-    """Rows with their looks; embeddings are read for a chunk of rows at a time."""
+def _with_looks(measured: Iterable[pl.DataFrame], results: Results, model: str) -> Iterator[pl.DataFrame]:
+    """Rows with their looks; embeddings are read in chunks of rows."""
     for rows in measured:
-        known = [part.select(KEY, "model_id", "embedding") for part in results.parts(MODEL_ID, rows["sha256"].to_list())]
-        classes = pl.concat(known).rename({KEY: "sha256"}) if known else _NO_CLASSES
+        embeddings = [part.select(KEY, "model_id", "embedding") for part in results.parts(model, rows["sha256"].to_list())]
+        classes = pl.concat(embeddings).rename({KEY: "sha256"}) if embeddings else _NO_CLASSES
         yield looks.with_looks(rows, classes, "sha256", looks.load())
 
 
@@ -121,37 +156,44 @@ def look_up(
     results: Results,
     uploads: Objects,
     classifier: ClassifierChoice,
-    needed: Sequence[str] = (),
+    lake: Lake,
+    needed_kinds: Sequence[str] = (),
 ) -> Table:
-    """Rows of one kind for the run's days; what is unknown is computed, what can't be is rejected with its reason.
+    """Rows of one kind for the run's days; missing results are computed, failures are rejected with their reason.
 
-    needed: kinds of which each photo shall be known afterwards, if more than the one.
+    needed_kinds: kinds of which each photo needs a result; by default the one kind.
     """
-    photos = (
+    places = (
         raw_uploads.filter(IS_PHOTO, pl.col("day").is_in(pl.Series(run.days, dtype=pl.Date).implode()))
         .select("day", "sha256", "key", "version_id")
-        .unique(["day", "sha256"], keep="first", maintain_order=True)
         .sort("day", "key", "version_id")
         .collect()
     )
+    photos = places.unique(["day", "sha256"], keep="first", maintain_order=True)
     hashes = photos["sha256"].unique(maintain_order=True).to_list()
-    missing = unknown(results, needed or (kind,), hashes)
-    started = time.monotonic()
-    failed = compute(run, missing, fetch(photos.filter(pl.col("sha256").is_in(missing)), uploads), results, classifier)
-    seconds = time.monotonic() - started
-    rows = (photos.join(known, left_on="sha256", right_on=KEY) for known in results.parts(kind, hashes))
+    missing = unknown(results, needed_kinds or (kind,), hashes)
+    start_s = time.monotonic()
+    photo_places = places.filter(pl.col("sha256").is_in(missing))
+    failed = compute(run, missing, fetch(photo_places, uploads, in_all_days(lake, uploads.bucket)), results, classifier)
+    seconds = time.monotonic() - start_s
+    rows = (photos.join(part, left_on="sha256", right_on=KEY) for part in results.parts(kind, hashes))
     computed = len(missing) - len(failed)
-    lost = set(results.missing(kind, [sha256 for sha256, _, _ in failed]))
+    failed_hashes = set(results.missing(kind, [sha256 for sha256, _, _ in failed]))
+    reasons = {sha256: reason for sha256, reason, _ in failed if sha256 in failed_hashes and reason in TRIED_AGAIN}
+    waiting = photos.select("day", "sha256").filter(pl.col("sha256").is_in(list(reasons))).iter_rows()
+    unread.settle(results.database, run.asset, run.days, [(day, sha256, reasons[sha256]) for day, sha256 in waiting])
     facts: dict[str, float] = {"photos": len(hashes), "computed": computed, "looked_up": len(hashes) - len(missing)}
     if computed:
         facts |= {"photos_per_s": computed / seconds}
-    return Table(rows, rejected=_rejected(photos, [one for one in failed if one[0] in lost]), metadata=facts)
+    return Table(
+        rows, rejected=_rejected(photos, [failure for failure in failed if failure[0] in failed_hashes]), metadata=facts
+    )
 
 
 def unknown(results: Results, kinds: Sequence[str], hashes: Sequence[str]) -> list[str]:
-    """Those of `hashes` that lack a result of any of these kinds, in order."""
-    lacking = {key for kind in kinds for key in results.missing(kind, hashes)}
-    return [key for key in hashes if key in lacking]
+    """The hashes that lack a result of any of these kinds, in order."""
+    missing = {key for kind in kinds for key in results.missing(kind, hashes)}
+    return [key for key in hashes if key in missing]
 
 
 def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:
@@ -164,99 +206,84 @@ def _rejected(photos: pl.DataFrame, failed: list[Failed]) -> pl.DataFrame:
     return rejected.select(Rejected.column_names())
 
 
-def fetch(photos: pl.DataFrame, uploads: Objects) -> Iterator[tuple[str, bytes | Exception]]:
-    """The bytes of photos (sha256, key, version_id), each content once, by sha256; an error as its value."""
-    wanted = photos.unique("sha256", maintain_order=True)
-    fetched = uploads.store.get_many(
-        wanted.iter_rows(named=True),
-        key=lambda item: item["key"],
-        version_id=lambda item: ledger.readable_version(item["version_id"]),
-        concurrency=READ_AHEAD,
-    )
-    return ((item["sha256"], data) for item, data in fetched)
+def fetch(photos: pl.DataFrame, uploads: Objects, find: Find = nowhere) -> Fetched:
+    """The bytes of photos (sha256, key, version_id), each content once, by sha256, from any place; an error as the value."""
+    places = places_of(photos)
+    return Contents(uploads.store, places, find).read(places, concurrency=READ_AHEAD)
 
 
 def compute(
     run: RunOfDays,
     hashes: Sequence[str],
-    fetched: Iterator[tuple[str, bytes | Exception]],
+    fetched: Fetched,
     results: Results,
     classifier: ClassifierChoice,
+    further: Sequence[PhotoClassifier] = registry.CLASSIFIERS,
 ) -> list[Failed]:
-    """Classify and measure photos of which either is unknown, keeping results chunk by chunk.
+    """Classify photos by the network and every further classifier that lacks one of them; results are stored in chunks.
 
-    hashes: their sha256, each once; fetched: each with its bytes, or with why there are none, in any order.
+    hashes: their distinct sha256; fetched: each with its bytes or the error, in any order. further: other classifiers.
     """
     failed: list[Failed] = []
     if not hashes:
         return failed
-    from pipeline_assets.classify import models, pipeline  # torch takes two seconds to import, and look-ups need none
+    from pipeline_assets.classify import models, pipeline  # torch takes two seconds to import, and look-ups do not need it
 
-    to_classify = results.missing(MODEL_ID, hashes)
+    model = model_of(classifier)
+    network = models.load_classifier(classifier.model) if results.missing(model, hashes) else None
     batches = pipeline.classify_photos(
-        run.progress(_verified(fetched, failed), len(hashes), "photos"),
-        classifier=models.load_classifier(classifier.model) if to_classify else None,
-        styles=True,
+        run.progress(_readable(fetched, failed), len(hashes), "photos"),
+        classifier=network,
+        further=[entry for entry in further if results.missing(entry.kind, hashes)],
         device=classifier.device,
         batch_size=classifier.batch_size,
         cache=Path(classifier.cache) if len(hashes) >= COMPILE_FROM else None,
     )
-    with _Chunks(results) as chunks:
+    with ResultChunks(results, CHUNK_ROWS) as chunks:
         for batch in batches:
-            chunks.add(MODEL_ID, batch.classes)
-            chunks.add(STYLES_ID, batch.styles)
+            chunks.add(network.model_id if network else model, batch.classes.rename({"sha256": KEY}))
+            for kind, rows in batch.further.items():
+                chunks.add(kind, rows.rename({"sha256": KEY}))
             failed.extend((failure.sha256, failure.reason, failure.detail) for failure in batch.failures)
     return failed
 
 
-def _verified(fetched: Iterator[tuple[str, bytes | Exception]], failed: list[Failed]) -> Iterator[tuple[str, bytes]]:
-    """Photos whose bytes are still those that their hash names; the others go to `failed`."""
+def _readable(fetched: Fetched, failed: list[Failed]) -> Iterator[tuple[str, bytes]]:
+    """Photos whose bytes could be read; the others are added to `failed`."""
     for sha256, data in fetched:
-        if isinstance(data, Exception) and not isinstance(data, NotFound):
+        if isinstance(data, ObjectError):
+            failed.append((sha256, reason_of(data), str(data)))
+        elif isinstance(data, Exception):
             raise data
-        if isinstance(data, Exception):
-            failed.append((sha256, "gone", str(data)))
-        elif (found := hashlib.sha256(data).hexdigest()) != sha256:
-            told = f"the bytes read have sha256 {found}: restore the object, then compute the day with force"
-            failed.append((sha256, "corrupt", told))
         else:
-            yield sha256, data
+            yield sha256, bytes_of(data)
 
 
-class _Chunks:
-    """Collects rows by kind and keeps them whenever CHUNK_ROWS are together, one chunk beside the work that goes on.
+def table_of(entry: PhotoClassifier) -> dg.AssetsDefinition:
+    """The asset of a registered classifier's table."""
 
-    As a context manager: the rest is kept on exit; an error in keeping is raised by the next call.
-    """
+    def rows(
+        run: RunOfDays,
+        raw_uploads: pl.LazyFrame,
+        database: Database,
+        uploads: Objects,
+        objects: Objects,
+        classifier: ClassifierChoice,
+        lake: Lake,
+    ) -> Table:
+        return look_up(run, entry.kind, raw_uploads, Results(database, objects.store), uploads, classifier, lake)
 
-    def __init__(self, results: Results) -> None:
-        self.results = results
-        self.waiting: dict[str, list[pl.DataFrame]] = {}
-        self.writer = ThreadPoolExecutor(1, thread_name_prefix="classify-keep")
-        self.writing: Future[None] | None = None
+    rows.__name__, rows.__doc__ = entry.table, entry.about
+    declare = _photo_table(
+        schema=entry.schema,
+        sources=retries(entry.table),
+        code=[Part("code", "classifier", entry.kind)],
+        checks=[checks.EVERY_PHOTO_IS_CLASSIFIED],
+        kinds={"s3"},
+        lineage=_from_uploads(*entry.computed_columns),
+    )
+    return declare(rows)
 
-    def __enter__(self) -> "_Chunks":
-        return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        try:
-            # What was finished is kept also when the work ends with an error.
-            for kind in list(self.waiting):
-                self._keep(kind)
-            if self.writing:
-                self.writing.result()
-        finally:
-            self.writer.shutdown()
-
-    def add(self, kind: str, rows: pl.DataFrame) -> None:
-        """Take rows with their `sha256`."""
-        waiting = self.waiting.setdefault(kind, [])
-        waiting.append(rows.rename({"sha256": KEY}))
-        if sum(frame.height for frame in waiting) >= CHUNK_ROWS:
-            self._keep(kind)
-
-    def _keep(self, kind: str) -> None:
-        rows = pl.concat(self.waiting.pop(kind))
-        if self.writing:
-            self.writing.result()
-        self.writing = self.writer.submit(self.results.put, kind, rows)
+OTHERS = [table_of(entry) for entry in registry.CLASSIFIERS if entry is not styles.CLASSIFIER]
+"""Styles have an asset of their own, which adds looks."""

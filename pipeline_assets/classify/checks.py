@@ -1,4 +1,4 @@
-"""Checks of the classifier outputs: has every good photo its row, and is a row what a classifier can say?"""
+"""Checks of the classifier outputs: every valid photo has a row, and rows have valid values."""
 
 from datetime import date
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from pipeline_assets.classify import looks
+from pipeline_assets.framework.declaration import DayCheck, RunOfDays, Verdict
 from pipeline_assets.ingestion.schemas import IS_PHOTO
-from pipeline_assets.table_asset import DayCheck, RunOfDays, Verdict
 
 ROUNDING = 1e-3
 
@@ -19,7 +19,7 @@ def most_common_classes(rows: pl.DataFrame) -> dict[str, Any]:
 
 
 def looks_of_day(rows: pl.DataFrame) -> dict[str, Any]:
-    """The day's photos by look, and how often the model was right about each look on photos that it had not seen."""
+    """The day's photos by look, and the model's accuracy for each look on held-out photos."""
     counts = rows.drop_nulls("look").group_by("look").len().sort("len", "look", descending=[True, False])
     accuracy = {name: f"{value:.3f} +- {half:.3f}" for name, (value, half) in looks.load().accuracy.items()}
     return {"looks": dict(counts.iter_rows()), "look_accuracy": accuracy}
@@ -29,23 +29,23 @@ def _complete(day: date, rows: pl.DataFrame, rejected: pl.DataFrame, run: RunOfD
     photos = (
         run.inputs["raw_uploads"].filter(IS_PHOTO, pl.col("day") == day).select(pl.col("sha256").n_unique()).collect().item()
     )
-    lost = photos - rows.height - rejected.height
+    missing_rows = photos - rows.height - rejected.height
     return Verdict(
-        lost == 0,
-        f"{photos} photos are ok, {rows.height} have a row, {rejected.height} are rejected: {lost} are missing",
+        missing_rows == 0,
+        f"{photos} photos are ok, {rows.height} have a row, {rejected.height} are rejected: {missing_rows} are missing",
         {"photos": photos, "rows": rows.height, "rejected": rejected.height},
     )
 
 
 def _probabilities(_day: date, rows: pl.DataFrame, _rejected: pl.DataFrame, _run: RunOfDays) -> Verdict:
     top = pl.col("top5_probability")
-    wrong = rows.filter(
+    invalid = rows.filter(
         (top.list.sum() > 1 + ROUNDING)
         | (top.list.min() < 0)
         | (top.list.len() > 5)
         | (top.list.sort(descending=True) != top)
     ).height
-    return Verdict(wrong == 0, f"{wrong} rows have probabilities out of [0, 1] or out of order")
+    return Verdict(invalid == 0, f"{invalid} rows have probabilities out of [0, 1] or out of order")
 
 
 EVERY_PHOTO_IS_CLASSIFIED = DayCheck(

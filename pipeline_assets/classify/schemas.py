@@ -1,4 +1,4 @@
-"""Contracts of the classifier outputs. Both are keyed by content: same bytes, same row."""
+"""Contracts of the classifier outputs, keyed by content: equal bytes have equal rows."""
 
 import dataframely as dy
 
@@ -32,7 +32,7 @@ class MeasuredStyles(dy.Schema):
 
 
 class PhotoStyles(MeasuredStyles):
-    """One photo's measured style, and its look as a model tells it."""
+    """One photo's measured style, and its look as predicted by a model."""
 
     look = dy.String(nullable=True, description="natural, or a film look; null where the classifier is not the built-in one")
     look_probability = dy.Float32(nullable=True, min=0, max=1, description="of a softmax over all looks")

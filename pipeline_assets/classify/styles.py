@@ -1,13 +1,20 @@
-"""Measured style of a photo: a few numbers with published definitions, on pixels alone.
+"""The measured style of a photo: a few numbers with published definitions, from pixels alone.
 
-All but aspect are measured on 8-bit sRGB with a short side of 256 pixels (`decode.py`), so that sharpness and
+All except aspect are measured on 8-bit sRGB with a short side of 256 pixels (`decode.py`), so that sharpness and
 noise do not depend on the camera's resolution. Nothing here is learned.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline_assets.classify.photo_classifier import PhotoClassifier
+from pipeline_assets.classify.schemas import MeasuredStyles
+
+if TYPE_CHECKING:
+    from pipeline_assets.classify.decode import Decoded
 
 STYLES_ID = "styles-1"
 """Part of every row: raise it when a definition below, or the scaling in `decode.py`, changes."""
@@ -17,7 +24,7 @@ REC709 = (0.2126, 0.7152, 0.0722)
 
 @dataclass(frozen=True)
 class Styles:
-    """The measured columns of `PhotoStyles`, in its order and units."""
+    """The measured columns of `MeasuredStyles`, in its order and units."""
 
     brightness: float
     contrast: float
@@ -47,7 +54,7 @@ def measure_styles(image: npt.NDArray[np.uint8], aspect: float) -> Styles:
 
     high = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
     low = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
-    # Black pixels have high = low = 0: a divisor of 1 gives them the saturation 0.
+    # Black pixels have high = low = 0: a divisor of 1 gives saturation 0.
     saturation = (high - low).astype(np.float32) / np.maximum(high, 1)
 
     rg_mean, rg_var = _moments(red - green)
@@ -64,9 +71,16 @@ def measure_styles(image: npt.NDArray[np.uint8], aspect: float) -> Styles:
     )
 
 
+def _measure(photo: "Decoded") -> tuple[float, ...]:
+    return astuple(measure_styles(photo.scaled, photo.width_px / photo.height_px))
+
+
 def _moments(plane: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Mean and variance; deviations are taken before squaring, so that flat images give 0 and not rounding."""
+    """Mean and variance; deviations are computed before squaring, so that flat images give exactly 0."""
     mean = plane.mean()
     deviation = (plane - mean).ravel()
     # einsum stays on this thread where dot would wake a BLAS pool.
     return float(mean), float(np.einsum("i,i->", deviation, deviation)) / deviation.size
+
+
+CLASSIFIER = PhotoClassifier("photo_styles", STYLES_ID, MeasuredStyles, lambda: _measure, MeasuredStyles.__doc__ or "")

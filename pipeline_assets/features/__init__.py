@@ -1,1 +1,1 @@
-"""Features of a user, as known at a moment."""
+"""Features of a user as of a moment."""

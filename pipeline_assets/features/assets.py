@@ -1,4 +1,4 @@
-"""The feature assets: a user as known at the end of each day."""
+"""The feature assets: users as of the end of each day."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -7,38 +7,60 @@ from datetime import date
 import polars as pl
 
 from pipeline_assets.features import event_log as log_module
-from pipeline_assets.features import history, popularity, windows
+from pipeline_assets.features import history, popularity, users, windows
 from pipeline_assets.features import user_features as features
 from pipeline_assets.features.schemas import UserFeatures
-from pipeline_assets.partitions import Days
-from pipeline_assets.table_asset import RunOfDays, table_asset
-from resources.database import Database, Twin
+from pipeline_assets.framework.declaration import RunOfDays, Table
+from pipeline_assets.framework.partitions import Days
+from pipeline_assets.framework.table_asset import table_asset
+from resources.database import fixed_form
+from resources.database.contract import Database, Twin
 
 LOOKBACK = Days(-features.LOOKBACK_DAYS, 0)
 
-USERS_BY_DAY_SQL = Twin(
+_USERS = Twin(
     postgres="""
-with joined as (
-    select
-        (joined_at at time zone 'UTC')::date as day,
-        sum(hashtextextended(user_id::text || joined_at::text, 0)::numeric) as digest
-    from users group by 1
-)
-select day, (sum(digest) over (order by day))::text from joined order by day
+select
+    user_id,
+    case when count(*) = count(joined_at) and min(joined_at) between '0001-01-01 00:00Z' and '9999-12-31 00:00Z'
+        then (extract(epoch from min(joined_at)) * 1000000)::bigint end as joined_us,
+    case when count(*) = count(joined_at) and max(joined_at) between '0001-01-01 00:00Z' and '9999-12-31 00:00Z'
+        then (extract(epoch from max(joined_at)) * 1000000)::bigint end as joined_last_us
+from users group by user_id
 """,
     sqlite="""
-with joined as (select substr(joined_at, 1, 10) as day, user_id, joined_at from users)
-select distinct day as "day [date]", hash_sum(user_id || ' ' || joined_at) over (order by day) as "digest [text]"
-from joined order by day
+select
+    case when typeof(user_id) = 'integer' then user_id end as user_id,
+    case when count(*) = count(joined_us) then min(joined_us) end as joined_us,
+    case when count(*) = count(joined_us) then max(joined_us) end as joined_last_us
+from (select user_id, microseconds(cast(joined_at as blob)) as joined_us from users) group by 1
 """,
+)
+USERS_SQL = fixed_form.rows(_USERS, users.COLUMNS)
+_JOINED = f"""
+select joined_us / 86400000000 as day, user_id, joined_us from ({{}}) found
+where user_id >= 0 and joined_us = joined_last_us and joined_us >= 0 and joined_us < {users.LATEST_US}
+"""  # noqa: S608
+USERS_BY_DAY_SQL = Twin(
+    postgres=f"""
+with joined as (
+    select day, sum(hashtextextended(user_id::text || ' ' || joined_us::text, 0)::numeric) as digest
+    from ({_JOINED.format(_USERS.postgres)}) users group by day
+)
+select day, (sum(digest) over (order by day))::text as digest from joined order by day
+""",  # noqa: S608
+    sqlite=f"""
+select distinct day as "day [bigint]", hash_sum(user_id || ' ' || joined_us) over (order by day) as "digest [text]"
+from ({_JOINED.format(_USERS.sqlite)}) users order by day
+""",  # noqa: S608
 )
 
 
-def _users_joined(days: Sequence[date], postgres: Database) -> Mapping[date, str]:
-    """For each day a digest of the users who had joined by its end: a later one changes no earlier day."""
-    changes = postgres.read(USERS_BY_DAY_SQL).rows()
-    joined = [day for day, _ in changes]
-    return {day: changes[found - 1][1] for day in days if (found := bisect_right(joined, day))}
+def _users_joined(days: Sequence[date], database: Database) -> Mapping[date, str]:
+    """For each day, a digest of the users who had joined by its end: later users change no earlier day."""
+    changes = database.read(USERS_BY_DAY_SQL).with_columns(pl.col("day").cast(pl.Int32).cast(pl.Date)).rows()
+    joining_days = [day for day, _ in changes]
+    return {day: changes[count - 1][1] for day in days if (count := bisect_right(joining_days, day))}
 
 
 @table_asset(
@@ -46,7 +68,8 @@ def _users_joined(days: Sequence[date], postgres: Database) -> Mapping[date, str
     group="features",
     inputs={"event_log": LOOKBACK, "photo_metadata": LOOKBACK},
     sources=_users_joined,
-    code=[features, history, log_module, popularity, windows],
+    code=[features, history, log_module, popularity, windows, users],
+    quarantines=True,
     kinds={"polars"},
     days_per_run=60,
     automatic=True,
@@ -58,11 +81,12 @@ def _users_joined(days: Sequence[date], postgres: Database) -> Mapping[date, str
         },
     },
 )
-def user_features(run: RunOfDays, event_log: pl.LazyFrame, photo_metadata: pl.LazyFrame, postgres: Database) -> pl.LazyFrame:
-    """Every user as known at the end of the day: logins, posts, likes, and how popular their earlier photos were.
+def user_features(run: RunOfDays, event_log: pl.LazyFrame, photo_metadata: pl.LazyFrame, database: Database) -> Table:
+    """Every user as of the end of the day: logins, posts, likes, and the popularity of their earlier photos.
 
-    All windows are bounded (30 days), so a day's work does not grow with history. An event counts from the moment that it
-    has happened and has arrived: a late log line changes no earlier moment. The same function serves the training table.
+    All windows are bounded (30 days), so a day's work does not grow with history. An event counts once it has happened and
+    has arrived: a late log line changes no earlier moment. The same function serves the training table. Users without a
+    valid joining time in the database go to `user_features_rejected`.
     """
-    users = postgres.read("select user_id, joined_at from users").lazy()
-    return features.user_features_for_days(run.days, event_log, photo_metadata, users)
+    valid_users, rejected = users.judge(database.read(USERS_SQL), run.days)
+    return Table(features.user_features_for_days(run.days, event_log, photo_metadata, valid_users.lazy()), rejected=rejected)

@@ -4,11 +4,11 @@ import dataframely as dy
 
 
 class UserFeatures(dy.Schema):
-    """One user as known at the end of the day (exclusive). Every window is bounded, so a day's work is too."""
+    """One user as of the end of the day (exclusive). All windows are bounded, so a day's work is too."""
 
     day = dy.Date(primary_key=True)
     user_id = dy.Int64(primary_key=True)
-    as_of = dy.Datetime(time_zone="UTC", description="nothing that happened or arrived at or after this is seen")
+    as_of = dy.Datetime(time_zone="UTC", description="nothing that happened or arrived at or after this counts")
     days_since_joining = dy.Int32(min=0)
     logins_1d = dy.Int32(min=0)
     logins_7d = dy.Int32(min=0)

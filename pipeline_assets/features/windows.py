@@ -1,9 +1,9 @@
-"""Trailing windows over events at many moments at once, exact to the microsecond, by sorted numbers and one walk.
+"""Trailing windows over events at many moments, exact to the microsecond, by sorted numbers and one merge.
 
 An event counts at moment t for a window w iff at >= t - w, at < t and arrived_at < t. With known = max(at, arrived_at)
-that is: for t in (known, max(at + w, known)]. So a count at t is the number of events known before t less the number that
-had ended before t: two places in two sorted columns. All users lie behind each other on one line, and each event is
-in both columns, so the users before one's own cancel out and nothing is grouped.
+that is: for t in (known, max(at + w, known)]. So a count at t is the number of events known before t minus the number that
+ended before t: two positions in two sorted columns. All users lie one after another on one line, and each event is in both
+columns, so that earlier users cancel out and no grouping is needed.
 
 What lives here: the arithmetic of windows. What does not: which events make which feature (`history.py`).
 """
@@ -19,10 +19,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Timeline:
-    """Places of (user, time) as one number, for users 0 to users - 1 and moments from `first` to `last`.
+    """Maps (user, time) to one number, for users 0 to users - 1 and moments from `first` to `last`.
 
-    Times outside are moved to just before `first` and to `last`: no moment can tell the difference. That, and counting
-    from `first`, is what makes most histories fit in 64 bits, which sort more than twice as fast as 128.
+    Times outside are clipped to just before `first` and to `last`, which makes no difference for these moments. So, and
+    because numbers count from `first`, most histories fit in 64 bits, which sort more than twice as fast as 128.
     """
 
     first: datetime
@@ -46,19 +46,19 @@ class Count:
     downs: pl.Series
 
     @classmethod
-    def of(cls, timeline: Timeline, events: pl.DataFrame, known: pl.Expr, end: pl.Expr) -> "Count":
-        """Of the events that are known and have not ended. events: user, weight (+1 or -1), the columns of known, end."""
-        start = timeline.place(pl.col("user"), known)
-        stop = timeline.place(pl.col("user"), pl.max_horizontal(known, end))
+    def of(cls, timeline: Timeline, events: pl.DataFrame, known_at: pl.Expr, end: pl.Expr) -> "Count":
+        """Count the events that are known and have not ended. events: user, weight (+1 or -1), the columns of known, end."""
+        start = timeline.place(pl.col("user"), known_at)
+        stop = timeline.place(pl.col("user"), pl.max_horizontal(known_at, end))
         is_added = pl.col("weight") > 0
-        # What an event of weight -1 takes away it gives back when it ends.
+        # An event of weight -1 subtracts at its start, and adds at its end.
         ups = events.select(pl.when(is_added).then(start).otherwise(stop)).to_series()
         downs = events.select(pl.when(is_added).then(stop).otherwise(start)).to_series()
         return cls(ups.sort(), downs.sort())
 
     def at(self, places: pl.Series) -> pl.Series:
         """The number strictly before each of the ascending places, Int32."""
-        return (_before(self.ups, places) - _before(self.downs, places)).cast(pl.Int32)
+        return (_count_before(self.ups, places) - _count_before(self.downs, places)).cast(pl.Int32)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Total:
 
     @classmethod
     def of(cls, timeline: Timeline, values: pl.DataFrame, start: pl.Expr, stop: pl.Expr) -> "Total":
-        """Of the values that have started and not stopped. values: user, value (Int64), the columns of start and stop."""
+        """Sum the values that have started and not stopped. values: user, value (Int64), the columns of start and stop."""
         ups, downs = (
             values.select("value", place=timeline.place(pl.col("user"), time))
             .sort("place")
@@ -81,12 +81,12 @@ class Total:
 
     def at(self, places: pl.Series) -> tuple[pl.Series, pl.Series]:
         """The sum and the number of values strictly before each of the ascending places, both Int64."""
-        up, down = (_before(side["place"], places) for side in (self.ups, self.downs))
+        up, down = (_count_before(side["place"], places) for side in (self.ups, self.downs))
         return _sum_of_first(up, self.ups["value"]) - _sum_of_first(down, self.downs["value"]), up - down
 
 
-def _before(ascending: pl.Series, places: pl.Series) -> pl.Series:
-    """How many of `ascending` are strictly before each of the ascending places, Int64: one walk along both."""
+def _count_before(ascending: pl.Series, places: pl.Series) -> pl.Series:
+    """The number of `ascending` strictly before each of the ascending places, Int64, by one merge."""
     ranked = ascending.to_frame("place").with_row_index("rank", offset=1)
     found = places.to_frame("place").join_asof(ranked, on="place", allow_exact_matches=False)
     return found["rank"].cast(pl.Int64).fill_null(0)

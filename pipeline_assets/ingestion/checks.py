@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.table_asset import DayCheck, RunOfDays, Verdict
-from resources.settings import load_settings
+from pipeline_assets.framework.declaration import DayCheck, RunOfDays, Verdict
+from pipeline_assets.framework.partitions import DECLARED
 
-MAX_SHARE = load_settings().max_quarantined_share
+MAX_SHARE = DECLARED.max_quarantined_share
 """Above this share of quarantined inputs a day's check warns (setting DARKROOM_MAX_QUARANTINED_SHARE)."""
 
 
@@ -54,12 +54,12 @@ def _rejected_share(_day: date, rows: pl.DataFrame, rejected: pl.DataFrame, _run
     return _share(rejected.height, rows.height + rejected.height, "lines")
 
 
-def _share(bad: int, of: int, what: str) -> Verdict:
-    share = bad / of if of else 0.0
+def _share(count: int, of: int, noun: str) -> Verdict:
+    share = count / of if of else 0.0
     return Verdict(
         share <= MAX_SHARE,
-        f"{bad} of {of} {what} are quarantined ({share:.1%}; the threshold is {MAX_SHARE:.0%})",
-        {"quarantined": bad, "share": share, "threshold": MAX_SHARE},
+        f"{count} of {of} {noun} are quarantined ({share:.1%}; the threshold is {MAX_SHARE:.0%})",
+        {"quarantined": count, "share": share, "threshold": MAX_SHARE},
     )
 
 

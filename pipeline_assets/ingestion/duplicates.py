@@ -62,15 +62,15 @@ def _earliest_near(photos: pl.DataFrame) -> pl.DataFrame:
     """
     photos = hashed(photos)
     hashes = photos.filter(TELLS_APART).group_by("hash").agg(first=pl.col("_rank").min()).sort("first")
-    found = [hashes.select("hash", pl.col("first").alias("_near"))]
+    candidates = [hashes.select("hash", pl.col("first").alias("_near"))]
     if hashes.height <= _FEW_HASHES:
-        named = hashes.select(pl.col("hash").alias("other"), pl.col("first").alias("_near"))
-        found.append(_nearest(hashes.join(named, how="cross")))
+        neighbours = hashes.select(pl.col("hash").alias("other"), pl.col("first").alias("_near"))
+        candidates.append(_nearest(hashes.join(neighbours, how="cross")))
     else:
-        for banded, named in bands(hashes):
-            named = named.select("band", pl.col("hash").alias("other"), pl.col("first").alias("_near"))
-            found += [_nearest(part.join(named, on="band")) for part in banded.iter_slices(_ROWS_PER_JOIN)]
-    nearest = pl.concat(found).group_by("hash").agg(pl.col("_near").min())
+        for banded, neighbours in bands(hashes):
+            neighbours = neighbours.select("band", pl.col("hash").alias("other"), pl.col("first").alias("_near"))
+            candidates += [_nearest(part.join(neighbours, on="band")) for part in banded.iter_slices(_ROWS_PER_JOIN)]
+    nearest = pl.concat(candidates).group_by("hash").agg(pl.col("_near").min())
     return photos.join(nearest, on="hash").filter(pl.col("_near") < pl.col("_rank")).select("_rank", "_near")
 
 

@@ -1,32 +1,21 @@
 """Contracts of the ingestion tables. A row that fails one is quarantined with its reason, never dropped."""
 
+from datetime import UTC, datetime
+
 import dataframely as dy
 import polars as pl
 
-VERDICTS = {
-    "ok": "a still photo or a recording that decodes whole, or a video whose pictures can be read",
-    "empty": "zero bytes",
-    "not_an_image": "the bytes are of no image, sound or video format that Darkroom knows",
-    "undecodable": "sound or video that its decoder refuses",
-    "unsupported_format": "an image, but of a format that the classifiers do not read",
-    "truncated": "bytes that end early or are corrupt",
-    "too_long": "sound or video of more than two hours",
-    "too_many_pixels": "declared dimensions above the limit (a decompression bomb)",
-    "too_small": "a side of fewer than 16 pixels",
-    "too_large": "more bytes than the limit for one photo, or for sound and video",
-    "unsupported_mode": "a colour mode that has no agreed conversion to 8-bit RGB",
-    "animated": "more than one frame",
-    "wrong_extension": "the name claims another type than the bytes are",
-    "bad_key": "a key that is not uploads/{day}/{user_id}/{name}, or that holds '..', '//', control characters, "
-    "broken percent-encodings, or over 1,024 bytes",
-    "gone": "listed, but deleted before it could be read",
-}
-"""Quarantine reasons by name (`ok` is none): the values of `RawUploads.verdict`."""
+from pipeline_assets.ingestion.verdicts import VERDICTS
 
 IS_PHOTO = (pl.col("verdict") == "ok") & pl.col("media_type").str.starts_with("image/")
 """Of rows of `RawUploads`: a photo that can be used. Sound and video are `ok` too."""
 
-EVENT_KINDS = ("login", "view", "like", "post")
+MOMENTS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC))
+"""From when on, and before when, photos are posted and users join: what lies outside is a placeholder or a slip."""
+
+FEEDBACK_KINDS = ("report", "hide", "correct")
+"""Events in which a user says something of a photo: `labeling/feedback` makes labels of them."""
+EVENT_KINDS = ("login", "view", "like", "post", *FEEDBACK_KINDS)
 
 
 class RawUploads(dy.Schema):
@@ -35,7 +24,7 @@ class RawUploads(dy.Schema):
     day = dy.Date(primary_key=True, description="UTC upload day, from the key; the arrival day where the key is bad")
     bucket = dy.String(primary_key=True)
     key = dy.String(primary_key=True, description="object key, as listed")
-    version_id = dy.String(primary_key=True, description="S3 version id; `etag-...` where the bucket keeps no versions")
+    version_id = dy.String(primary_key=True, description="S3 version id; `etag-...` where the bucket kept no versions")
     user_id = dy.Int64(nullable=True, description="owner, from the key")
     uploaded_at = dy.Datetime(time_zone="UTC", description="the store's last-modified")
     size_bytes = dy.Int64(min=0)
@@ -83,13 +72,3 @@ class EventLog(dy.Schema):
     at = dy.Datetime(time_zone="UTC", description="when it happened")
     arrived_at = dy.Datetime(time_zone="UTC", description="when the lake had it: nothing knew of it before")
     extra_json = dy.String(nullable=True, description="fields beyond the contract, carried as canonical JSON")
-
-
-class Rejected(dy.Schema):
-    """One input that a table asset kept aside, with its reason; the table `{asset}_rejected` holds them."""
-
-    day = dy.Date()
-    source = dy.String(description="where it came from: object key and line, or primary key")
-    reason = dy.String(description="short machine name of the rule that it failed")
-    detail = dy.String(description="a sentence for a person")
-    raw = dy.String(nullable=True, description="the input, cut to 2,000 characters")

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.cores import ahead
-from pipeline_assets.ingestion import sounds, videos
-from pipeline_assets.ingestion.inspection import DEFAULT_LIMITS, Inspection, inspect, rejected_without_bytes
+from pipeline_assets.errors import BadUpload
 from pipeline_assets.ingestion.keys import UploadKey, parse_upload_key
-from pipeline_assets.ingestion.media_types import sniff
+from pipeline_assets.ingestion.media import sounds, videos
+from pipeline_assets.ingestion.media.inspection import DEFAULT_LIMITS, Inspection, rejected_without_bytes
+from pipeline_assets.ingestion.media.limited import Inspect
+from pipeline_assets.ingestion.media.media_types import sniff
 from pipeline_assets.ingestion.schemas import RawUploads
+from pipeline_assets.runtime.cores import ahead
 
 Listed = Mapping[str, Any]
 """An object version of the ledger: day, bucket, key, version_id, etag, size_bytes, last_modified."""
@@ -26,14 +28,16 @@ COLUMNS = [name for name in RawUploads.column_names() if name not in ("duplicate
 SCHEMA = {name: dtype for name, dtype in RawUploads.create_empty().schema.items() if name in COLUMNS}
 THREADS = 4
 FRAME_ROWS = 5_000
+TRIED_AGAIN = ("gone", "unreadable")
+"""Verdicts that say nothing of the bytes: such objects are asked for again."""
 LARGEST_BYTES = 4 * 2**30
 """Of sound and video."""
 
 
-def without_reading(listed: Iterable[Listed]) -> tuple[list[Listed], list[dict[str, Any]]]:
+def without_reading(objects: Iterable[Listed]) -> tuple[list[Listed], list[dict[str, Any]]]:
     """Split object versions into those to read and the rows of those whose key or size says enough."""
     to_read, rows = [], []
-    for item in listed:
+    for item in objects:
         parsed = parse_upload_key(item["key"])
         if not isinstance(parsed, UploadKey):
             rows.append(_row(item, rejected_without_bytes("bad_key", parsed.detail)))
@@ -61,17 +65,17 @@ def too_large(item: Listed) -> dict[str, Any]:
     return _row(item, rejected_without_bytes("too_large", f"{item['size_bytes']:,} bytes; the limits are {limits}"))
 
 
-def inspected(item: Listed, data: bytes | Path | Exception) -> dict[str, Any]:
-    """The row of one object (less duplicates), from its bytes or the file that holds them; an error is an object gone."""
-    if isinstance(data, Exception):
-        return _row(item, rejected_without_bytes("gone", str(data)))
+def inspected(item: Listed, data: bytes | Path | BadUpload, inspect: Inspect) -> dict[str, Any]:
+    """The row of one object (less duplicates), from its bytes, the file that holds them, or why they can't be had."""
+    if isinstance(data, BadUpload):
+        return _row(item, rejected_without_bytes(data.reason, data.detail))
     return _row(item, inspect(data, item["key"]))
 
 
-def inspect_all(fetched: Iterable[tuple[Listed, bytes | Exception]]) -> Iterator[dict[str, Any]]:
-    """Rows of `raw_uploads` (less duplicates) in order, inspected on threads a few ahead; an error is an object gone."""
+def inspect_all(fetched: Iterable[tuple[Listed, bytes | BadUpload]], inspect: Inspect) -> Iterator[dict[str, Any]]:
+    """Rows of `raw_uploads` (less duplicates) in order, inspected on threads a few ahead."""
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from ahead(pool, lambda one: inspected(*one), fetched, 2 * THREADS)
+        yield from ahead(pool, lambda item: inspected(*item, inspect), fetched, 2 * THREADS)
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -1,1 +1,1 @@
-"""What people or tools have marked in the data: boxes, segments, spans. Variants carry it on."""
+"""Labels that people or tools gave the data: boxes, masks, segments, spans. Variants preserve them."""

@@ -19,9 +19,9 @@ from PIL import Image
 
 THUMBNAIL_PX = 48
 PIXEL_LIMIT = 64_000_000
-"""Declared pixels above which a photo is not decoded at all."""
+"""Limit of declared pixels; larger photos are not decoded."""
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")
-"""What Pillow may try: its decoders that start other programs (EPS) stay out."""
+"""Formats that Pillow may decode; those that start other programs (EPS) are excluded."""
 
 TERMS: dict[str, tuple[float, float, float]] = {
     "colourfulness": (0.65, 0.145, 0.085),
@@ -31,13 +31,13 @@ TERMS: dict[str, tuple[float, float, float]] = {
 }
 """Weight, typical value and spread of each measurement."""
 LIMIT = 1.5
-"""No photo appeals more than this, or less than its negative."""
+"""Bound on the absolute appeal."""
 
 
 def appeal(data: bytes) -> float | None:
     """Appeal of an encoded photo, in (-LIMIT, LIMIT); None where the bytes do not decode.
 
-    JPEGs are decoded at a reduced scale, so this costs a few milliseconds a photo.
+    JPEGs are decoded at a reduced scale, so this takes a few milliseconds per photo.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as photo:

@@ -1,9 +1,9 @@
-"""Simulated events as the service's log files: gzip JSON-lines by arrival day, with a few lines spoilt on purpose.
+"""Simulated events as the service's log files: gzip JSON-lines by arrival day, with a few malformed lines on purpose.
 
-Each line is an object: event_id, user_id, photo_id (null for a login), kind, at, arrived_at (ISO 8601, microseconds,
-`Z`), and app_version where the event has one. A day's first file also holds one malformed line, so that the reader's
-reject handling has work in the sample: a copy of a real event, with an id of its own, spoilt in the way that is next
-in `DEFECTS`. The real event stays, so nothing that the truth counts is lost.
+Each line is an object: event_id, user_id, photo_id (null for a login), kind, at, arrived_at (ISO 8601, microseconds, `Z`),
+and app_version, label and not_label where the event has one. A day's first file also has one malformed line, to exercise the
+reader's reject handling: a copy of a real event with its own id, and the next defect of `DEFECTS`. The real event stays, so
+that the truth is complete.
 """
 
 import gzip
@@ -15,13 +15,14 @@ import polars as pl
 
 ROWS_PER_FILE = 4_000
 DEFECTS = ("broken_json", "missing_field", "unknown_kind", "bad_timestamp", "not_an_object", "not_utf8")
-"""Ways in which a line is spoilt, taken in turn by day."""
+"""Defects of malformed lines, in turn by day."""
 
 _FIELDS = ("event_id", "user_id", "photo_id", "kind", "at", "arrived_at")
+_FURTHER = ("app_version", "label", "not_label")
 
 
 class LogFile(NamedTuple):
-    """One log file: its key `events/{day}/{part:04d}.jsonl.gz`, its bytes, and how many of its lines are malformed."""
+    """One log file: its key `events/{day}/{part:04d}.jsonl.gz`, its bytes, and its number of malformed lines."""
 
     key: str
     data: bytes
@@ -31,7 +32,7 @@ class LogFile(NamedTuple):
 def encode_log(events: pl.DataFrame) -> bytes:
     """The events as gzip JSON-lines, in the frame's order; the same frame gives the same bytes.
 
-    events: the columns of `Simulation.events`; app_version may be missing.
+    events: the columns of `Simulation.events`; those after arrived_at may be missing.
     """
     return _compressed(_lines(events))
 
@@ -44,8 +45,8 @@ def decode_log(data: bytes) -> list[bytes]:
 def write_day_logs(events: pl.DataFrame, rows_per_file: int = ROWS_PER_FILE) -> Iterator[LogFile]:
     """Every log file of the events, by the UTC day that they arrived, in order of key.
 
-    Within a day events go by arrival; a new part starts after `rows_per_file` (at least 1) events. The number of
-    malformed lines in all is the sum of `malformed`: one a day that has events.
+    Within a day, events are sorted by arrival; a new part starts after `rows_per_file` (at least 1) events. Each day
+    with events has one malformed line.
     """
     by_arrival = events.sort("arrived_at", "event_id").with_columns(_day=pl.col("arrived_at").dt.date())
     for rows in by_arrival.partition_by("_day", maintain_order=True):
@@ -59,19 +60,19 @@ def write_day_logs(events: pl.DataFrame, rows_per_file: int = ROWS_PER_FILE) -> 
 
 
 def _lines(events: pl.DataFrame) -> list[bytes]:
-    """One JSON object a row, without newline. A null app_version is left out: old apps do not know the field."""
+    """One JSON object per row, without newline. A null further field is left out, as old apps lack it."""
     iso = "%Y-%m-%dT%H:%M:%S%.6fZ"
-    base = events.select(*_FIELDS[:4], pl.col("at").dt.strftime(iso), pl.col("arrived_at").dt.strftime(iso))
-    line = pl.struct(_FIELDS).struct.json_encode()
-    if "app_version" in events.columns:
-        base = base.with_columns(events["app_version"])
-        with_version = pl.struct(*_FIELDS, "app_version").struct.json_encode()
-        line = pl.when(pl.col("app_version").is_null()).then(line).otherwise(with_version)
-    return [text.encode() for text in base.select(line.alias("line"))["line"]]
+    further = [name for name in _FURTHER if name in events.columns]
+    base = events.select(*_FIELDS[:4], pl.col("at").dt.strftime(iso), pl.col("arrived_at").dt.strftime(iso), *further)
+    members = [pl.struct(_FIELDS).struct.json_encode().str.strip_suffix("}")]
+    for name in further:
+        member = pl.struct(name).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+        members.append(pl.when(pl.col(name).is_null()).then(pl.lit("")).otherwise("," + member))
+    return [text.encode() for text in base.select(pl.concat_str(*members, pl.lit("}")).alias("line"))["line"]]
 
 
 def _spoilt(event: pl.DataFrame, day: date) -> bytes:
-    """A copy of the one event as a malformed line; the day decides how."""
+    """A copy of the event as a malformed line; the day determines the defect."""
     ordinal = day.toordinal()
     [line] = _lines(event.with_columns(event_id=pl.lit(f"spoilt-{ordinal}")))
     kind, arrived = event.item(0, "kind"), f"{day}T".encode()

@@ -1,8 +1,8 @@
-"""Builders of the odd files that uploads bring: each one pure, small, and the same bytes at every call.
+"""Builders of odd files as they occur among uploads: pure, small, and the same bytes at every call.
 
-They serve the sample, and the tests of ingestion, which must meet every one of them without a crash. `odd_files` gives
-one of each with the verdicts of `ingestion.schemas.VERDICTS` that are right for it. The photos they start from are
-drawn here (`drawing`), so nothing is read from disk. JPEG and GIF bytes are those of the installed Pillow.
+Used by the sample and by the tests of ingestion, which must handle each without a crash. `odd_files` yields one of each with
+its valid verdicts of `ingestion.schemas.VERDICTS`. Their photos are drawn here (`drawing`), so that nothing is read from
+disk. JPEG and GIF bytes depend on the installed Pillow.
 """
 
 import io
@@ -19,7 +19,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class OddFile(NamedTuple):
-    """An upload that is not an ordinary photo. `verdicts`: any of these is a right answer."""
+    """An upload that is not an ordinary photo. verdicts: each is a valid answer."""
 
     name: str
     data: bytes
@@ -27,7 +27,7 @@ class OddFile(NamedTuple):
 
 
 def drawing(width: int = 200, height: int = 150, seed: int = 0) -> Image.Image:
-    """A smooth colourful RGB picture with some grain: compresses like a photo, and differs with every seed."""
+    """A smooth colourful RGB picture with some grain: compresses like a photo, and differs for every seed."""
     rng = np.random.default_rng([seed, width, height])
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     waves = [np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in rng.uniform(-2, 2, (3, 3))]
@@ -44,7 +44,7 @@ def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def truncated(data: bytes, keep: float = 0.5) -> bytes:
-    """The first `keep` of the bytes, in [0, 1]: an upload whose connection broke."""
+    """The first share `keep` of the bytes, in [0, 1], as after a broken connection."""
     return data[: int(len(data) * keep)]
 
 
@@ -63,8 +63,8 @@ def sixteen_bit_png(width: int = 64, height: int = 64) -> bytes:
 
 def animation(image_format: str = "GIF", frames: int = 4) -> bytes:
     """Several different frames as GIF, PNG (APNG), WEBP or TIFF (pages)."""
-    first, *rest = [drawing(64, 48, seed) for seed in range(frames)]
-    return encoded(first, image_format, save_all=True, append_images=rest)
+    first, *others = [drawing(64, 48, seed) for seed in range(frames)]
+    return encoded(first, image_format, save_all=True, append_images=others)
 
 
 def with_exif(
@@ -97,36 +97,36 @@ def with_exif(
 
 
 def odd_files() -> Iterator[OddFile]:
-    """One of each odd file, from nothing but this module. Names are unique and say what is odd."""
+    """One of each odd file. Names are unique and describe the oddity."""
     jpeg, png = encoded(drawing(seed=1), "JPEG", quality=90), encoded(drawing(seed=2), "PNG")
     broken_png = bytearray(encoded(drawing(seed=3), "PNG"))
     broken_png[len(broken_png) // 2] ^= 0xFF
     cmyk = encoded(drawing(seed=4).convert("CMYK"), "JPEG", quality=90)
-    yield _odd("zero-bytes.jpg", b"", "empty")
-    yield _odd("truncated.jpg", truncated(jpeg), "truncated")
-    yield _odd("truncated-in-header.jpg", jpeg[:64], "truncated", "not_an_image")
-    yield _odd("truncated.png", truncated(png), "truncated")
-    yield _odd("flipped-byte.png", bytes(broken_png), "truncated")
-    yield _odd("png-named.jpg", png, "wrong_extension")
-    yield _odd("jpeg-named.png", jpeg, "wrong_extension")
-    yield _odd("text-named.jpg", "Not a photo, whatever its name says. Ünïcode too.\n".encode(), "not_an_image")
-    yield _odd("notes.txt", b"Shopping: bread, film, batteries\n", "not_an_image")
-    yield _odd("script.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', *_NOT_READ)
-    yield _odd("bomb.png", bomb_png(), "too_many_pixels")
-    yield _odd("cmyk.jpg", cmyk, "ok", "unsupported_mode")
-    yield _odd("sixteen-bit.png", sixteen_bit_png(), "ok", "unsupported_mode")
-    yield _odd("palette.png", encoded(drawing(seed=5).quantize(64), "PNG"), "ok", "unsupported_mode")
-    yield _odd("animated.gif", animation("GIF"), "animated")
-    yield _odd("animated.png", animation("PNG"), "animated")
-    yield _odd("pages.tif", animation("TIFF"), "animated", "unsupported_format")
-    yield _odd("broken.flac", b"fLaC" + b"\xff" * 500, "undecodable")
-    yield _odd("tiny.png", encoded(drawing(8, 8), "PNG"), "too_small")
+    yield _odd_file("zero-bytes.jpg", b"", "empty")
+    yield _odd_file("truncated.jpg", truncated(jpeg), "truncated")
+    yield _odd_file("truncated-in-header.jpg", jpeg[:64], "truncated", "not_an_image")
+    yield _odd_file("truncated.png", truncated(png), "truncated")
+    yield _odd_file("flipped-byte.png", bytes(broken_png), "truncated")
+    yield _odd_file("png-named.jpg", png, "wrong_extension")
+    yield _odd_file("jpeg-named.png", jpeg, "wrong_extension")
+    yield _odd_file("text-named.jpg", "Not a photo, whatever its name says. Ünïcode too.\n".encode(), "not_an_image")
+    yield _odd_file("notes.txt", b"Shopping: bread, film, batteries\n", "not_an_image")
+    yield _odd_file("script.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', *_NOT_READ)
+    yield _odd_file("bomb.png", bomb_png(), "too_many_pixels")
+    yield _odd_file("cmyk.jpg", cmyk, "ok", "unsupported_mode")
+    yield _odd_file("sixteen-bit.png", sixteen_bit_png(), "ok", "unsupported_mode")
+    yield _odd_file("palette.png", encoded(drawing(seed=5).quantize(64), "PNG"), "ok", "unsupported_mode")
+    yield _odd_file("animated.gif", animation("GIF"), "animated")
+    yield _odd_file("animated.png", animation("PNG"), "animated")
+    yield _odd_file("pages.tif", animation("TIFF"), "animated", "unsupported_format")
+    yield _odd_file("broken.flac", b"fLaC" + b"\xff" * 500, "undecodable")
+    yield _odd_file("tiny.png", encoded(drawing(8, 8), "PNG"), "too_small")
 
 
 _NOT_READ = ("not_an_image", "unsupported_format")
 
 
-def _odd(name: str, data: bytes, *verdicts: str) -> OddFile:
+def _odd_file(name: str, data: bytes, *verdicts: str) -> OddFile:
     return OddFile(name, data, frozenset(verdicts))
 
 
@@ -136,5 +136,5 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
 
 def _degrees_minutes_seconds(degrees: float) -> tuple[float, float, float]:
     minutes, seconds = divmod(round(abs(degrees) * 3600, 2), 60)
-    whole, minutes = divmod(minutes, 60)
-    return whole, minutes, round(seconds, 2)
+    whole_degrees, minutes = divmod(minutes, 60)
+    return whole_degrees, minutes, round(seconds, 2)

@@ -1,7 +1,7 @@
 """The sample's photos: real ones that ship inside the scikit-image wheel, and distinct crops of them.
 
-Nothing is downloaded and nothing is copied into this project: the files are read from the installed package. Every
-name starts with `sample-`. Origin and licence, as scikit-image 0.26 documents them (`skimage/data/_fetchers.py`):
+Nothing is downloaded or copied into this project: the files are read from the installed package. Every name starts with
+`sample-`. Origin and licence, as scikit-image 0.26 documents them (`skimage/data/_fetchers.py`):
 
 - astronaut: NASA Great Images, public domain. hubble_deep_field: NASA/HubbleSite, public domain.
   rocket: SpaceX, released into the public domain. clock_motion: S. van der Walt, public domain.
@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from pipeline_assets.labeling import boxes
+from pipeline_assets.labeling.boxes import Box
 from pipeline_assets.sample.odd_files import encoded, odd_files, with_exif
-from pipeline_assets.variants.photos import boxes
-from pipeline_assets.variants.photos.boxes import Box
 
 COLOUR_PHOTOS = (
     "astronaut.png",
@@ -69,18 +69,18 @@ BOXES = {
     "coffee.png": (("cup", 172, 16, 410, 302), ("spoon", 326, 68, 425, 328)),
     "rocket.jpg": (("rocket", 308, 126, 337, 407),),
 }
-"""What can be seen on some photos, drawn by hand: label, left, top, right, bottom in pixels."""
+"""Boxes on some photos, drawn by hand: label, left, top, right, bottom in pixels."""
 CROP_SOURCES = COLOUR_PHOTOS + COLOUR_PHOTOS + GREY_PHOTOS
-"""What crops are cut from, in turn: two colour crops for each grey one."""
+"""Sources of crops, in turn: two colour crops for each grey one."""
 MIN_SIDE_PX, MAX_SIDE_PX = 128, 640
 EXIF_EVERY = 20
-"""One crop in so many carries EXIF with an orientation, a camera, a time and a position, all invented."""
+"""One in this many crops has EXIF with an invented orientation, camera, time and position."""
 ORIENTED = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-"""How to store pixels so that a viewer which obeys this EXIF orientation shows them upright."""
+"""How to store pixels so that a viewer shows them upright with this EXIF orientation."""
 
 
 class SampleFile(NamedTuple):
-    """One file to upload. labels: what is marked in it, as `labeling` has it; nothing, if empty."""
+    """One file to upload. labels: as in `labeling`; empty without labels."""
 
     name: str
     data: bytes
@@ -88,26 +88,26 @@ class SampleFile(NamedTuple):
 
 
 def sample_photos(count: int = 500, seed: int = 0) -> Iterator[SampleFile]:
-    """The whole sample: originals as they are, duplicates, `count` crops, and odd files spread among the crops.
+    """The whole sample: originals, duplicates, `count` crops, and odd files spread among the crops.
 
-    Names are unique. No two crops have equal bytes, and crop i depends on `seed` and the crops before it alone, so a
+    Names are unique. No two crops have equal bytes, and crop i depends only on `seed` and the crops before it, so a
     larger `count` keeps the smaller one's crops. Two files are exact copies of an original and one is an original
     re-encoded; each comes right after its original (`simulator.BURST` keeps such neighbours on one day).
     Bytes are those of the installed Pillow.
     """
     yield from _originals_and_duplicates()
-    odd = list(_odd_files())
-    given = 0
+    odd_list = list(_odd_files())
+    yielded = 0
     for index, crop in enumerate(_crops(count, seed)):
-        while given * count < index * len(odd):
-            yield odd[given]
-            given += 1
+        while yielded * count < index * len(odd_list):
+            yield odd_list[yielded]
+            yielded += 1
         yield crop
-    yield from odd[given:]
+    yield from odd_list[yielded:]
 
 
 def shipped_file(name: str) -> bytes:
-    """The bytes of a file in scikit-image's data folder. Raises FileNotFoundError where the wheel has it no more."""
+    """The bytes of a file in scikit-image's data folder. Raises FileNotFoundError if the wheel no longer has it."""
     return files("skimage").joinpath("data", name).read_bytes()
 
 
@@ -127,11 +127,11 @@ def _originals_and_duplicates() -> Iterator[SampleFile]:
 
 
 def _boxes(name: str) -> list[Box]:
-    return [Box(left, top, right, bottom, more={"label": label}) for label, left, top, right, bottom in BOXES.get(name, ())]
+    return [Box(left, top, right, bottom, extra={"label": label}) for label, left, top, right, bottom in BOXES.get(name, ())]
 
 
-def _labels(found: list[Box], size_px: tuple[int, int] | None = None) -> dict[str, Any]:
-    return {"boxes": boxes.written(found, *(size_px or (math.inf, math.inf)))} if found else {}
+def _labels(boxes_found: list[Box], size_px: tuple[int, int] | None = None) -> dict[str, Any]:
+    return {"boxes": boxes.to_labels(boxes_found, *(size_px or (math.inf, math.inf)))} if boxes_found else {}
 
 
 def _odd_files() -> Iterator[SampleFile]:
@@ -143,7 +143,7 @@ def _odd_files() -> Iterator[SampleFile]:
 
 def _crops(count: int, seed: int) -> Iterator[SampleFile]:
     decoded: dict[str, Image.Image] = {}
-    seen: set[bytes] = set()
+    digests: set[bytes] = set()
     for index in range(count):
         source = CROP_SOURCES[index % len(CROP_SOURCES)]
         if source not in decoded:
@@ -151,25 +151,25 @@ def _crops(count: int, seed: int) -> Iterator[SampleFile]:
                 decoded[source] = photo.convert("L" if photo.mode == "L" else "RGB")
         attempt, data = 0, b""
         labels: Mapping[str, Any] = {}
-        while not data or hashlib.sha256(data).digest() in seen:
+        while not data or hashlib.sha256(data).digest() in digests:
             data, labels = _crop(decoded[source], source, index, np.random.default_rng([seed, index, attempt]))
             attempt += 1
-        seen.add(hashlib.sha256(data).digest())
+        digests.add(hashlib.sha256(data).digest())
         yield SampleFile(f"sample-{source.rsplit('.', 1)[0]}-{index:04d}.jpg", data, labels)
 
 
 def _crop(photo: Image.Image, source: str, index: int, rng: np.random.Generator) -> tuple[bytes, Mapping[str, Any]]:
-    """A random window of 0.3 to 0.85 of each side, sometimes mirrored, as JPEG, with the boxes that are still seen."""
+    """A random window of 0.3 to 0.85 of each side, sometimes mirrored, as JPEG, with the visible boxes."""
     width, height = (_side(full, share) for full, share in zip(photo.size, rng.uniform(0.3, 0.85, 2), strict=True))
     left, top = rng.integers(0, photo.width - width + 1), rng.integers(0, photo.height - height + 1)
     window = photo.crop((int(left), int(top), int(left) + width, int(top) + height))
-    moved = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], dtype=float)
+    matrix = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], dtype=float)
     if rng.random() < 0.5:
         window = window.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        moved = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ moved
+        matrix = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ matrix
     quality = int(rng.integers(88, 96))
     save = partial(_jpeg_with_exif, rng=rng) if index % EXIF_EVERY == 0 else _jpeg
-    return save(window, quality), _labels(boxes.moved(_boxes(source), moved, width, height), window.size)
+    return save(window, quality), _labels(boxes.moved(_boxes(source), matrix, width, height), window.size)
 
 
 def _side(full_px: int, share: float) -> int:

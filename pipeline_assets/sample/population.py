@@ -1,7 +1,7 @@
-"""The simulated users: who they are, how active, and when they log in. No photos and no views here.
+"""The simulated users, their activity and their logins. No photos and no views here.
 
-Activity is a user's own log-normal rate of logins a day and never changes, so past logins predict: that is what makes
-them a feature worth having. All of it is drawn from generators that are passed in.
+Activity is a user's constant, log-normal rate of logins per day, so that past logins predict later ones, which makes them a
+useful feature. Everything is drawn from generators that are passed in.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ UTC_TIME = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class Population:
-    """Users as arrays, one element a user; times in microseconds since 1970 UTC.
+    """Users as arrays, one element per user; times in microseconds since 1970 UTC.
 
-    activity: mean logins a day. followers: at the first day. growth: followers gained a day.
+    activity: mean logins per day. followers: on the first day. growth: followers gained per day.
     """
 
     user_id: Ints
@@ -60,7 +60,7 @@ def people(users: int, first_us: int, rng: np.random.Generator) -> Population:
 
 
 def times_of_day(count: int, rng: np.random.Generator) -> Ints:
-    """Microseconds since midnight, whole seconds, after `HOUR_SHARE`."""
+    """Microseconds since midnight, whole seconds, distributed as `HOUR_SHARE`."""
     hours = rng.choice(24, size=count, p=HOUR_SHARE)
     return (hours * 3600 + rng.integers(0, 3600, count)) * SECOND_US
 
@@ -73,14 +73,14 @@ def logins(population: Population, start_us: int, days: int, rng: np.random.Gene
     counts = rng.poisson(population.activity * days)
     user = np.repeat(np.arange(len(counts)), counts)
     at = start_us + rng.integers(0, days, len(user)) * DAY_US + times_of_day(len(user), rng)
-    kept = at >= population.joined_us[user]
-    order = np.lexsort((at[kept], user[kept]))
-    return user[kept][order], at[kept][order]
+    has_joined = at >= population.joined_us[user]
+    order = np.lexsort((at[has_joined], user[has_joined]))
+    return user[has_joined][order], at[has_joined][order]
 
 
 def logins_before(login_user: Ints, login_us: Ints, user: Ints, at_us: Ints, window_us: int) -> Ints:
     """For each (user, at): that user's logins in [at - window, at). The logins are ordered by user, then time."""
-    # One sorted axis for all users: each has a lane of its own, wider than any time in it.
+    # One sorted axis for all users: each has its own lane, wider than any time in it.
     origin = min(login_us.min(initial=0), (at_us - window_us).min(initial=0))
     lane = max(login_us.max(initial=0), at_us.max(initial=0)) - origin + 1
     axis = login_user * lane + (login_us - origin)
@@ -90,7 +90,7 @@ def logins_before(login_user: Ints, login_us: Ints, user: Ints, at_us: Ints, win
 
 
 def users_frame(population: Population, days_until: float, rng: np.random.Generator) -> pl.DataFrame:
-    """The application's `users` table, as it stands `days_until` days after the first day."""
+    """The application's `users` table, `days_until` days after the first day."""
     count = len(population.user_id)
     parts = rng.integers(0, len(_SYLLABLES), (count, 3))
     names = [

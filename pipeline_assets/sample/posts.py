@@ -1,4 +1,4 @@
-"""The simulated posts' words and keys: file names made safe, titles, places, JSON details. No truth of views here."""
+"""Texts and keys of the simulated posts: safe file names, titles, places, JSON details. No truth of views here."""
 
 import json
 import unicodedata
@@ -10,7 +10,7 @@ import numpy as np
 MAX_NAME_BYTES = 120
 MAX_EXTENSION_BYTES = 10
 PLAIN = " .,()+=@~-_"
-"""Punctuation that a key may hold as it is."""
+"""Punctuation allowed in keys."""
 
 _OPENINGS = ["Morning", "Quiet", "Golden", "First", "Rainy", "Tiny", "Winter", "Blue hour:", "My", "Żółte", "Café"]
 _SUBJECTS = ["harbour", "street", "garden", "window", "market", "cat", "bridge", "sky", "stairs", "夜", "λίμνη"]
@@ -25,24 +25,24 @@ def safe_names(names: Iterable[str]) -> list[str]:
 
     Letters and digits of any script and `PLAIN` stay; all else becomes `_`, so a folder's slash can't climb and a
     percent sign can't decode. No dot or space comes first or last and no two dots in a row; at most `MAX_NAME_BYTES`
-    of UTF-8, the extension kept. A name met again gets a number before its extension.
+    of UTF-8, the extension kept. A repeated name gets a number before its extension.
     """
-    taken: set[str] = set()
+    used: set[str] = set()
     safe = []
     for name in names:
         stem, extension = _safe_parts(name)
         candidate, number = stem + extension, 2
-        while candidate.casefold() in taken:
+        while candidate.casefold() in used:
             candidate, number = f"{stem}-{number}{extension}", number + 1
-        taken.add(candidate.casefold())
+        used.add(candidate.casefold())
         safe.append(candidate)
     return safe
 
 
 def _safe_parts(name: str) -> tuple[str, str]:
     """Stem and extension (with its dot, or empty)."""
-    kept = "".join(c if c in PLAIN or unicodedata.category(c)[0] in "LMN" else "_" for c in _composed(name))
-    words = [word for word in kept.split(".") if word.strip()]
+    cleaned = "".join(c if c in PLAIN or unicodedata.category(c)[0] in "LMN" else "_" for c in _composed(name))
+    words = [word for word in cleaned.split(".") if word.strip()]
     extension = ""
     if len(words) > 1 and len(words[-1].strip().encode()) <= MAX_EXTENSION_BYTES:
         extension = "." + words.pop().strip()
@@ -51,7 +51,7 @@ def _safe_parts(name: str) -> tuple[str, str]:
 
 
 def _composed(name: str) -> str:
-    # A file name that is not UTF-8 reaches Python with lone surrogates: those can't be part of a key.
+    # File names that are not UTF-8 have lone surrogates in Python, which keys can't have.
     return unicodedata.normalize("NFC", name.encode(errors="replace").decode())
 
 
@@ -70,15 +70,15 @@ def spans(title: str) -> list[dict[str, Any]]:
 
 def locations(count: int, rng: np.random.Generator) -> list[str | None]:
     """Places as users type them; null for about two in five."""
-    picks, given = rng.integers(0, len(_PLACES), count), rng.random(count) < 0.6
-    return [_PLACES[pick] if has else None for pick, has in zip(picks, given, strict=True)]
+    picks, has_place = rng.integers(0, len(_PLACES), count), rng.random(count) < 0.6
+    return [_PLACES[pick] if is_given else None for pick, is_given in zip(picks, has_place, strict=True)]
 
 
 def details(followers: Iterable[int], rng: np.random.Generator) -> list[str]:
     """The JSONB `details` of each post as canonical JSON.
 
-    `followers` as they were at posting, tags, device, and a `_session` key: a leading `_` marks what must not leave
-    the application's database.
+    `followers` as they were at posting, tags, device, and a `_session` key: a leading `_` marks data that must not
+    leave the application's database.
     """
     rows = []
     for count in followers:

@@ -1,7 +1,7 @@
-"""Recordings and clips of the sample: made, since no dependency ships any. They sound like speech, and say nothing.
+"""Generated recordings and clips of the sample, since no dependency ships any. They sound like speech without words.
 
-A voice is a row of pulses through three resonances, as vowels are; which vowels, pitch and pauses follow from a seed. Clips
-are pans over photos that come along, with such a voice as their sound. The same seed gives the same bytes.
+A voice is a train of pulses through three resonances, as vowels are; a seed determines vowels, pitch and pauses. Clips are
+pans over the sample's photos, with such a voice. The same seed gives the same bytes.
 """
 
 import io
@@ -28,7 +28,7 @@ BANDWIDTHS_HZ = (80, 110, 160)
 RECORDINGS = 6
 CLIP_PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png")
 CLIP_SIZE_PX, CLIP_RATE, CLIP_S = (256, 192), 15, 2.048
-"""Whole blocks of pictures and of sound: what encoders fill up differs from time to time."""
+"""Whole blocks of pictures and of sound, since the padding of encoders varies."""
 
 
 def recordings() -> Iterator[SampleFile]:
@@ -38,28 +38,28 @@ def recordings() -> Iterator[SampleFile]:
     for number in range(RECORDINGS):
         kind = ("WAV", "FLAC")[number % 2]
         file = io.BytesIO()
-        sound, said = voice(1.0 + number / 6, number)
+        sound, segments = voice(1.0 + number / 6, number)
         soundfile.write(file, sound, RATE_HZ, format=kind, subtype="PCM_16")
-        yield SampleFile(f"sample-recording-{number}.{kind.lower()}", file.getvalue(), {"segments": said})
+        yield SampleFile(f"sample-recording-{number}.{kind.lower()}", file.getvalue(), {"segments": segments})
 
 
 def clips() -> Iterator[SampleFile]:
     """MP4, two seconds each: a pan over a photo, with a voice."""
     for number, name in enumerate(CLIP_PHOTOS):
         with Image.open(io.BytesIO(shipped_file(name))) as photo:
-            sound, said = voice(CLIP_S, 100 + number)
-            yield SampleFile(f"sample-clip-{number}.mp4", _clip(photo, sound), {"segments": said})
+            sound, segments = voice(CLIP_S, 100 + number)
+            yield SampleFile(f"sample-clip-{number}.mp4", _clip(photo, sound), {"segments": segments})
 
 
 def voice(seconds: float, seed: int) -> tuple[npt.NDArray[np.float32], list[dict[str, Any]]]:
-    """Syllables with pauses between them: (samples,) in [-1, 1] at RATE_HZ; and which vowel is heard from when to when."""
+    """Syllables with pauses between them: (samples,) in [-1, 1] at RATE_HZ; and the segments of the vowels."""
     from scipy.signal import lfilter
 
     random = np.random.default_rng(seed)
     total = int(seconds * RATE_HZ)
     pitch_hz = random.uniform(90, 220)
     sound = np.zeros(total)
-    said: list[dict[str, Any]] = []
+    segments: list[dict[str, Any]] = []
     at = int(0.05 * RATE_HZ)
     while at < total:
         length = min(int(random.uniform(0.12, 0.3) * RATE_HZ), total - at)
@@ -67,14 +67,14 @@ def voice(seconds: float, seed: int) -> tuple[npt.NDArray[np.float32], list[dict
         phase = np.cumsum(np.full(length, pitch_hz)) / RATE_HZ + 0.3 * np.sin(2 * np.pi * 5 * times)
         syllable = (np.diff(np.floor(phase), prepend=0) > 0).astype(float)
         vowel = list(VOWELS)[random.integers(len(VOWELS))]
-        said.append({"start_s": at / RATE_HZ, "end_s": (at + length) / RATE_HZ, "text": vowel})
+        segments.append({"start_s": at / RATE_HZ, "end_s": (at + length) / RATE_HZ, "text": vowel})
         for centre, width in zip(VOWELS[vowel], BANDWIDTHS_HZ, strict=True):
             radius = np.exp(-np.pi * width / RATE_HZ)
             syllable = lfilter([1 - radius], [1, -2 * radius * np.cos(2 * np.pi * centre / RATE_HZ), radius**2], syllable)
         sound[at : at + length] = syllable * np.hanning(length)
         at += length + int(random.uniform(0.04, 0.2) * RATE_HZ)
     sound += random.normal(0, 0.001 * max(np.abs(sound).max(), 1e-9), total)
-    return (0.6 * sound / np.abs(sound).max()).astype(np.float32), said
+    return (0.6 * sound / np.abs(sound).max()).astype(np.float32), segments
 
 
 def _clip(photo: Image.Image, sound: npt.NDArray[np.float32]) -> bytes:

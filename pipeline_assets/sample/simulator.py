@@ -1,14 +1,15 @@
-"""A simulator of users, posts and logs whose truth is known, so that the best reachable score is known too.
+"""A simulator of users, posts and logs with a known truth, so that the best reachable score is known too.
 
 `truth` has the formula: views follow from the photo's appeal, its hour, and its owner's followers and recent logins.
-The truth frame holds the expected views m and log2(m / 7 + 1), to be set beside the label log2(views / 7 + 1).
+The truth frame has the expected views m and log2(m / 7 + 1), to compare with the label log2(views / 7 + 1).
 
-Of views, LIKE_SHARE become likes within two minutes. Nobody views their own photo. Viewers are drawn by activity.
+Of views, LIKE_SHARE become likes within two minutes; a few are followed by feedback (`feedback`). Nobody views their own
+photo. Viewers are drawn by activity.
 Logs arrive within seconds or minutes, about 1% hours late and 0.1% a day or two late. From the middle of the photos'
 days on, newer apps add a field to their log lines: `app_version`, null before that and for users on the old app.
 
 Everything is a function of the arguments, and `until` only cuts: a later one adds events and changes none
-(up to LIFE_DAYS after the last day; past it, logins are drawn anew).
+(up to LIFE_DAYS after the last day; beyond it, logins are drawn again).
 """
 
 import hashlib
@@ -18,16 +19,19 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from pipeline_assets.features.popularity import popularity
 from pipeline_assets.sample import population as pop
+from pipeline_assets.sample.annotators import subject_of
+from pipeline_assets.sample.feedback import feedback
 from pipeline_assets.sample.population import DAY_US, SECOND_US, UTC_TIME, Floats, Ints, Population
 from pipeline_assets.sample.posts import details, locations, safe_names, titles
 from pipeline_assets.sample.truth import LIFE_DAYS, expected_views, views
 
 LIKE_SHARE = 0.08
 HISTORY_DAYS = 30
-"""Logins start this many days before the first day, so that its photos have users with a past."""
+"""Logins start this many days before the first day, so that its users have a history."""
 BURST = 4
-"""Uploads that follow each other, four at a time, share a day: near-duplicates of one burst meet in one partition."""
+"""Number of consecutive uploads that share a day, so that near-duplicates of a burst are in one partition."""
 
 _KINDS = ["login", "post", "view", "like"]
 
@@ -38,7 +42,7 @@ class Simulation:
 
     users: user_id, joined_at, name, followers (as of `until`; what counted is `details.followers` of each photo).
     photos, in the order of the uploads: photo_id, user_id, day, key, posted_at, title, location, details (JSON).
-    events, by arrival: event_id, user_id (who acted), photo_id, kind, at, arrived_at, app_version.
+    events, by arrival: event_id, user_id (who acted), photo_id, kind, at, arrived_at, app_version, label, not_label.
     truth: photo_id, expected_views_7d, expected_popularity.
     """
 
@@ -50,7 +54,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class _Posts:
-    """Photos as arrays, one element a photo; owner is a position in the population, times are microseconds."""
+    """Photos as arrays, one element per photo; owner is a position in the population, times are microseconds."""
 
     owner: Ints
     day: Ints
@@ -62,20 +66,22 @@ class _Posts:
 def simulate(uploads: pl.DataFrame, *, first_day: date, days: int, until: date, users: int, seed: int) -> Simulation:
     """Simulate a service whose users post these uploads over `days` days from `first_day`.
 
-    uploads: name (String), appeal (Float64, nullable), one row a file in the order they were met; see `BURST`.
-    until: logs end before this UTC midnight. About 130 events a photo.
+    uploads: name (String), appeal (Float64, nullable), one row per file, in order; see `BURST`.
+    until: logs end before this UTC midnight. About 130 events per photo.
     Raises ValueError for fewer than 2 users, 1 day, or an appeal that is not finite.
     """
     appeal = _checked_appeal(uploads, days, users)
     first_us = _midnight_us(first_day)
-    # One stream a concern: a change in how titles are drawn moves no view.
-    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
+    # One stream per concern: a change of titles does not affect views.
+    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(7)]
     people = pop.people(users, first_us, streams[0])
     horizon_days = max(days + LIFE_DAYS, (until - first_day).days)
     logins = pop.logins(people, first_us - HISTORY_DAYS * DAY_US, HISTORY_DAYS + horizon_days, streams[1])
     posts = _posts(appeal, people, logins, first_us, days, streams[2])
     photos = _photos_frame(uploads["name"].to_list(), posts, people, first_day, streams[3])
     events = _events_frame(posts, people, logins, first_us + days // 2 * DAY_US, streams[4])
+    subjects = [subject_of(name) for name in uploads["name"]]
+    events = _with_feedback(events, subjects, people, streams[6])
     run = hashlib.sha256(f"{seed} {first_day} {days} {users} {photos['key'].to_list()}".encode()).hexdigest()[:8]
     expected = pl.Series("expected_views_7d", posts.expected_views)
     return Simulation(
@@ -84,7 +90,9 @@ def simulate(uploads: pl.DataFrame, *, first_day: date, days: int, until: date, 
         events=events.with_columns(event_id=pl.format("{}-{}", pl.lit(run), "event_id"))
         .filter(pl.col("arrived_at") < pl.lit(_midnight(until)))
         .sort("arrived_at", "event_id"),
-        truth=pl.DataFrame([photos["photo_id"], expected, ((expected / 7 + 1).log(2)).alias("expected_popularity")]),
+        truth=pl.DataFrame([photos["photo_id"], expected]).with_columns(
+            expected_popularity=popularity(pl.col("expected_views_7d"))
+        ),
     )
 
 
@@ -93,7 +101,7 @@ def _checked_appeal(uploads: pl.DataFrame, days: int, users: int) -> Floats:
         raise ValueError(f"a simulation needs at least 1 day and 2 users, not {days} and {users}")
     appeal = uploads["appeal"].cast(pl.Float64).fill_null(0.0).to_numpy()
     if not np.isfinite(appeal).all():
-        raise ValueError("an appeal is not finite: give null for a file that does not decode")
+        raise ValueError("an appeal is not finite: use null for a file that does not decode")
     return np.clip(appeal, -3, 3)
 
 
@@ -102,7 +110,7 @@ def _posts(
 ) -> _Posts:
     count = len(appeal)
     bursts = -(-count // BURST)
-    # A shuffled deal: every day gets its share, and no day gets the whole of one folder.
+    # Shuffled: every day gets its share, and no day a whole folder.
     burst_day = rng.permutation(bursts) * days // max(bursts, 1)
     day = np.repeat(burst_day, BURST)[:count].astype(np.int64)
     weight = np.sqrt(people.activity)
@@ -164,6 +172,17 @@ def _events_frame(
         photo_id=pl.when(pl.col("photo_id") > 0).then("photo_id"),
         app_version=pl.when(pl.Series(updated)).then("app_version"),
     )
+
+
+def _with_feedback(
+    events: pl.DataFrame, subjects: list[str | None], people: Population, rng: np.random.Generator
+) -> pl.DataFrame:
+    """The events and, after them, the feedback on views, which no app version is known of."""
+    views = events.filter(kind="view").select("user_id", "photo_id", "at")
+    said = feedback(views, subjects, people.user_id, rng)
+    numbers = pl.int_range(events.height, events.height + said.height, eager=True).cast(pl.String).str.zfill(9)
+    delays = pl.Series(_delays(said.height, rng)).cast(pl.Duration("us"))
+    return pl.concat([events, said.with_columns(event_id=numbers, arrived_at=pl.col("at") + delays)], how="diagonal")
 
 
 def _views(posts: _Posts, people: Population, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:

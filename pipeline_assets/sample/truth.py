@@ -1,4 +1,4 @@
-"""The simulator's known truth: what decides how many views a photo gets, and when they come.
+"""The simulator's known truth: the number of views of a photo, and their times.
 
 For a photo with `appeal` A (`appeal.appeal`; 0 where the bytes do not decode), posted in UTC hour H by a user with F
 followers at that moment and L logins in the 7 days before it:
@@ -6,16 +6,17 @@ followers at that moment and L logins in the 7 days before it:
     ln m = BASE + A_APPEAL A + A_HOUR cos(2 pi (H - PEAK_HOUR) / 24)
                 + A_FOLLOWERS (ln(1 + F) - ln 101) + A_LOGINS (ln(1 + L) - ln 6)
     m    = expected views in the first 7 days
-    luck ~ Gamma(shape LUCK_SHAPE, mean 1), one a photo, seen by nobody
+    luck ~ Gamma(shape LUCK_SHAPE, mean 1), one per photo, unobserved
     views of the whole life ~ Poisson(luck m / SHARE_7D), each at posted_at + an exponential age of mean DECAY_DAYS,
                 cut at LIFE_DAYS; SHARE_7D is the part of that distribution below 7 days
 
-So views in the first 7 days are Poisson(luck m): their mean is m exactly, their variance m + m^2 / LUCK_SHAPE. Luck is
-what keeps the oracle from a perfect score: with some 100 views a photo, Poisson noise alone would leave R2 near 0.99.
+So views in the first 7 days are Poisson(luck m): their mean is m exactly, their variance m + m^2 / LUCK_SHAPE. Luck
+keeps the oracle from a perfect score: with some 100 views per photo, Poisson noise alone would leave R2 near 0.99.
 """
 
 import numpy as np
 
+from pipeline_assets.features import popularity
 from pipeline_assets.sample.population import DAY_US, Floats, Ints
 
 BASE = 4.25
@@ -27,7 +28,7 @@ A_LOGINS = 0.45
 LUCK_SHAPE = 12.0
 DECAY_DAYS = 3.0
 LIFE_DAYS = 21
-SHARE_7D = float(np.expm1(-7 / DECAY_DAYS) / np.expm1(-LIFE_DAYS / DECAY_DAYS))
+SHARE_7D = float(np.expm1(-popularity.MATURITY_DAYS / DECAY_DAYS) / np.expm1(-LIFE_DAYS / DECAY_DAYS))
 
 
 def expected_views(appeal: Floats, hour: Ints, followers: Ints, logins_7d: Ints) -> Floats:

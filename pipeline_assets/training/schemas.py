@@ -4,10 +4,10 @@ import dataframely as dy
 
 SPLITS = ("train", "validation", "test")
 VOLATILE = {"volatile": True}
-"""Column metadata: true of a column that differs between identical runs, and so stays out of a row's digest."""
+"""Metadata of columns that differ between identical runs, and so are not digested."""
 
 LABEL = {"label": True}
-"""Column metadata: true of what a model learns to predict."""
+"""Metadata of labels, the columns that a model learns to predict."""
 
 
 class TrainingTable(dy.Schema):
@@ -42,12 +42,17 @@ class TrainingTable(dy.Schema):
     sharpness = dy.Float32()
     aspect = dy.Float32()
     split = dy.String(check=lambda c: c.is_in(list(SPLITS)), description="by hash of user: stable under new data")
-    views_7d = dy.Int64(nullable=True, min=0, metadata=LABEL, description="null until seven days after posting")
+    views_7d = dy.Int64(
+        nullable=True,
+        min=0,
+        metadata=LABEL,
+        description="null until the log has the seven days after posting, without a gap",
+    )
     popularity = dy.Float32(nullable=True, min=0, metadata=LABEL, description="log2(views_7d / 7 + 1); null until mature")
 
 
 class TrainingPin(dy.Schema):
-    """One night's training set, named as `darkroom pin` names one."""
+    """One night's training set, as a pin."""
 
     day = dy.Date(primary_key=True, description="the night; the rows are those of the window of days that ends with it")
     identity = dy.String(regex="^[0-9a-f]{64}$", description="of data and code: equal identities, equal training sets")
@@ -78,7 +83,7 @@ class StagedTrainingSet(dy.Schema):
 
 
 class PopularityModel(dy.Schema):
-    """One night's model, its scores on the test split, and all that it was trained on."""
+    """One night's model, its scores on the test split, and the versions of its training data."""
 
     day = dy.Date(primary_key=True)
     weights_sha256 = dy.String(regex="^[0-9a-f]{64}$", description="of the weights, laid out as safetensors")
@@ -89,6 +94,9 @@ class PopularityModel(dy.Schema):
     rows_train = dy.Int64(min=1)
     rows_validation = dy.Int64(min=1)
     rows_test = dy.Int64(min=1)
+    rows_set_aside = dy.Int64(
+        min=0, description="photos of the window that are no rows, since their family is in two splits"
+    )
     rows_variants = dy.Int64(min=0, description="of rows_train: variants of photos, by the policy's share")
     r2 = dy.Float64()
     spearman = dy.Float64(nullable=True)

@@ -1,1 +1,1 @@
-"""Augmented and synthetic data: recipes, the engine that makes variants, and one package for each kind of data."""
+"""Augmented and synthetic data: recipes, the engine that makes variants, and one package per kind of data."""

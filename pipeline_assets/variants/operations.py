@@ -1,8 +1,8 @@
-"""What steps of recipes do: each kind of data has a catalogue of operations, found by name.
+"""Operations, the steps of recipes: each kind of data has a catalogue of them by name.
 
-An operation is a plain function with typed, keyword-only parameters; how it is called is the kind's affair. Its parameters'
-types and bounds (`Annotated[float, Field(gt=0)]`) judge recipes before anything is made, and its defaults are written into
-the recipe, so that a changed default never changes what a kept recipe means.
+An operation is a plain function with typed, keyword-only parameters; its kind calls it. The parameters' types and bounds
+(`Annotated[float, Field(gt=0)]`) validate recipes before anything is made, and the defaults are written into the recipe, so
+that a changed default never changes the meaning of a stored recipe.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from pipeline_assets.variants.recipes import Recipe, Step
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 Range = float | tuple[float, float]
-"""A parameter that is a number, or (low, high): drawn evenly between them by the variant's seed."""
+"""A number, or (low, high): drawn uniformly by the variant's seed."""
 
 
 def drawn(value: Range, random: np.random.Generator) -> float:
@@ -27,18 +27,18 @@ def drawn(value: Range, random: np.random.Generator) -> float:
     return float(random.uniform(*value)) if isinstance(value, tuple) else float(value)
 
 
-def ascending(given: tuple[float, float]) -> tuple[float, float]:
-    """A range as given, for pydantic's `AfterValidator`. Raises ValueError if it runs backwards."""
-    if given[0] > given[1]:
-        raise ValueError(f"a range is (low, high), not {given}")
-    return given
+def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The range, for pydantic's `AfterValidator`. Raises ValueError if low is greater than high."""
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"a range is (low, high), not {bounds}")
+    return bounds
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that can be done to a kind of data.
+    """One operation on a kind of data.
 
-    version: raise it when the same parameters give other bytes. parents: how many items it takes (mixing takes two).
+    version: raise it when the same parameters give other bytes. parents: number of items (mixing takes two).
     """
 
     name: str
@@ -58,25 +58,27 @@ class Operations(Mapping[str, Operation]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._known: dict[str, Operation] = {}
+        self._operations: dict[str, Operation] = {}
 
     def __getitem__(self, name: str) -> Operation:
-        return self._known[name]
+        return self._operations[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
+        return iter(self._operations)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._operations)
 
     def operation(self, *, version: int = 1, parents: int = 1, name: str | None = None) -> Callable[[Function], Function]:
-        """Enter a function under its name. Its keyword-only parameters are the step's."""
+        """Register a function under its name. Its keyword-only parameters are those of the step."""
 
         def enter(function: Function) -> Function:
-            called = name or function.__name__
-            if called in self._known:
-                raise ValueError(f"{self.kind} has an operation {called} already")
-            self._known[called] = Operation(called, version, function, _parameters(called, function), parents)
+            operation_name = name or function.__name__
+            if operation_name in self._operations:
+                raise ValueError(f"{self.kind} has an operation {operation_name} already")
+            self._operations[operation_name] = Operation(
+                operation_name, version, function, _parameters(operation_name, function), parents
+            )
             return function
 
         return enter
@@ -86,23 +88,23 @@ class Operations(Mapping[str, Operation]):
         return Recipe.of(self._resolved(step) for step in recipe.steps)
 
     def parents(self, recipe: Recipe) -> int:
-        """How many items the recipe takes: the most that any of its steps takes."""
+        """Number of items that the recipe takes: the largest of its steps."""
         return max(self[step.name].parents for step in recipe.steps)
 
     def _resolved(self, step: Step) -> Step:
         if step.name not in self:
             raise BadRecipe(f"{step.name!r} is no operation on {self.kind}. There are: {', '.join(sorted(self))}.")
-        known = self[step.name]
-        if step.version not in (0, known.version):
+        operation = self[step.name]
+        if step.version not in (0, operation.version):
             raise BadRecipe(
-                f"{step.name} is at version {known.version}; a recipe of version {step.version} needs the code of then."
+                f"{step.name} is at version {operation.version}; a recipe of version {step.version} needs older code."
             )
         try:
-            given = known.parameters.model_validate(dict(step.parameters), strict=False)
+            parameters = operation.parameters.model_validate(dict(step.parameters), strict=False)
         except pydantic.ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or step.name}: {e['msg']}" for e in error.errors())
-            raise BadRecipe(f"{self.kind}: {step.name} can't have these parameters: {wrong}.") from error
-        return Step(step.name, tuple(given.model_dump().items()), known.version)
+            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or step.name}: {e['msg']}" for e in error.errors())
+            raise BadRecipe(f"{self.kind}: {step.name} can't have these parameters: {faults}.") from error
+        return Step(step.name, tuple(parameters.model_dump().items()), operation.version)
 
 
 def _parameters(name: str, function: Callable[..., Any]) -> type[pydantic.BaseModel]:

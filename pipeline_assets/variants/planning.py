@@ -1,4 +1,4 @@
-"""Which variants there are to be: pure functions of parents, recipes and a seed."""
+"""Plans variants: pure functions of parents, recipes and a seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ PARENTS = {
     "split": pl.String,
     "labels_json": pl.String,
 }
-"""What planning needs to know of parents, whose order is that of their arrival."""
+"""Columns of parents, in the order of arrival."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A variant to be, with what its row says of where it comes from."""
+    """A planned variant, with the provenance for its row."""
 
     task: Task
     day: date
@@ -37,7 +37,7 @@ class Planned:
 
 
 def chosen(kind: Kind, names: Sequence[str]) -> dict[str, Recipe]:
-    """The recipes of a policy, completed, by name. None named is all. Raises BadRecipe for a name that there is not."""
+    """The recipes of a policy, completed, by name; all if none is named. Raises BadRecipe for an unknown name."""
     unknown = [name for name in names if name not in kind.recipes]
     if unknown:
         raise BadRecipe(f"{kind.name} has no recipe {', '.join(unknown)}. There are: {', '.join(kind.recipes)}.")
@@ -45,21 +45,21 @@ def chosen(kind: Kind, names: Sequence[str]) -> dict[str, Recipe]:
 
 
 def plan(kind: Kind, parents: pl.DataFrame, recipes: Mapping[str, Recipe], children: int, run_seed: int) -> list[Planned]:
-    """`children` variants of each parent, each by another recipe as far as those reach, chosen by the parent's hash.
+    """`children` variants of each parent, by different recipes as far as possible, chosen by the parent's hash.
 
-    parents: the columns of PARENTS, in the order of arrival; one content of a day counts once. A recipe that takes two mixes
-    in one that came earlier on the same day in the same split, so that a later parent changes nothing of earlier ones; the
-    first of a day has no such partner, and its turn goes to the next recipe.
+    parents: the columns of PARENTS, in the order of arrival; a content counts once per day. A recipe of two parents mixes
+    in an earlier one of the same day and split, so that a later parent does not affect earlier ones; the first of a day has
+    no partner, and gets the next recipe.
     """
     takes = {name: kind.operations.parents(recipe) for name, recipe in sorted(recipes.items())}
-    found: list[Planned] = []
-    for (_, _), same in parents.unique(["day", "sha256"], keep="first", maintain_order=True).group_by(
+    planned: list[Planned] = []
+    for (_, _), siblings in parents.unique(["day", "sha256"], keep="first", maintain_order=True).group_by(
         ["day", "split"], maintain_order=True
     ):
-        rows = same.to_dicts()
+        rows = siblings.to_dicts()
         for position in range(len(rows)):
-            found += _of_parent(kind, rows, position, recipes, takes, children, run_seed)
-    return found
+            planned += _of_parent(kind, rows, position, recipes, takes, children, run_seed)
+    return planned
 
 
 def _of_parent(
@@ -71,13 +71,13 @@ def _of_parent(
     children: int,
     run_seed: int,
 ) -> list[Planned]:
-    """Variants of the row at a position; a partner is a row before it. takes: how many parents each recipe has."""
+    """Variants of the row at a position; a partner is an earlier row. takes: number of parents by recipe."""
     usable = [name for name, count in takes.items() if count == 1 or position]
     if not usable:
         return []
     row = rows[position]
     order = generator(int(row["sha256"][:15], 16), f"recipes {run_seed}").permutation(len(usable))
-    found = []
+    planned = []
     for number in range(children):
         name = usable[order[number % len(usable)]]
         recipe = recipes[name]
@@ -87,7 +87,7 @@ def _of_parent(
             pick = generator(seed_of(parents, recipe, run_seed, number), "partner").integers(position)
             partner = rows[int(pick)]
             parents, labels = (*parents, partner["sha256"]), (*labels, partner["labels_json"])
-        heeded = [told for told in labels if told != NO_LABELS] if kind.heeds_labels else []
+        heeded = [labels_json for labels_json in labels if labels_json != NO_LABELS] if kind.heeds_labels else []
         task = Task.of(parents, recipe, run_seed, number, heeded)
-        found.append(Planned(task, row["day"], row["source"], row["split"], name, number, labels))
-    return found
+        planned.append(Planned(task, row["day"], row["source"], row["split"], name, number, labels))
+    return planned

@@ -1,7 +1,7 @@
-"""What a variant is made by: recipes as values, their canonical JSON, and the identity and seed that follow from them.
+"""Recipes as values, their canonical JSON, and the identity and seed derived from them.
 
-A recipe is one step (`Recipe("speed", factor=1.1)`) or several (`.then(...)`). It says all that decides the bytes beside
-the parents and the seed: the form of the result is a step too (`Recipe("flac")`). What a step does is an operation of its
+A recipe is one step (`Recipe("speed", factor=1.1)`) or several (`.then(...)`). With the parents and
+the seed it determines the bytes: the format of the result is a step too (`Recipe("flac")`). A step is an operation of its
 kind (`operations.py`).
 """
 
@@ -45,31 +45,31 @@ class Recipe:
     @classmethod
     def of(cls, steps: Iterable[Step]) -> Self:
         """A recipe of these steps. Raises ValueError if there are none."""
-        made = object.__new__(cls)
-        made._set(tuple(steps))
-        return made
+        recipe = object.__new__(cls)
+        recipe._set(tuple(steps))
+        return recipe
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The recipe that `json` wrote. Raises ValueError for any other text."""
+        """The inverse of `json`. Raises ValueError for other text."""
         try:
             steps = json.loads(text)
             return cls.of(Step(step["name"], tuple(step["parameters"].items()), step["version"]) for step in steps)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{text[:200]!r} is no recipe: {error!r}") from error
 
-    def then(self, *others: "Recipe") -> "Recipe":
-        """This one's steps, and then the others'."""
-        return Recipe.of((*self.steps, *(step for other in others for step in other.steps)))
+    def then(self, *further: "Recipe") -> "Recipe":
+        """This recipe's steps, followed by the others'."""
+        return Recipe.of((*self.steps, *(step for recipe in further for step in recipe.steps)))
 
     @cached_property
     def json(self) -> str:
-        """Canonical: sorted names, no spaces. Two recipes are the same if these texts are."""
+        """Canonical JSON: sorted names, no spaces. Recipes are equal if these texts are."""
         return json.dumps([step.as_dict() for step in self.steps], sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
     def name(self) -> str:
-        """The steps' names, for people."""
+        """The steps' names, for display."""
         return " + ".join(step.name for step in self.steps)
 
     def _set(self, steps: tuple[Step, ...]) -> None:
@@ -79,9 +79,9 @@ class Recipe:
 
 
 def seed_of(parents: Sequence[str], recipe: Recipe, run_seed: int, number: int = 0) -> int:
-    """A variant's seed: 63 bits of a hash of what it is made from. number: which child, if a recipe makes several.
+    """A variant's seed: 63 bits of a hash of its inputs. number: of the child, if a recipe makes several.
 
-    parents: sha256 of each, in the recipe's order. No other randomness exists, so order and workers change nothing.
+    parents: sha256 of each, in the recipe's order. There is no other randomness, so order and workers have no effect.
     """
     return int.from_bytes(_digest("seed", *parents, recipe.json, str(run_seed), str(number))[:8], "big") >> (64 - SEED_BITS)
 
@@ -92,7 +92,7 @@ def variant_id(parents: Sequence[str], recipe: Recipe, seed: int) -> str:
 
 
 def generator(seed: int, purpose: str = "") -> np.random.Generator:
-    """The one source of randomness of a variant; a purpose gives a stream of its own. PCG64: the same on every machine."""
+    """The only source of randomness of a variant; each purpose has its own stream. PCG64 is equal on all machines."""
     return np.random.Generator(np.random.PCG64(int.from_bytes(_digest("stream", str(seed), purpose)[:16], "big")))
 
 
@@ -101,7 +101,7 @@ def _digest(*parts: str) -> bytes:
 
 
 def _frozen(value: Any) -> Any:
-    """A parameter's value as something that never changes and that JSON gives back equal."""
+    """A parameter's value as an immutable that survives JSON."""
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     if value is None or isinstance(value, str | int | float | bool):

@@ -1,4 +1,4 @@
-"""What every table of variants says of a variant; each kind adds its own columns."""
+"""The columns of every table of variants; each kind adds its own."""
 
 import dataframely as dy
 
@@ -6,12 +6,12 @@ from pipeline_assets.training.schemas import SPLITS, VOLATILE, TrainingTable
 from pipeline_assets.variants import photos, receipts, speech, tables, text, video
 
 HASH = "^[0-9a-f]{64}$"
-PLACE = VOLATILE | {"place": True}
-"""Column metadata: says where bytes lie. It depends on what was made together, so it stays out of a row's digest."""
+PLACE = VOLATILE
+"""Metadata of columns with the place of bytes: it depends on what was made together, so it is not digested."""
 
 
 class Variants(dy.Schema):
-    """One variant: what it was made of and by, where its bytes lie, and what is true of it."""
+    """One variant: its parents and recipe, the place of its bytes, and its labels."""
 
     day = dy.Date(primary_key=True, description="of its parent")
     variant_id = dy.String(

@@ -1,4 +1,4 @@
-"""Builds a pinned table again from its pinned inputs, with the code that this file lies in, and compares the rows.
+"""Rebuilds a pinned table from its pinned inputs with the code beside this file, and compares the rows.
 
     python -P -m pipeline_assets.versioning.rebuild REFERENCE.json RESULT.json
 
@@ -18,29 +18,29 @@ import polars as pl
 
 from pipeline_assets.catalog import DECLARATIONS
 from pipeline_assets.errors import NotReproducible
-from pipeline_assets.table_asset import Declaration, RunOfDays, Table
-from pipeline_assets.validation import PART_ROWS, validate
-from pipeline_assets.versioning.day_digests import digest_of_days
-from pipeline_assets.versioning.digest import condense, rows_digest
-from pipeline_assets.versioning.rebuilt import Day, Rebuilt
-from pipeline_assets.versioning.reference import Reference, TableVersion
-from pipeline_assets.versioning.row_changes import compare
-from resources import ledger
+from pipeline_assets.framework.declaration import Declaration, RunOfDays, Table
+from pipeline_assets.framework.digest import condense, rows_digest
+from pipeline_assets.framework.validation import PART_ROWS, validate
+from pipeline_assets.versioning.diff.row_changes import compare
+from pipeline_assets.versioning.pin.day_digests import digest_of_days
+from pipeline_assets.versioning.pin.reference import Reference, TableVersion
+from pipeline_assets.versioning.reproduce.rebuilt import Day, Rebuilt
 from resources.assembly import resolve
+from resources.database import ledger
 from resources.filesystem import Filesystem
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import load_settings
 
 DAYS_AT_ONCE = 30
 
 
 class PinnedLake(Lake):
-    """The lake as it was: a table that is pinned is read at its pinned version, unless another is asked for."""
+    """The lake at pinned versions: a pinned table is read at its pinned version by default."""
 
     versions: dict[str, int]
 
     def version(self, name: str) -> int:
-        """The pinned version; the newest of a table that is not pinned."""
+        """The pinned version; for a table that is not pinned, the newest."""
         return self.versions[name] if name in self.versions else super().version(name)
 
     def scan(self, name: str, days: Sequence[date] | None = None, version: int | None = None) -> pl.LazyFrame:
@@ -49,67 +49,67 @@ class PinnedLake(Lake):
 
     def replace(self, *_: Any, **__: Any) -> int:
         """Raises NotReproducible: a rebuild writes nothing."""
-        raise NotReproducible("This asset writes to the lake by itself while it is computed, so it can't be rebuilt.")
+        raise NotReproducible("This asset writes to the lake while it is computed, so it can't be rebuilt.")
 
 
 class Rebuild:
-    """One pinned table and all that its asset is computed with. scratch: a folder for what it needs on the local disk."""
+    """One pinned table, its asset and its resources. scratch: a folder for temporary files."""
 
     def __init__(self, reference: Reference, resources: Mapping[str, Any], scratch: Path) -> None:
         self.reference = reference
         self.asset = _declaration(reference)
         self.table: TableVersion = reference.tables[self.asset.name]
-        self.postgres = resources["postgres"]
+        self.database = resources["database"]
         lake = resources["lake"]
         versions = {name: table.version for name, table in reference.tables.items()}
         plain = {name: getattr(lake, name) for name in type(lake).model_fields}
         self.lake = PinnedLake(**plain, versions=versions)
         self.resources = {**resources, "lake": self.lake, "local_disk": Filesystem(root=str(scratch))}
-        self.until = reference.created_at + timedelta(seconds=1)  # it is written in whole seconds
+        self.until = reference.created_at + timedelta(seconds=1)  # created_at has whole seconds
 
     def run(self) -> Iterator[Day]:
-        """Each day built again and compared, ascending."""
+        """Rebuild and compare each day, ascending."""
         days = self.days()
         for start in range(0, len(days), DAYS_AT_ONCE):
             yield from self._compared(tuple(days[start : start + DAYS_AT_ONCE]))
 
     def days(self) -> list[date]:
-        """Those that had been materialized when the table was pinned, also without rows."""
+        """The days that were materialized when the table was pinned, including days without rows."""
         first, last = self.table.first_day, self.table.last_day
-        entries = ledger.as_of(self.postgres, self.asset.name, self.table.version, self.until, first, last)
+        entries = ledger.as_of(self.database, self.asset.name, self.table.version, self.until, first, last)
         inside = pl.col("day").is_between(first, last)
-        there = self.lake.scan(self.asset.name).filter(inside).select(pl.col("day").unique()).collect()
-        return sorted({*entries["day"], *there["day"]})
+        days_with_rows = self.lake.scan(self.asset.name).filter(inside).select(pl.col("day").unique()).collect()
+        return sorted({*entries["day"], *days_with_rows["day"]})
 
     def _compared(self, days: tuple[date, ...]) -> Iterator[Day]:
-        made = self._made(days)
+        rebuilt_rows = self._rebuilt(days)
         pinned = self._pinned(days)
         for day in days:
-            rows, before = (frame.filter(pl.col("day") == day) for frame in (made, pinned))
-            digests = [rows_digest(frame, self.asset.key, self.asset.volatile) for frame in (rows, before)]
+            rows, pinned_rows = (frame.filter(pl.col("day") == day) for frame in (rebuilt_rows, pinned))
+            digests = [rows_digest(frame, self.asset.key, self.asset.volatile) for frame in (rows, pinned_rows)]
             facts: dict[str, Any] = {}
             if digests[0] != digests[1]:
-                found = compare(before.drop(self.asset.volatile), rows.drop(self.asset.volatile), self.asset.key)
-                columns = {name: int(mask.sum()) for name, mask in found.masks.items()}
-                facts = {"added": found.added.height, "removed": found.removed.height, "columns": columns}
+                changes = compare(pinned_rows.drop(self.asset.volatile), rows.drop(self.asset.volatile), self.asset.key)
+                columns = {name: int(mask.sum()) for name, mask in changes.masks.items()}
+                facts = {"added": changes.added.height, "removed": changes.removed.height, "columns": columns}
             yield Day(
                 day=day,
                 rows=rows.height,
-                pinned_rows=before.height,
+                pinned_rows=pinned_rows.height,
                 digest=digests[0],
                 pinned_digest=digests[1],
                 **facts,
             )
 
-    def _made(self, days: tuple[date, ...]) -> pl.DataFrame:
-        """The days' rows as this code computes them, those that keep the schema, bulk columns condensed."""
+    def _rebuilt(self, days: tuple[date, ...]) -> pl.DataFrame:
+        """The days' rows as this code computes them, without invalid ones, bulk columns condensed."""
         asset = self.asset
         frames = {name: self._input(name, days) for name in asset.inputs}
-        known = pl.concat([frame for name in asset.inputs if (frame := self._entries(name, days)) is not None])
+        entries = pl.concat([frame for name in asset.inputs if (frame := self._entries(name, days)) is not None])
         log = logging.getLogger(f"darkroom.rebuild.{asset.name}")
-        run = RunOfDays(asset.name, days, asset.code_version, "rebuild", log, frames, known)
-        made = asset.compute(run, **frames, **{name: self.resources[name] for name in asset.resources})
-        return validate(asset, made.rows if isinstance(made, Table) else made).rows
+        run = RunOfDays(asset.name, days, asset.code_version, "rebuild", log, frames, entries, now=self.until)
+        result = asset.compute(run, **frames, **{name: self.resources[name] for name in asset.resources})
+        return validate(asset, result.rows if isinstance(result, Table) else result).rows
 
     def _input(self, name: str, days: Sequence[date]) -> pl.LazyFrame:
         if name not in self.reference.tables:  # it had no rows
@@ -122,7 +122,7 @@ class Rebuild:
     def _entries(self, name: str, days: Sequence[date]) -> pl.DataFrame:
         reach = self._read_days(name, days)
         version = self.reference.tables[name].version if name in self.reference.tables else self.lake.version(name)
-        return ledger.as_of(self.postgres, name, version, self.until, reach[0], reach[-1])
+        return ledger.as_of(self.database, name, version, self.until, reach[0], reach[-1])
 
     def _pinned(self, days: Sequence[date]) -> pl.DataFrame:
         schema, bulk = self.asset.schema, self.asset.bulk
@@ -135,21 +135,21 @@ class Rebuild:
 
 
 def _declaration(reference: Reference) -> Declaration:
-    """The pinned asset as this code declares it. Raises NotReproducible if it has none, or reads from outside."""
-    can = ", ".join(name for name, asset in DECLARATIONS.items() if not asset.sources)
+    """This code's declaration of the pinned asset. Raises NotReproducible if there is none, or if it reads external data."""
+    rebuildable = ", ".join(name for name, asset in DECLARATIONS.items() if asset.can_be_rebuilt)
     asset = DECLARATIONS.get(reference.asset or "")
     if asset is None:
         raise NotReproducible(f"The code at this commit has no asset {reference.asset}: it has {', '.join(DECLARATIONS)}.")
-    if asset.sources:
+    if not asset.can_be_rebuilt:
         raise NotReproducible(
-            f"{asset.name} is computed from what lies outside (the bucket, the database, the logs), which a reference does "
-            f"not name, so it can't be rebuilt. These can, from the tables that they are pinned with: {can}."
+            f"{asset.name} is computed from external data (the bucket, the database, the logs), which a reference does not "
+            f"name, so it can't be rebuilt. These can be rebuilt from the tables pinned with them: {rebuildable}."
         )
     return asset
 
 
 def rebuild(reference: Reference, resources: Mapping[str, Any], scratch: Path) -> Rebuilt:
-    """Build the pinned table again and compare it, day by day. Never raises NotReproducible: it is in the result."""
+    """Rebuild the pinned table and compare it day by day. NotReproducible is not raised: the result has its text."""
     code = str(Path(__file__).resolve().parents[2])
     try:
         days = list(Rebuild(reference, resources, scratch).run())
@@ -167,8 +167,8 @@ def main() -> None:
     """Read the reference, build, write the result."""
     reference_path, result_path = map(Path, sys.argv[1:3])
     reference = Reference.loads(reference_path.read_bytes(), str(reference_path))
-    found = rebuild(reference, resolve(load_settings()), result_path.parent / "disk")
-    result_path.write_text(found.model_dump_json(), encoding="utf-8")
+    rebuilt = rebuild(reference, resolve(load_settings()), result_path.parent / "disk")
+    result_path.write_text(rebuilt.model_dump_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":

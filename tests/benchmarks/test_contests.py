@@ -12,16 +12,17 @@ def test_contestants_take_turns_and_another_one_begins_each_round():
     assert found == {"a": [1, 6, 8], "b": [2, 4, 9], "c": [3, 5, 7]}
 
 
+@pytest.mark.slow
 def test_a_command_is_measured_with_its_children():
     # The child takes 60 MB and some CPU time; its parent only waits for it.
-    child = "data = bytearray(60_000_000); import time; end = time.time() + 0.6\nwhile time.time() < end: pass"
+    child = "data = bytearray(60_000_000); import time; end = time.time() + 2\nwhile time.time() < end: pass"
     used = measured(
         [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); print('hi')"]
     )
     assert used.output == "hi\n"
     assert used.peak_mb > 60
     assert used.cpu_s > 0.1
-    assert used.wall_s > 0.6
+    assert used.wall_s > 2
 
 
 def test_a_failing_command_says_what_it_said():

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.__main__ import arguments, run
 from benchmarks.figures import ROOT
 
@@ -22,6 +24,7 @@ def test_only_benchmarks_of_photos_or_scans_are_told_of_the_folder(tmp_path):
     assert arguments("variants_receipts", argparse.Namespace(quick=False, photos=None, scans=None)) == []
 
 
+@pytest.mark.slow
 def test_an_unknown_name_is_refused_with_the_known_ones():
     command = [sys.executable, "-m", "benchmarks", "speed"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -37,10 +37,10 @@ def test_the_graph_shows_every_group_with_its_assets(page: Page) -> None:
     page.keyboard.press("Alt+e")  # expand all groups
     for name in (asset for assets in GRAPH.values() for asset in assets if asset != "staged_training_set"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=SLOW_MS)
-    page.set_viewport_size({"width": 1600, "height": 1000})
     page.get_by_role("link", name="Catalog").click()  # where long names are not cut
     for name in (asset for assets in GRAPH.values() for asset in assets):
         expect(page.get_by_role("link", name=name).first).to_be_visible(timeout=SLOW_MS)
+    page.set_viewport_size({"width": 1600, "height": 1000})
 
 
 def test_schedule_and_sensors_are_running_and_can_be_switched_off(page: Page) -> None:

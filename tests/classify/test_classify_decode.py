@@ -10,9 +10,9 @@ from PIL import Image
 from tiny_network import SHARED_PHOTOS, encoded, noise
 
 from pipeline_assets.classify.decode import _to_rgb, decode
-from pipeline_assets.classify.registry import Preprocessing
+from pipeline_assets.classify.model_files import Preprocessing
 from pipeline_assets.errors import BadImage
-from pipeline_assets.ingestion.schemas import VERDICTS
+from pipeline_assets.ingestion.verdicts import VERDICTS
 
 STEPS = Preprocessing()
 ORANGE = (255, 128, 0)
@@ -66,7 +66,7 @@ def test_a_model_of_another_size_gets_its_own_scaling_and_styles_keep_theirs():
     assert photo.crop.shape == (3, 288, 288)
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG", "AVIF"])
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG", "AVIF", "JPEG2000"])
 def test_each_format_shows_the_same_picture(image_format):
     assert corners(decode(encoded(quadrants(), image_format), STEPS).scaled) == [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)]
 

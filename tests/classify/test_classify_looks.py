@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.classify import looks, registry
+from pipeline_assets.classify import looks, model_files
 from pipeline_assets.classify.look_training import fit_head
 from pipeline_assets.classify.looks import Head, inputs_of, load, save, with_looks
 from pipeline_assets.classify.schemas import PhotoStyles
@@ -81,7 +81,7 @@ def test_a_damaged_head_is_told(tmp_path, damage):
 
 def test_the_head_that_comes_along_fits_the_classifier_that_does():
     own = load()
-    assert own.classifier_id == registry.model_id(), "train it again: python -m benchmarks.variants_styles --write"
+    assert own.classifier_id == model_files.model_id(), "train it again: python -m benchmarks.variants_styles --write"
     assert own.looks == ("natural", *LOOKS) and set(own.accuracy) == set(own.looks)
     assert own.weights.shape == (1280 + len(inputs_of(styles("a").with_columns(embedding=pl.lit([0.0]))).T) - 1, 7)
     assert {"look", "look_probability", "look_model_id"} <= set(PhotoStyles.column_names())

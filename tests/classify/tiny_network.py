@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline_assets.classify.registry import Preprocessing
+from pipeline_assets.classify.model_files import Preprocessing
 
 SHARED_PHOTOS = Path(__file__).parents[2].parent / "shared" / "photos"
 

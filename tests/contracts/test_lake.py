@@ -14,8 +14,9 @@ import pytest
 from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
-from resources.errors import StoreUnavailable, TableMissing
-from resources.lake import Lake, LakeIO
+from resources.errors import StoreUnavailable, TableMissing, TypesChanged
+from resources.lake.lake import Lake
+from resources.lake.lake_io import LakeIO
 
 # Dagster's own call, for a resource (the lake) inside another (its IO manager).
 pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated")
@@ -144,11 +145,82 @@ def test_a_new_column_is_null_in_the_days_before_it(lake: Lake) -> None:
     assert read(lake).select("day", "camera").unique(maintain_order=True).rows() == [(day(0), None), (day(1), "Leica")]
 
 
+CHANGES = [
+    ("size_bytes", pl.lit(2.7, pl.Float64), "size_bytes is long there and double in the new rows"),
+    ("size_bytes", pl.lit(3, pl.Int32), "size_bytes is long there and integer in the new rows"),
+    ("size_bytes", pl.lit("2", pl.String), "size_bytes is long there and string in the new rows"),
+    ("share", pl.lit(0.1, pl.Float64), "share is float there and double in the new rows"),
+    ("ok", pl.lit(2, pl.Int8), "ok is boolean there and byte in the new rows"),
+    ("at", pl.lit(datetime(2026, 2, 1), pl.Datetime("us")), "at is timestamp there and timestamp_ntz in the new rows"),  # noqa: DTZ001
+    ("at", pl.lit(FIRST, pl.Date), "at is timestamp there and date in the new rows"),
+    ("embedding", pl.lit([0.1], pl.List(pl.Float64)), "embedding is float there and double in the new rows"),
+    ("embedding", pl.lit(0.1, pl.Float32), "embedding is array there and float in the new rows"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "told"), CHANGES)
+def test_a_column_of_another_type_is_refused_and_nothing_is_written(
+    lake: Lake, column: str, value: pl.Expr, told: str
+) -> None:
+    """The writer would convert it to the table's type: 2.7 to 2."""
+    before = lake.replace("photos", [day(0)], rows([day(0)]))
+    with pytest.raises(TypesChanged, match=told):
+        lake.replace("photos", [day(1)], rows([day(1)]).with_columns(value.alias(column)))
+    assert lake.version("photos") == before
+    assert_frame_equal(read(lake), rows([day(0)]))
+
+
+def test_types_that_delta_keeps_as_others_are_no_change(lake: Lake) -> None:
+    odd = {"u": pl.UInt16, "kind": pl.Enum(["a", "b"]), "at": pl.Datetime("ms", "UTC"), "s": pl.Struct({"a": pl.UInt8})}
+    frame = pl.DataFrame(
+        {"day": [day(0)], "u": [7], "kind": ["b"], "at": [datetime(2026, 2, 1, tzinfo=UTC)], "s": [{"a": 1}]}
+    )
+    for _ in range(2):
+        lake.replace("odd", [day(0)], frame.cast({"day": pl.Date, **odd}))  # type: ignore[arg-type]
+    wider = frame.cast({"day": pl.Date, **odd}).with_columns(s=pl.struct(a=pl.lit(1, pl.UInt8), b=pl.lit("new")))  # type: ignore[arg-type]
+    lake.replace("odd", [day(0)], wider)
+    with pytest.raises(TypesChanged, match=r"s\.b is string there and long in the new rows"):
+        lake.replace("odd", [day(0)], wider.with_columns(s=pl.struct(a=pl.lit(1, pl.UInt8), b=pl.lit(1, pl.Int64))))
+
+
 def test_an_older_version_stays_readable(lake: Lake) -> None:
     first = lake.replace("photos", [day(0)], rows([day(0)]))
     lake.replace("photos", [day(0), day(1)], rows([day(1)], mark="second"))
     assert_frame_equal(read(lake, version=first), rows([day(0)]))
     assert_frame_equal(read(lake), rows([day(1)], mark="second"))
+
+
+def test_a_commit_that_another_program_makes_is_read_next(lake: Lake) -> None:
+    lake.replace("photos", [day(0)], rows([day(0)]))
+    planned = lake.scan("photos").sort("key")
+    assert lake.version("photos") == 1
+    elsewhere = DeltaTable(lake.uri("photos"), storage_options=lake.storage_options)
+    elsewhere.delete("key like '%-1'")
+    assert lake.version("photos") == 2
+    assert read(lake).height == 1
+    assert_frame_equal(planned.collect(), rows([day(0)]))  # a frame stays at the version that it was planned at
+
+
+def test_a_table_that_was_deleted_and_made_again_is_read_anew(lake: Lake) -> None:
+    for mark in ("first", "second"):
+        lake.replace("photos", [day(0)], rows([day(0)], mark=mark))
+    assert read(lake)["key"].str.starts_with("second").all()
+    for info in list(lake.store.list("tables/photos/")):
+        lake.store.delete(info.key)
+    assert not lake.exists("photos")
+    for mark in ("third", "fourth"):
+        lake.replace("photos", [day(0)], rows([day(0)], mark=mark))
+    assert lake.version("photos") == 2  # as before
+    assert read(lake)["key"].str.starts_with("fourth").all()
+
+
+def test_a_log_that_lost_its_newest_commit_is_read_at_the_one_before(lake: Lake) -> None:
+    for mark in ("first", "second"):
+        lake.replace("photos", [day(0)], rows([day(0)], mark=mark))
+    assert lake.version("photos") == 2
+    lake.store.delete(f"tables/photos/_delta_log/{2:020}.json")
+    assert lake.version("photos") == 1
+    assert read(lake)["key"].str.starts_with("first").all()
 
 
 def test_reading_some_days_opens_their_files_only(lake: Lake) -> None:
@@ -187,6 +259,7 @@ def test_any_delta_reader_opens_the_table_by_its_path(lake: Lake) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_lake_that_does_not_answer_is_not_taken_for_a_missing_table(free_port: int) -> None:
     lake = Lake(url="s3://lake", endpoint=f"http://127.0.0.1:{free_port}", access_key="a", secret_key="b")  # noqa: S106
     with pytest.raises(StoreUnavailable, match="can't be reached") as found:
@@ -212,6 +285,7 @@ def _fields(lake: Lake) -> dict[str, str]:
     return {name: getattr(lake, name) for name in ("url", "endpoint", "access_key", "secret_key", "region")}
 
 
+@pytest.mark.slow
 def test_processes_that_replace_different_days_at_once_all_succeed(lake: Lake, processes: Executor) -> None:
     """From the table's creation on, which they race for too."""
     shares = [[day(n) for n in range(process, 3 * PROCESSES, PROCESSES)] for process in range(PROCESSES)]
@@ -278,6 +352,7 @@ def test_plain_assets_store_and_load_one_partition(lake: Lake, run: Callable[...
     assert lake.scan("counts").collect().rows() == [(day(3), 2, 1)]
 
 
+@pytest.mark.slow
 def test_plain_assets_store_a_range_in_one_commit_and_load_its_days_only(
     lake: Lake, run: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:

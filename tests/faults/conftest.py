@@ -1,18 +1,20 @@
 """Worlds to break: the servers of the session, a proxy before S3 that can fail, and a fresh copy of one small world."""
 
+import fcntl
+import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_proxy import FaultProxy
-from world import NewWorld, World, database, name_of, photo
+from world import CAMPAIGNS, NewWorld, World, database, name_of, photo
 
-from resources import s3
-from resources.dagster_home import write_dagster_home
-from resources.embedded import Endpoints
+from resources.objects import s3
+from resources.servers.dagster_home import write_dagster_home
+from resources.servers.endpoints import Endpoints
 from resources.settings import Settings
 
 BUCKET = "faults"
@@ -39,12 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_world(home: Path, services: Endpoints, proxy: FaultProxy, template: World | None) -> World:
     """A world with databases and objects of its own. The uploads, which nothing changes, are those of its template."""
-    urls = ("DARKROOM_POSTGRES_URL", "DARKROOM_DAGSTER_POSTGRES_URL")
+    urls = ("DARKROOM_DATABASE_URL", "DARKROOM_DAGSTER_POSTGRES_URL")
     prefix = secrets.token_hex(6)
     settings = {
         "DARKROOM_HOME": str(home),
         "DARKROOM_UPLOADS_URL": template.settings["DARKROOM_UPLOADS_URL"] if template else f"s3://{BUCKET}/{prefix}/u",
         "DARKROOM_LAKE_URL": f"s3://{BUCKET}/{prefix}/lake",
+        "DARKROOM_CAMPAIGNS_DIR": str(CAMPAIGNS),
         "DARKROOM_S3_ENDPOINT": proxy.endpoint,
         "DARKROOM_S3_ACCESS_KEY": services.access_key,
         "DARKROOM_S3_SECRET_KEY": services.secret_key,
@@ -53,22 +56,60 @@ def make_world(home: Path, services: Endpoints, proxy: FaultProxy, template: Wor
     return World(home, settings, services.s3_endpoint)
 
 
-@pytest.fixture(scope="session")
-def imported(
-    tmp_path_factory: pytest.TempPathFactory, services: Endpoints, s3_client: Any, proxy: FaultProxy, folder: Path
-) -> World:
-    """The world that the others are copies of: imported, nothing computed."""
-    s3.ensure_bucket(s3_client, BUCKET)
-    world = make_world(tmp_path_factory.mktemp("imported"), services, proxy, None)
-    world.postgres.migrate()
-    world.import_photos(folder)
-    with world.inside():
-        import dagster as dg
+def once(folder: Path, name: str, proxy: FaultProxy, build: Callable[[], World]) -> World:
+    """The world of this name that the first worker to ask for it builds, and the others find."""
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = folder / f"{name}.json"
+        if not kept.exists():
+            built = build()
+            kept.write_text(json.dumps({"home": str(built.home), "settings": dict(built.settings), "direct": built.direct}))
+        told = json.loads(kept.read_text())
+    return World(Path(told["home"]), told["settings"] | {"DARKROOM_S3_ENDPOINT": proxy.endpoint}, told["direct"])
 
-        write_dagster_home(Settings())
-        with dg.DagsterInstance.from_config(str(Settings().dagster_home), "cli.yaml") as instance:
-            instance.get_runs_count()
-    return world
+
+@pytest.fixture(scope="session")
+def bare(of_all_workers: Path, services: Endpoints, s3_client: Any, proxy: FaultProxy) -> World:
+    """A world with the schemas of its two databases, and nothing in them."""
+    s3.ensure_bucket(s3_client, BUCKET)
+
+    def build() -> World:
+        home = of_all_workers / "bare"
+        home.mkdir()
+        world = make_world(home, services, proxy, None)
+        world.postgres.migrate()
+        with world.inside():
+            import dagster as dg
+
+            write_dagster_home(Settings())
+            with dg.DagsterInstance.from_config(str(Settings().dagster_home), "cli.yaml") as instance:
+                instance.get_runs_count()
+        return world
+
+    return once(of_all_workers, "bare", proxy, build)
+
+
+@pytest.fixture(scope="session")
+def imported(of_all_workers: Path, services: Endpoints, proxy: FaultProxy, bare: World, folder: Path) -> World:
+    """The world that the others are copies of: imported, nothing computed."""
+
+    def build() -> World:
+        home = of_all_workers / "imported"
+        shutil.copytree(bare.home, home)
+        world = make_world(home, services, proxy, bare)
+        world.import_photos(folder)
+        return world
+
+    return once(of_all_workers, "imported", proxy, build)
+
+
+@pytest.fixture
+def empty_world(tmp_path: Path, services: Endpoints, bare: World, proxy: FaultProxy) -> World:
+    """A world of its own in which nothing is yet, with uploads of its own."""
+    world = make_world(tmp_path, services, proxy, bare)
+    shutil.copytree(bare.home, world.home, dirs_exist_ok=True)
+    uploads = world.settings["DARKROOM_LAKE_URL"].replace("/lake", "/u")
+    return World(world.home, {**world.settings, "DARKROOM_UPLOADS_URL": uploads}, world.direct)
 
 
 @pytest.fixture(scope="session")
@@ -87,12 +128,16 @@ def new_world(tmp_path_factory: pytest.TempPathFactory, services: Endpoints, pro
 
 
 @pytest.fixture(scope="session")
-def computed(new_world: NewWorld) -> World:
+def computed(of_all_workers: Path, new_world: NewWorld, proxy: FaultProxy) -> World:
     """A world in which `darkroom run` has computed everything, undisturbed. For looking at only."""
-    world = new_world()
-    said = world.run()
-    assert said.status == 0, said.output
-    return world
+
+    def build() -> World:
+        world = new_world()
+        said = world.run()
+        assert said.status == 0, said.output
+        return world
+
+    return once(of_all_workers, "computed", proxy, build)
 
 
 @pytest.fixture

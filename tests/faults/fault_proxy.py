@@ -9,11 +9,13 @@ import http.client
 import itertools
 import multiprocessing
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.managers import BaseManager
 from typing import Any
@@ -48,9 +50,12 @@ class Answer:
     """S3's own kind of error; the request never reaches the server."""
 
     status: int
+    code: str = ""
+    message: str = "by a test"
 
     def reply(self, forward: Forward, over: threading.Event) -> Reply:
-        body = f'<?xml version="1.0"?><Error><Code>{_CODES[self.status]}</Code><Message>by a test</Message></Error>'
+        code = self.code or _CODES[self.status]
+        body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{self.message}</Message></Error>'
         return Reply(self.status, (("Content-Type", "application/xml"),), body.encode())
 
 
@@ -146,6 +151,9 @@ class FaultServer:
     def __init__(self, upstream: str) -> None:
         where = urlsplit(upstream)
         self._upstream = (where.hostname, where.port)
+        # One context for all: to read the machine's authorities takes longer than a request.
+        trusting = ssl.create_default_context() if where.scheme == "https" else None
+        self._kind = partial(http.client.HTTPSConnection, context=trusting) if trusting else http.client.HTTPConnection
         self._lock = threading.Lock()
         self._set: dict[int, _Set] = {}
         self._numbers = itertools.count()
@@ -189,7 +197,7 @@ class FaultServer:
         return found.fault.act.reply(forward, found.over)
 
     def _forward(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
-        connection = http.client.HTTPConnection(*self._upstream, timeout=PATIENCE_S)
+        connection = self._kind(*self._upstream, timeout=PATIENCE_S)
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in headers:

@@ -11,11 +11,11 @@ from polars.testing import assert_frame_equal
 from world import World
 
 from pipeline_assets.definitions import build_defs
-from resources import ledger
-from resources.objects import Objects
-from resources.postgres import Postgres
+from resources.database import ledger, seen_objects
+from resources.database.postgres import Postgres
+from resources.objects.resource import Objects
+from resources.objects.upload_queue import UploadQueue
 from resources.settings import Settings
-from resources.upload_queue import UploadQueue
 from sensors.uploads import new_uploads
 from sensors.uploads_decision import Cursor
 
@@ -83,11 +83,11 @@ def test_uploads_older_than_a_watermark_of_the_future_are_all_found(
                     instance=instance,
                     cursor=cursor,
                     repository_def=repository,
-                    resources={"uploads": uploads, "postgres": postgres, "upload_queue": UploadQueue()},
+                    resources={"uploads": uploads, "database": postgres, "upload_queue": UploadQueue()},
                 )
             )
             cursor = found.cursor
-    days = ledger.object_days(postgres, bucket)
+    days = seen_objects.object_days(postgres, bucket)
     assert days["objects"].to_list() == [1] * len(keys)
     assert len(found.run_requests) == len(keys)
 

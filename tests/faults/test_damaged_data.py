@@ -12,13 +12,13 @@ from fault_proxy import Fault, FaultProxy, FlipByte
 from polars.testing import assert_frame_equal
 from world import World
 
+from pipeline_assets.classify.model_files import Preprocessing
 from pipeline_assets.classify.models import load_classifier
-from pipeline_assets.classify.registry import Preprocessing
 from pipeline_assets.errors import ModelUnusable
-from pipeline_assets.nightly import ASSETS
-from pipeline_assets.training import prediction
+from pipeline_assets.nightly.calendars import ASSETS
+from pipeline_assets.training.model import prediction
 from resources.errors import CorruptObject
-from resources.object_store import content_key
+from resources.objects.store import content_key
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from world import TIMEOUT_S, World
 
 from pipeline_assets.errors import StagingCorrupt
-from pipeline_assets.training.staging import MANIFEST, MARKER, read_manifest, verify
+from pipeline_assets.training.shards.staging import MANIFEST, MARKER, read_manifest, verify
 from resources.errors import NoSpace
 from resources.filesystem import Filesystem
 

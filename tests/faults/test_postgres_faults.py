@@ -16,12 +16,12 @@ from polars.testing import assert_frame_equal
 from psycopg2 import sql
 from world import TIMEOUT_S, World, database, name_of
 
-from resources import pgserver
-from resources.embedded import Endpoints
+from resources.database.postgres import Postgres
 from resources.errors import StoreUnavailable
-from resources.postgres import Postgres
-from resources.processes import ProcessId, free_ports, stop
-from resources.run_processes import UNFINISHED, end_dead_runs
+from resources.servers import pgserver
+from resources.servers.embedded import Services
+from resources.servers.endpoints import Endpoints
+from resources.servers.run_processes import UNFINISHED, end_dead_runs
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +30,6 @@ pytestmark = [
 ]
 
 FIRST_LOG = "/events/.*gz"
-PASSWORD = "of-a-test"  # noqa: S105
 SLEEPING = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
 
 
@@ -38,17 +37,13 @@ class Server:
     """A PostgreSQL of this module's own, to stop and start."""
 
     def __init__(self, home: Path) -> None:
-        self.data, self.log, self.port = home / "postgres", home / "postgres.log", free_ports(1)[0]
-        self.url = pgserver.url(self.port, PASSWORD, "darkroom")
-        self.process: ProcessId | None = None
+        self.services = Services(home, ["postgres"])
 
     def start(self) -> None:
-        self.process = pgserver.start(self.data, self.log, self.port, PASSWORD, detach=False)
-        pgserver.wait_ready(self.process, self.log, self.port, PASSWORD)
+        self.url = self.services.start().postgres_url
 
     def stop(self) -> None:
-        assert self.process is not None
-        stop([(self.process, pgserver.ENDING)])
+        self.services.stop()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def moved(world: World, server: Server) -> World:
     """A copy of the computed world whose two databases are on the server that is stopped, its log days to be computed."""
     settings = dict(world.settings)
-    for name in ("DARKROOM_POSTGRES_URL", "DARKROOM_DAGSTER_POSTGRES_URL"):
+    for name in ("DARKROOM_DATABASE_URL", "DARKROOM_DAGSTER_POSTGRES_URL"):
         here = database(server.url)
         dump = [str(pgserver.programs() / "pg_dump"), "--no-owner", settings[name]]
         load = [str(pgserver.programs() / "psql"), "--quiet", "--set", "ON_ERROR_STOP=1", here]
@@ -147,12 +142,12 @@ def crowded(world: World, services: Endpoints) -> Iterator[tuple[World, str]]:
         make = "create role {} login password 'few' in role darkroom connection limit 1"
         cursor.execute(sql.SQL(make).format(sql.Identifier(name)))
         settings = dict(world.settings)
-        for setting in ("DARKROOM_POSTGRES_URL", "DARKROOM_DAGSTER_POSTGRES_URL"):
+        for setting in ("DARKROOM_DATABASE_URL", "DARKROOM_DAGSTER_POSTGRES_URL"):
             address = urlsplit(settings[setting])
             host = address.netloc.rpartition("@")[2]
             settings[setting] = urlunsplit(address._replace(netloc=f"{name}:few@{host}"))
         yield World(world.home, settings, world.direct), name
-        for setting in ("DARKROOM_POSTGRES_URL", "DARKROOM_DAGSTER_POSTGRES_URL"):
+        for setting in ("DARKROOM_DATABASE_URL", "DARKROOM_DAGSTER_POSTGRES_URL"):
             drop = sql.SQL("drop database {} with (force)")
             cursor.execute(drop.format(sql.Identifier(name_of(settings[setting]))))
         cursor.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
@@ -162,7 +157,7 @@ def test_a_server_without_a_free_connection_is_told_plainly_and_the_run_complete
     crowded: tuple[World, str], services: Endpoints, computed: World
 ) -> None:
     world, name = crowded
-    with closing(psycopg2.connect(world.settings["DARKROOM_POSTGRES_URL"])):
+    with closing(psycopg2.connect(world.settings["DARKROOM_DATABASE_URL"])):
         for ask in (lambda: world.postgres.execute("select 1"), lambda: world.postgres.read("select 1")):
             with pytest.raises(StoreUnavailable, match=r"has no free connection.*max_connections"):
                 ask()

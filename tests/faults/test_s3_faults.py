@@ -9,8 +9,8 @@ from polars.testing import assert_frame_equal
 from world import World
 
 from resources.errors import StoreUnavailable
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 pytestmark = [
     pytest.mark.slow,

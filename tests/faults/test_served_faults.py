@@ -3,7 +3,6 @@
 Driven through GraphQL over HTTP, as the browser would. One UI for all of these tests, in order.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -17,10 +16,10 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
-from served_ui import Ui, photo, served, until
+from served_ui import Ui, command_line, photo, served, until
 
-from resources.embedded import Services
 from resources.errors import StoreUnavailable
+from resources.servers.embedded import Services
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -110,12 +109,7 @@ def finished(ui: Ui, backfill_id: str) -> bool:
 
 def parts(words: str) -> list[psutil.Process]:
     """The processes below this one whose command line has these words."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if words in " ".join(process.cmdline()):
-                found.append(process)
-    return found
+    return [process for process in psutil.Process().children(recursive=True) if words in command_line(process)]
 
 
 def kill(words: str) -> Callable[[], bool]:
@@ -172,7 +166,7 @@ def test_a_daemon_killed_while_it_launches_a_run_leaves_none_behind(ui: Ui) -> N
 
 
 def test_code_server_and_webserver_killed_are_started_again_and_runs_go_on(ui: Ui) -> None:
-    for words in ("dagster api grpc", "resources.webserver"):
+    for words in ("dagster api grpc", "resources.servers.webserver"):
         until(kill(words), f"{words} runs again", 60)
     until(lambda: answers(ui), "the UI answers, and has the code", 90)
     backfill_id = backfill(ui, "photo_metadata", days_ending(last_day(ui), IMPORTED_DAYS))

@@ -24,19 +24,28 @@ from fault_proxy import Fault, FaultProxy
 from PIL import Image
 from psycopg2 import sql
 
-from pipeline_assets import definitions, nightly
-from pipeline_assets.importing import MATURITY_DAYS, files_of, import_files
-from pipeline_assets.ingestion.events import day_of_log
-from pipeline_assets.nightly import ASSETS
-from pipeline_assets.table_asset import DECLARATIONS
-from resources import ledger
-from resources.lake import Lake
-from resources.object_store import ObjectStore
-from resources.objects import Objects
-from resources.postgres import Postgres
+from pipeline_assets import definitions
+from pipeline_assets.features.popularity import FINAL_DAYS
+from pipeline_assets.framework.declaration import DECLARATIONS
+from pipeline_assets.ingestion.logs.events import day_of_log
+from pipeline_assets.labeling.campaigns.answer import Answer
+from pipeline_assets.labeling.campaigns.campaign import read
+from pipeline_assets.labeling.campaigns.tasks import task_key
+from pipeline_assets.labeling.exchange import store
+from pipeline_assets.labeling.feedback.assets import SOURCE
+from pipeline_assets.nightly import dagster_runs, night
+from pipeline_assets.nightly.calendars import ASSETS
+from pipeline_assets.sample.importing import files_of, import_files
+from resources.database import ledger, seen_objects
+from resources.database.postgres import Postgres
+from resources.lake.lake import Lake
+from resources.objects.resource import Objects
+from resources.objects.store import ObjectStore
 from resources.settings import load_settings
+from tests.in_process import environment_of
 
 DARKROOM = Path(sys.executable).parent / "darkroom"
+CAMPAIGNS = Path(__file__).parent / "campaigns"
 DAYS = 2
 TIMEOUT_S = 400
 LABELS = {"boxes": [{"x": 0, "y": 0, "width": 8, "height": 8, "label": "corner"}]}
@@ -44,6 +53,8 @@ LABELS = {"boxes": [{"x": 0, "y": 0, "width": 8, "height": 8, "label": "corner"}
 VERSION_COLUMNS = ("table_version", "table_versions_json", "reference_json")
 """A killed run's second, equal commit is one more version."""
 OWN_SETTINGS = ("DARKROOM_", "DAGSTER_", "AWS_")
+TRUST = ("SSL_CERT_FILE", "AWS_CA_BUNDLE")
+"""Who vouches for the S3 server."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +79,14 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """What a shell of this world exports, beside the test's own environment."""
-        outer = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
+        outer = {name: value for name, value in os.environ.items() if name in TRUST or not name.startswith(OWN_SETTINGS)}
         return {**outer, **self.settings, "COLUMNS": "200"}
 
     @contextmanager
     def inside(self) -> Iterator[None]:
         """This process as one of this world: its environment for a block."""
-        before = dict(os.environ)
-        environment = self.environment
-        try:
-            os.environ.clear()
-            os.environ.update(environment)
+        with environment_of(self.environment):
             yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
 
     @property
     def s3(self) -> dict[str, str]:
@@ -93,7 +97,7 @@ class World:
     @property
     def postgres(self) -> Postgres:
         """The database with the ledger."""
-        return Postgres(url=self.settings["DARKROOM_POSTGRES_URL"])
+        return Postgres(url=self.settings["DARKROOM_DATABASE_URL"])
 
     @property
     def lake(self) -> Lake:
@@ -126,18 +130,41 @@ class World:
         import_files(
             str(folder),
             (replace(file, labels=LABELS) for file in files_of(str(folder), lambda url: self.lake_bucket)),
-            postgres=self.postgres,
+            database=self.postgres,
             uploads=self.uploads.store,
             lake_bucket=self.lake_bucket,
             days=DAYS,
             today=today,
             tell=lambda line: None,
         )
+        self._answer()
         # A month of logs before the first photo would change no outcome, and cost a partition a day.
         for info in list(self.lake_bucket.list("events/")):
             day = day_of_log(info.key)
-            if day and day < today - timedelta(days=MATURITY_DAYS + DAYS):
+            if day and day < today - timedelta(days=FINAL_DAYS + DAYS):
                 self.lake_bucket.delete(info.key)
+
+    def _answer(self) -> None:
+        """Three people answer the campaign, of which one is always wrong. All of their names are known before a run."""
+        campaign = read(CAMPAIGNS)[0]
+        photos = self.postgres.read("select i.key, i.sha256, p.day from imports i join photos p on p.key = i.key order by 1")
+        tasks = [
+            store.Request(task_key(campaign.name, campaign.version, campaign.target, sha256), day, key, "upload", sha256)
+            for key, sha256, day in photos.iter_rows()
+        ]
+        store.record_campaign(self.postgres, campaign)
+        store.record_requests(self.postgres, "test", campaign, tasks)
+        at = datetime.now(UTC)
+        store.land(
+            self.postgres,
+            (
+                Answer("test", f"{task.task_key}-{who}", 0, task.task_key, who, at, 2.0, f'{{"choice":"{choice}"}}')
+                for task in tasks
+                for who, choice in (("ann", "sharp"), ("bob", "sharp"), ("cyd", "blurred"))
+            ),
+        )
+        users = self.postgres.read("select user_id from users")["user_id"]
+        store.user_pseudonyms(self.postgres, SOURCE, map(str, users))
 
     def start(self, *words: str, **settings: str) -> "subprocess.Popen[str]":
         """The `darkroom` command in a process of its own."""
@@ -160,10 +187,14 @@ class World:
         failed: dict[str, str] = {}
         with self.instance() as instance:
             defs = definitions.build_defs(load_settings())
-            days, log_days = ledger.upload_days(self.postgres, self.uploads.bucket), nightly.log_days(self.lake_objects)
-            for launch in nightly.launches(days, log_days, datetime.now(UTC).date()):
+            today = datetime.now(UTC).date()
+            days, log_days = (
+                seen_objects.upload_days(self.postgres, self.uploads.bucket),
+                night.log_days(self.lake_objects, today),
+            )
+            for launch in night.launches(days, log_days, today):
                 if wanted := tuple(name for name in launch.assets if name in assets):
-                    failed |= nightly.failures(nightly.execute(defs, instance, replace(launch, assets=wanted)))
+                    failed |= dagster_runs.failures(dagster_runs.execute(defs, instance, replace(launch, assets=wanted)))
         return failed
 
     def uncompute(self, *assets: str) -> None:
@@ -234,7 +265,15 @@ def database(server_url: str, template: str | None = None) -> str:
     connection = psycopg2.connect(server_url)
     try:
         connection.autocommit = True
-        connection.cursor().execute(statement)
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                connection.cursor().execute(statement)
+                break
+            except psycopg2.errors.ObjectInUse:  # another worker is looking at the template
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
     finally:
         connection.close()
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))

@@ -107,8 +107,8 @@ def event_frame(events: Iterable[Event]) -> pl.LazyFrame:
 
 
 def photo_frame(photos: Iterable[Photo]) -> pl.LazyFrame:
-    rows = [vars(photo) | {"user_joined_at": START - 100 * DAY} for photo in photos]
-    schema = {"photo_id": pl.Int64, "user_id": pl.Int64, "posted_at": TIME, "user_joined_at": TIME}
+    rows = [vars(photo) | {"day": photo.posted_at.date(), "user_joined_at": START - 100 * DAY} for photo in photos]
+    schema = {"day": pl.Date, "photo_id": pl.Int64, "user_id": pl.Int64, "posted_at": TIME, "user_joined_at": TIME}
     return pl.LazyFrame(rows, schema=schema, orient="row")
 
 

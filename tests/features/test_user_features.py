@@ -32,6 +32,8 @@ from pipeline_assets.features.user_features import (
     user_features_for_days,
 )
 
+pytestmark = pytest.mark.slow
+
 # Moments a half day apart, give or take a microsecond: windows are whole days, so every boundary is met from both sides.
 moments = st.builds(
     lambda half_days, nudge: START + half_days * DAY / 2 + nudge * MICROSECOND,
@@ -221,7 +223,7 @@ def test_a_history_refuses_users_and_moments_that_it_does_not_know(stranger):
     told = entity_frame([Entity(1, START), Entity(1, START + MICROSECOND)]).collect()
     history = History.of(told, event_frame([]), photo_frame([]))
     assert history.ask(told).height == 2
-    with pytest.raises(ValueError, match="not in the history"):
+    with pytest.raises(ValueError, match="does not cover"):
         history.ask(entity_frame([stranger]).collect())
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import hypothesis.strategies as st
 import polars as pl
+import pytest
 from hypothesis import given, settings
 
 from pipeline_assets.features.windows import Count, Timeline, Total
@@ -48,6 +49,7 @@ def test_a_count_is_of_what_began_strictly_before_and_had_not_ended_before(event
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(spans, max_size=30), asked, numbers_of_users)
 def test_a_total_is_of_the_values_that_have_started_and_not_stopped(values, questions, count):

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -153,6 +154,7 @@ def slow_near(frame: pl.DataFrame) -> dict[str, str | None]:
 flips = st.lists(st.integers(0, 63), max_size=7).map(lambda bits: sum({1 << bit for bit in bits}))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), flips), max_size=25), st.randoms(use_true_random=False))
 def test_near_duplicates_are_those_of_all_pairs_whatever_the_order(found: list[tuple[int, int]], random: Random) -> None:

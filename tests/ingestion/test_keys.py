@@ -1,5 +1,6 @@
 """Keys of uploads: which are legal, why the others are not, and names for imported files."""
 
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -14,6 +15,7 @@ from pipeline_assets.ingestion.keys import (
     parse_upload_key,
     safe_name,
 )
+from resources.objects.store import ObjectStore
 
 DAY = date(2026, 2, 28)
 
@@ -32,6 +34,34 @@ DAY = date(2026, 2, 28)
 )
 def test_a_legal_key_gives_its_parts(key: str, expected: UploadKey) -> None:
     assert parse_upload_key(key) == expected
+
+
+LEGAL_NAMES = [
+    "a..b.jpg", "..jpg", "...", "a..", "..hidden/a", "100%.jpg", "%4", "%zz", "%ff.jpg", "%2e%2E/a", "%2Fa", "a%00b",
+    " a b .jpg", "写真.jpg", "e\u0301.jpg", "\U0001f600.jpg", "\u202ea.jpg", "\u2028", "a\\b", "a:b?*<>|.jpg", "'\"&;$(x)`", "con",
+]  # fmt: skip
+"""What S3 takes as a name, each as it is: nothing decodes a key, and no path is made of it outside a folder store."""
+
+
+@pytest.mark.parametrize("name", LEGAL_NAMES)
+def test_a_name_that_s3_takes_is_legal_as_it_is(name: str) -> None:
+    assert parse_upload_key(f"uploads/2026-02-28/7/{name}") == UploadKey(DAY, 7, name)
+
+
+@pytest.mark.parametrize("backend", ["s3", "folder"])
+def test_a_legal_name_is_put_listed_and_read_as_it_is(object_store: Callable[[str], ObjectStore], backend: str) -> None:
+    store = object_store(backend)
+    keys = {
+        f"uploads/2026-02-28/{number}/{name}"
+        for number, name in enumerate(LEGAL_NAMES)
+        if backend == "folder" or "\\" not in name
+    }
+    for key in keys:
+        store.put(key, key.encode())
+    assert {info.key for info in store.list("uploads/")} == keys
+    found = dict(store.get_many(sorted(keys), key=str))
+    assert found == {key: key.encode() for key in keys}
+    assert all(store.get(key, version_id=f"etag-{store.head(key).etag}") == key.encode() for key in keys)
 
 
 @pytest.mark.parametrize(
@@ -59,23 +89,16 @@ def test_a_legal_key_gives_its_parts(key: str, expected: UploadKey) -> None:
         ("uploads/2026-02-28/9223372036854775808/a", "not a user id"),
         (f"uploads/2026-02-28/{'9' * 900}/a", "not a user id"),
         ("uploads/2026-02-28/7/../8/a", "'..'"),
-        ("uploads/2026-02-28/7/a..b", "'..'"),
-        ("uploads/2026-02-28/7/%2e%2E/a", "'..'"),
+        ("uploads/2026-02-28/7/..", "'..'"),
+        ("uploads/../7/a", "'..'"),
         ("uploads/2026-02-28/7//a", "'//'"),
         ("uploads//7/a", "'//'"),
-        ("uploads/2026-02-28/7/%2Fa", "'//'"),
         ("uploads/2026-02-28/7/./a", "'.' segment"),
         ("uploads/2026-02-28/7/.", "'.' segment"),
         ("uploads/2026-02-28/7/a\nb", "control"),
         ("uploads/2026-02-28/7/a\0b", "control"),
         ("uploads/2026-02-28/7/a\x7fb", "control"),
         ("uploads/2026-02-28/7/a\x85b", "control"),
-        ("uploads/2026-02-28/7/a%00b", "control"),
-        ("uploads/2026-02-28/7/100%.jpg", "percent-encoding"),
-        ("uploads/2026-02-28/7/%4", "percent-encoding"),
-        ("uploads/2026-02-28/7/%zz", "percent-encoding"),
-        ("uploads/2026-02-28/7/%ff.jpg", "not UTF-8"),
-        ("uploads/2026-02-28/7/%C3.jpg", "not UTF-8"),
         ("uploads/2026-02-28/7/\udcff.jpg", "not valid UTF-8"),
         ("uploads/2026-02-28/7/" + "a" * 1_100, "1121 bytes"),
         ("uploads/2026-02-28/7/" + "é" * 600, "1221 bytes"),

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from pipeline_assets.ingestion.schemas import PhotoMetadata, RawUploads
-from pipeline_assets.labeling.annotations import MAX_JSON_BYTES, judged
+from pipeline_assets.labeling import annotations
+from pipeline_assets.labeling.label_json import MAX_CHARACTERS
 from pipeline_assets.labeling.schemas import Annotations
 
 DAY = date(2026, 3, 1)
@@ -43,7 +44,7 @@ def told(labels: Any, target: str = "upload", key: str = KEY, hours: float = 1, 
 
 
 def judge(*rows: dict[str, Any], of: pl.LazyFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    kept, rejected = judged(pl.DataFrame(list(rows)), uploads(upload()) if of is None else of, metadata())
+    kept, rejected = annotations.judge(pl.DataFrame(list(rows)), uploads(upload()) if of is None else of, metadata())
     assert kept.height + rejected.height == len(rows)
     return Annotations.validate(kept), rejected
 
@@ -69,12 +70,25 @@ def test_a_box_on_its_photo_is_a_row_of_its_content() -> None:
         ({"boxes": [BOX | {"y": -2}]}, "100 x 80"),
         ({"boxes": [BOX | {"width": 0}]}, "no area"),
         ({"boxes": [{"x": 1}]}, "needs numbers"),
-        ({"boxes": "all"}, "needs numbers"),
+        ({"boxes": "all"}, "a list"),
         ({"segments": [{"start_s": 0, "end_s": 1}]}, "no duration"),
         ([BOX], "an object"),
         ('{"boxes": [', "no JSON"),
         ('{"score": NaN}', "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "nested"),
+        ('{"boxes": [], "score": 1e999}', "not finite"),
+        ('{"score": ' + "9" * 400 + "}", "digits"),
+        ({"boxes": [BOX | {"x": 10**400}]}, "digits"),
+        ('{"boxes": [{"x": 1e999, "y": 1, "width": 1, "height": 1}]}', "not finite"),
+        ({"boxes": [BOX | {"x": True}]}, "needs numbers"),
+        ({"boxes": [BOX | {"x": "10"}]}, "needs numbers"),
+        ({"boxes": [None]}, "needs numbers"),
+        ({"boxes": {"x": 1}}, "a list"),
+        ({"boxes": 0}, "a list"),
+        ({"boxes": ""}, "a list"),
+        ({"segments": 0}, "a list"),
+        ({"segments": [{"start_s": 10**400, "end_s": 1}]}, "digits"),
+        ({"deep": [[[[1]]] * 2] * 2, "a": [BOX, {"b": "\0"}]}, "NUL"),
     ],
 )
 def test_labels_that_are_not_the_photos_are_kept_aside_and_hurt_no_others(labels: Any, word: str) -> None:
@@ -87,6 +101,45 @@ def test_labels_that_are_not_the_photos_are_kept_aside_and_hurt_no_others(labels
     row = rejected.row(0, named=True)
     assert (row["source"], row["reason"]) == ("uploads/2026-03-01/7/b.jpg", "bad_labels")
     assert word in row["detail"]
+
+
+MASK = {"polygons": [[10, 20, 40, 20, 40, 60]], "label": "cat"}
+SEGMENT = {"start_s": 0.5, "end_s": 1.5}
+SPAN = {"start": 6, "end": 13, "label": "subject", "text": "harbour"}
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "target", "facts"),
+    [
+        ("boxes", BOX, BOX | {"x": 75}, "upload", {}),
+        ("boxes", BOX, BOX | {"width": -5}, "upload", {}),
+        ("boxes", BOX, None, "upload", {}),
+        ("masks", MASK, {"polygons": [[10, 20, 140, 20, 40, 60]]}, "upload", {}),
+        ("masks", MASK, {"polygons": [[10, 20, 40, 20]]}, "upload", {}),
+        ("segments", SEGMENT, SEGMENT | {"end_s": 2.5}, "upload", {"duration_s": 2.0}),
+        ("segments", SEGMENT, "all", "upload", {"duration_s": 2.0}),
+        ("spans", SPAN, SPAN | {"start": 5}, "title", {}),
+    ],
+)
+def test_a_mark_that_can_not_be_there_costs_no_other_and_is_listed(
+    name: str, right: Any, wrong: Any, target: str, facts: dict[str, Any]
+) -> None:
+    labels = {name: [right, wrong, right], "mood": "calm"}
+    kept, rejected = annotations.judge(pl.DataFrame([told(labels, target)]), uploads(upload(**facts)), metadata())
+    assert json.loads(kept["labels_json"][0]) == {name: [right, right], "mood": "calm"}
+    assert rejected["reason"].to_list() == ["bad_labels"]
+    assert rejected["detail"][0].startswith(f"{name}[1]: ")
+    assert reason(told({name: [wrong], "mood": "calm"}, target), of=uploads(upload(**facts)))[0] == "bad_labels"
+
+
+def test_marks_of_one_kind_stay_where_those_of_another_can_not_be_there() -> None:
+    kept, rejected = annotations.judge(
+        pl.DataFrame([told({"boxes": [BOX], "masks": [BOX] * 99})]), uploads(upload()), metadata()
+    )
+    assert json.loads(kept["labels_json"][0]) == {"boxes": [BOX], "masks": []}
+    assert rejected["detail"][0].endswith("; and 79 more")
+    clip = uploads(upload(media_type="video/mp4", duration_s=2.0))
+    assert "are of photos" in reason(told({"masks": [MASK]}), of=clip)[1]
 
 
 def test_a_box_that_leaves_by_a_rounding_stays() -> None:
@@ -102,7 +155,7 @@ def test_what_is_of_no_usable_upload_is_kept_aside() -> None:
         "the upload can't be used: truncated",
     )
     assert reason(told({}, "title", key="uploads/2026-03-01/7/z.jpg"))[0] == "no_such_photo"
-    assert reason(told('{"a": "' + "x" * MAX_JSON_BYTES + '"}'))[0] == "too_large"
+    assert reason(told('{"a": "' + "x" * MAX_CHARACTERS + '"}'))[0] == "too_large"
 
 
 def test_segments_end_before_their_recording_does() -> None:
@@ -129,5 +182,7 @@ def test_labels_are_of_the_version_that_was_there_when_they_were_made() -> None:
 
 
 def test_the_columns_that_it_reads_are_those_of_the_tables() -> None:
-    kept, rejected = judged(pl.DataFrame([told({})]), RawUploads.create_empty().lazy(), PhotoMetadata.create_empty().lazy())
+    kept, rejected = annotations.judge(
+        pl.DataFrame([told({})]), RawUploads.create_empty().lazy(), PhotoMetadata.create_empty().lazy()
+    )
     assert (kept.height, rejected["reason"].to_list()) == (0, ["no_such_upload"])

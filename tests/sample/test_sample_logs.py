@@ -18,6 +18,8 @@ SCHEMA = {
     "at": pl.Datetime("us", "UTC"),
     "arrived_at": pl.Datetime("us", "UTC"),
     "app_version": pl.String,
+    "label": pl.String,
+    "not_label": pl.String,
 }
 
 
@@ -26,7 +28,10 @@ def at(hour: int, microsecond: int = 0) -> datetime:
 
 
 EVENTS = pl.DataFrame(
-    [("e-1", 7, None, "login", at(1), at(1, 500), None), ("e-2", 8, 3, "view", at(2), at(3), "4.1.0")],
+    [
+        ("e-1", 7, None, "login", at(1), at(1, 500), None, None, None),
+        ("e-2", 8, 3, "view", at(2), at(3), "4.1.0", None, None),
+    ],
     schema=SCHEMA,
     orient="row",
 )
@@ -34,7 +39,9 @@ EVENTS = pl.DataFrame(
 
 @pytest.fixture(scope="module")
 def events() -> pl.DataFrame:
-    uploads = pl.DataFrame({"name": [f"{i}.jpg" for i in range(60)], "appeal": [0.1] * 60})
+    uploads = pl.DataFrame(
+        {"name": [f"sample-{name}-{i}.jpg" for i in range(30) for name in ("moon", "chelsea")], "appeal": [0.1] * 60}
+    )
     first = date(2025, 3, 1)
     return simulate(uploads, first_day=first, days=6, until=first + timedelta(days=16), users=20, seed=3).events
 
@@ -76,6 +83,12 @@ def test_a_frame_without_the_new_field_encodes_as_if_it_were_null():
 def test_no_events_make_an_empty_log():
     assert decode_log(encode_log(EVENTS.clear())) == []
     assert list(write_day_logs(EVENTS.clear())) == []
+
+
+def test_what_a_correction_says_is_in_its_line():
+    said = EVENTS.with_columns(kind=pl.lit("correct"), label=pl.lit('a "cat"'), not_label=pl.lit(None, pl.String))
+    assert [json.loads(line).get("label") for line in decode_log(encode_log(said))] == ['a "cat"'] * 2
+    assert all(b"not_label" not in line for line in decode_log(encode_log(said)))
 
 
 def test_the_same_events_in_any_order_make_the_same_files(events):

@@ -3,11 +3,13 @@
 import hashlib
 
 import numpy as np
+import pytest
 
-from pipeline_assets.ingestion.inspection import inspect
+from pipeline_assets.ingestion.media.inspection import inspect
 from pipeline_assets.sample.recordings import CLIP_PHOTOS, RATE_HZ, RECORDINGS, clips, recordings, voice
 
 
+@pytest.mark.slow
 def test_every_recording_and_clip_is_a_usable_upload() -> None:
     files = [*recordings(), *clips()]
     assert len({hashlib.sha256(file.data).digest() for file in files}) == RECORDINGS + len(CLIP_PHOTOS)
@@ -29,6 +31,7 @@ def test_segments_are_where_the_voice_is_heard() -> None:
         assert 0.2 < spoken.mean() < 0.9
 
 
+@pytest.mark.slow
 def test_they_are_the_same_every_time() -> None:
     assert [file.data for file in recordings()] == [file.data for file in recordings()]
     assert [file.data for file in clips()] == [file.data for file in clips()]

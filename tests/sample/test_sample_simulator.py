@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.ingestion.schemas import EVENT_KINDS
+from pipeline_assets.ingestion.schemas import EVENT_KINDS, FEEDBACK_KINDS
 from pipeline_assets.sample.appeal import appeal
 from pipeline_assets.sample.photos import sample_photos
 from pipeline_assets.sample.population import logins_before
@@ -68,6 +68,8 @@ def test_the_frames_have_their_declared_columns():
         "at": utc,
         "arrived_at": utc,
         "app_version": pl.String,
+        "label": pl.String,
+        "not_label": pl.String,
     }
     assert WHOLE.truth.schema == {
         "photo_id": pl.Int64,
@@ -147,6 +149,7 @@ def sample_uploads() -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"name": pl.String, "appeal": pl.Float64}, orient="row")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_on_the_real_sample_the_oracle_is_good_but_not_perfect_and_content_explains_about_half(sample_uploads, seed):
     run = simulate(sample_uploads, first_day=FIRST, days=14, until=date(2025, 3, 25), users=80, seed=seed)
@@ -243,6 +246,44 @@ def test_a_later_end_of_the_logs_adds_events_and_changes_none(drawn, more):
 def test_each_photo_has_one_post_event_at_its_time():
     posts = WHOLE.events.filter(kind="post").sort("photo_id").select("photo_id", "user_id", posted_at="at")
     assert_frame_equal(posts, WHOLE.photos.select("photo_id", "user_id", "posted_at"))
+
+
+SAMPLE = simulate(
+    pl.DataFrame(
+        {"name": [f"sample-{name}-{i}.png" for i in range(40) for name in ("moon", "chelsea", "x")], "appeal": [0.2] * 120}
+    ),
+    first_day=FIRST,
+    days=DAYS,
+    until=ALL_OVER,
+    users=30,
+    seed=2,
+)
+
+
+def test_feedback_comes_after_a_view_of_the_photo_by_the_user():
+    said = SAMPLE.events.filter(pl.col("kind").is_in(list(FEEDBACK_KINDS)))
+    assert set(said["kind"]) == set(FEEDBACK_KINDS)
+    views = SAMPLE.events.filter(kind="view").group_by("user_id", "photo_id").agg(viewed_at=pl.col("at").min())
+    joined = said.join(views, on=["user_id", "photo_id"], how="left")
+    assert (joined["at"] > joined["viewed_at"]).all()
+    assert (joined["arrived_at"] > joined["at"]).all()
+
+
+def test_corrections_are_of_photos_of_the_sample_and_mostly_right_but_for_one_user_who_corrects_everything():
+    said = SAMPLE.events.filter(kind="correct").join(SAMPLE.photos.select("photo_id", "key"), on="photo_id")
+    truth = pl.when(pl.col("key").str.contains("moon")).then(pl.lit("space")).otherwise(pl.lit("animal"))
+    assert not said["key"].str.contains("sample-x").any()
+    judged = said.with_columns(right=(pl.col("label") == truth).fill_null(pl.col("not_label") != truth))
+    by_user = judged.group_by("user_id").agg(pl.len(), right=pl.col("right").mean()).sort("len", descending=True)
+    assert by_user["len"][0] > 5 * by_user["len"][1]
+    assert by_user["right"][0] < 0.3
+    honest = judged.filter(pl.col("user_id") != by_user["user_id"][0])
+    assert honest["right"].mean() > 0.75
+
+
+def test_photos_of_others_are_reported_and_hidden_and_not_corrected():
+    assert set(WHOLE.events["kind"]) == {"login", "post", "view", "like", "report", "hide"}
+    assert WHOLE.events["label"].null_count() == WHOLE.events.height
 
 
 def test_logins_reach_back_before_the_first_day():

@@ -1,6 +1,7 @@
 """Files made to cost a decoder far more than they weigh, and the price of one: CPU seconds and memory, in a process apart.
 
-Run as `python bombs.py CPU_LIMIT_S MEMORY_LIMIT_MIB` it prints what each file of BOMBS costs `inspect` and `decode`, a JSON a line.
+Run as `python bombs.py KIND CPU_LIMIT_S MEMORY_LIMIT_MIB` it prints what each file of BOMBS[KIND] costs `inspect` and, if it
+is a photo, `decode`, a JSON a line.
 """
 
 import functools
@@ -13,9 +14,11 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clip_bombs import CLIP_BOMBS
 from PIL import Image
 
 SIDE_PX = 9_459
@@ -121,15 +124,116 @@ def avif_claiming(width: int, height: int) -> bytes:
     return small[:at] + struct.pack(">II", width, height) + small[at + 8 :]
 
 
+def box(kind: bytes, body: bytes) -> bytes:
+    """A box of ISO 14496-12."""
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def full_box(kind: bytes, body: bytes, version: int = 0) -> bytes:
+    """A box with a version."""
+    return box(kind, struct.pack(">I", version << 24) + body)
+
+
+def heic(
+    items: list[tuple[int, bytes, bytes]], references: list[tuple[bytes, int, list[int]]], sizes: dict[int, int]
+) -> bytes:
+    """A HEIC file whose primary item is 1. items: id, type and data; references: type, from and to; sizes: sides by id."""
+    squares = sorted(set(sizes.values()))
+    infe = b"".join(full_box(b"infe", struct.pack(">HH4s", one, 0, kind) + b"\0", 2) for one, kind, _ in items)
+    iref = b"".join(box(k, struct.pack(f">HH{len(to)}H", one, len(to), *to)) for k, one, to in references)
+    ipco = b"".join(full_box(b"ispe", struct.pack(">II", side, side)) for side in squares)
+    ipma = b"".join(struct.pack(">HBB", one, 1, 0x81 + squares.index(side)) for one, side in sizes.items())
+    hdlr = full_box(b"hdlr", struct.pack(">I4s12s", 0, b"pict", b"") + b"\0")
+    tables = full_box(b"pitm", struct.pack(">H", 1)) + full_box(b"iinf", struct.pack(">H", len(items)) + infe)
+    tables += full_box(b"iref", iref)
+    tables += box(b"iprp", box(b"ipco", ipco) + full_box(b"ipma", struct.pack(">I", len(sizes)) + ipma))
+    ftyp = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    at = len(ftyp) + 12 + len(hdlr) + len(tables) + 12 + 4 + 14 * len(items) + 8
+    iloc, data = b"", b""
+    for one, _, body in items:
+        iloc += struct.pack(">HHHII", one, 0, 1, at + len(data), len(body))
+        data += body
+    iloc = full_box(b"iloc", b"\x44\0" + struct.pack(">H", len(items)) + iloc)
+    return ftyp + full_box(b"meta", hdlr + tables + iloc) + box(b"mdat", data)
+
+
+def heic_of_overlays(levels: int, wide: int, side: int, *, is_plane: bool = False) -> bytes:
+    """Each overlay is of all overlays of the next level, or the one of them is the transparency of a photo."""
+    canvas = struct.pack(">BB4HII", 0, 1, 0, 0, 0, 65_535, side, side) + bytes(8 * wide)
+    items: list[tuple[int, bytes, bytes]] = [(1, b"hvc1", b"photo")] if is_plane else [(1, b"iovl", canvas)]
+    level = [1]
+    references: list[tuple[bytes, int, list[int]]] = []
+    for depth in range(1, levels + 1):
+        below = [2 + (depth - 1) * wide + n for n in range(wide)]
+        items += [(one, b"iovl" if depth < levels or is_plane else b"hvc1", canvas) for one in below]
+        references += [(b"auxl", one, level) for one in below] if is_plane else [(b"dimg", one, below) for one in level]
+        level = below
+    return heic(items, references, {one: 64 if is_plane and one == 1 else side for one, _, _ in items})
+
+
+def heic_of_tiles(rows: int, columns: int, side: int) -> bytes:
+    """A grid of which all tiles but the first lie outside of its picture."""
+    tiles = [2 + n for n in range(rows * columns)]
+    grid = struct.pack(">BBBBII", 0, 1, rows - 1, columns - 1, side, side)
+    items = [(1, b"grid", grid), *((one, b"hvc1", b"tile") for one in tiles)]
+    return heic(items, [(b"dimg", 1, tiles)], dict.fromkeys([1, *tiles], side))
+
+
+def heic_claiming(width: int, height: int) -> bytes:
+    """A small HEIC whose box of spatial extents says otherwise."""
+    small = (Path(__file__).parents[1] / "ingestion" / "media" / "heic" / "upright.heic").read_bytes()
+    at = small.index(b"ispe") + 8
+    return small[:at] + struct.pack(">II", width, height) + small[at + 8 :]
+
+
+def jp2_claiming(width: int, height: int) -> bytes:
+    """A small JPEG 2000 whose codestream says otherwise, with one tile of that size."""
+    small = saved(noise(64), "JPEG2000", no_jp2=True)
+    size = struct.pack(">II", width, height)
+    return small[:8] + size + small[16:24] + size + small[32:]
+
+
 def gif_frames(count: int) -> bytes:
     return saved(noise(64), "GIF", save_all=True, append_images=[noise(64, seed) for seed in range(1, 3)])[:-1] * count
+
+
+def avif_that_says_100() -> bytes:
+    """An AVIF of 12,000 x 12,000 pixels whose box of spatial extents says 100 x 100."""
+    flat = saved(Image.new("L", (12_000, 12_000)), "AVIF", speed=10, quality=1)
+    at = flat.index(b"ispe") + 8
+    return flat[:at] + struct.pack(">II", 100, 100) + flat[at + 8 :]
+
+
+def tiff_in_tiles(side: int) -> bytes:
+    """64 x 64 pixels in the corner of one deflated tile."""
+    data = zlib.compress(bytes(side * side), 1)
+    sides: dict[str, tuple[int, int, int]] = {"tag322": (4, 1, side), "tag323": (4, 1, side)}
+    return tiff_of(64, 64, 8, data, **sides, tag324=(4, 1, 8), tag325=(4, 1, len(data)))
+
+
+def jp2_of_components(count: int) -> bytes:
+    small = saved(noise(64), "JPEG2000", no_jp2=True)
+    return small[:40] + struct.pack(">H", count) + small[42:]
 
 
 def inflating(kind: bytes, head: bytes, mebibytes: int) -> bytes:
     return png_chunk(kind, head + zlib.compress(bytes(mebibytes * 2**20), 1))
 
 
-BOMBS: dict[str, Callable[[], bytes]] = {
+PICTURE_BOMBS: dict[str, Callable[[], bytes]] = {
+    "avif that says 100 pixels a side and has 12,000": avif_that_says_100,
+    "tiff in one tile of 20,000 pixels a side": lambda: tiff_in_tiles(20_000),
+    "jpeg 2000 of 16,384 components": lambda: jp2_of_components(16_384),
+    "heic that claims 65,536 pixels a side": lambda: heic_claiming(65_536, 65_536),
+    "heic of overlays of overlays": lambda: heic_of_overlays(levels=4, wide=30, side=256),
+    "heic whose transparency is 25,000 pixels a side": lambda: heic_of_overlays(
+        levels=1, wide=1, side=25_000, is_plane=True
+    ),
+    "heic whose tiles are 64 times its size": lambda: heic_of_tiles(rows=8, columns=8, side=4_096),
+    "heic that claims to be at the limit": lambda: heic_claiming(SIDE_PX, SIDE_PX),
+    "heic that claims to be smaller": lambda: heic_claiming(16, 16),
+    "jpeg 2000 that claims 65,536 pixels a side": lambda: jp2_claiming(65_536, 65_536),
+    "jpeg 2000 that claims to be at the limit": lambda: jp2_claiming(SIDE_PX, SIDE_PX),
     "png of the largest declared size": lambda: png(2**31 - 1, 2**31 - 1, rows=0, colour=0),
     "png one row too large": lambda: png(SIDE_PX, SIDE_PX + 2, rows=0),
     "png within the limit, of no data": lambda: png(SIDE_PX, SIDE_PX, rows=1),
@@ -164,12 +268,15 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
-def prices(cpu_limit_s: int, memory_limit_mib: int) -> Iterator[tuple[str, str, Price]]:
+BOMBS = {"pictures": PICTURE_BOMBS, "clips": CLIP_BOMBS}
+
+
+def prices(bombs: str, cpu_limit_s: int, memory_limit_mib: int) -> Iterator[tuple[str, str, Price]]:
     """Of each bomb, in the order of the pipeline: the classifiers read only what inspection passed. (bomb, reader, price)"""
     from pipeline_assets.classify.decode import decode
-    from pipeline_assets.classify.registry import Preprocessing
+    from pipeline_assets.classify.model_files import Preprocessing
     from pipeline_assets.errors import BadImage
-    from pipeline_assets.ingestion.inspection import inspect
+    from pipeline_assets.ingestion.media.inspection import inspect
 
     def decoded(data: bytes) -> str:
         try:
@@ -178,11 +285,12 @@ def prices(cpu_limit_s: int, memory_limit_mib: int) -> Iterator[tuple[str, str, 
             return bad.reason
         return "ok"
 
-    for name, make in BOMBS.items():
+    for name, make in BOMBS[bombs].items():
         data = make()
+        inspect(data[:64] + bytes(64), "a")  # what is imported when first needed is nobody's price
         inspected = price(functools.partial(_verdict, inspect, data), cpu_limit_s, memory_limit_mib)
         yield name, "inspect", inspected
-        if inspected.verdict == "ok":
+        if inspected.verdict == "ok" and name not in CLIP_BOMBS:
             yield name, "decode", price(functools.partial(decoded, data), cpu_limit_s, memory_limit_mib)
 
 
@@ -191,5 +299,5 @@ def _verdict(inspect: Callable[..., Any], data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    for bomb, reader, cost in prices(int(sys.argv[1]), int(sys.argv[2])):
+    for bomb, reader, cost in prices(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])):
         print(json.dumps([bomb, reader, asdict(cost)]), flush=True)

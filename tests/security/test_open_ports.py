@@ -1,7 +1,7 @@
 """Each port that Darkroom opens, as a stranger on the same machine meets it: on loopback alone, and shut.
 
-HTTP ports, PostgreSQL and secret files are in `tests/resources/test_embedded.py`; what web pages may ask of the UI in
-`tests/resources/test_guard.py`.
+HTTP ports, PostgreSQL and secret files are in `tests/resources/servers/test_embedded.py`; what web pages may ask of the UI in
+`tests/resources/servers/test_guard.py`.
 """
 
 import os
@@ -16,10 +16,10 @@ import psutil
 import pytest
 from cryptography import x509
 
-from resources.certificates import Identity, make_identity
-from resources.embedded import Services
-from resources.processes import GRPC_OFFSET
-from resources.weed import PORT_NAMES
+from resources.servers.certificates import Identity, make_identity
+from resources.servers.embedded import Services
+from resources.servers.processes import GRPC_OFFSET
+from resources.servers.weed import PORT_NAMES
 
 GRPC_PORTS = tuple(PORT_NAMES)
 READS_AND_WRITES = {
@@ -66,6 +66,7 @@ def answer(channel: grpc.Channel, method: str) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", GRPC_PORTS)
 def test_strangers_call_nothing_over_grpc(home: Path, server: str) -> None:
     port = Services(home).status().ports[server] + GRPC_OFFSET
@@ -82,13 +83,14 @@ def test_strangers_call_nothing_over_grpc(home: Path, server: str) -> None:
     assert answer(channel(port, own, own.authority), READS_AND_WRITES[server][0]) != grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.slow
 def test_the_certificate_is_new_at_each_start_and_its_key_is_the_owners_alone(tmp_path: Path) -> None:
     services = Services(tmp_path / "home")
     with services:
         first = identity_of(services.home)
         keys = [path for path in services.home.rglob("*.pem") if "PRIVATE KEY" in path.read_text()]
-        assert [path.name for path in keys] == ["grpc-key.pem"]
-        assert keys[0].stat().st_mode & 0o777 == 0o600
+        assert {path.name for path in keys} == {"grpc-key.pem", "https-key.pem"}
+        assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
     with services:
         assert identity_of(services.home).key != first.key
 
@@ -101,6 +103,7 @@ def test_a_certificate_is_valid_from_yesterday_for_ten_years() -> None:
     assert "PRIVATE" not in repr(make_identity("server", now))
 
 
+@pytest.mark.slow
 def test_unix_sockets_are_the_owners_alone(home: Path) -> None:
     """SeaweedFS makes some under /tmp; on them it asks for no certificate."""
     server = psutil.Process(Services(home).status().pids["s3"])

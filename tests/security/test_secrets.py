@@ -14,7 +14,8 @@ import psutil
 import psycopg2
 import pytest
 from psycopg2 import sql
-from served_ui import Ui, photo, served, until
+from served_ui import Ui, command_line, photo, served, until
+from strangers import REFUSAL, needs_root, stranger, take
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,8 +42,8 @@ def _rows(ui: Ui) -> int:
 @pytest.fixture(scope="module")
 def secrets(ui: Ui) -> dict[str, str]:
     made: dict[str, str] = json.loads(_home(ui).joinpath("credentials.json").read_text())
-    key = (_home(ui) / "s3" / "grpc-key.pem").read_text().splitlines()[1]
-    return {name: value for name, value in made.items() if name not in PUBLIC} | {"grpc_key": key}
+    keys = {name: (_home(ui) / "s3" / f"{name}.pem").read_text().splitlines()[1] for name in ("grpc-key", "https-key")}
+    return {name: value for name, value in made.items() if name not in PUBLIC} | keys
 
 
 def _home(ui: Ui) -> Path:
@@ -73,7 +74,7 @@ def _database_rows(url: str) -> Iterator[tuple[str, bytes]]:
 
 def test_no_secret_is_in_dagsters_tables_or_ours(ui: Ui, secrets: dict[str, str]) -> None:
     """Runs with their configuration and tags, events with metadata and errors, ticks, schedules, ledgers."""
-    for name in ("DARKROOM_DAGSTER_POSTGRES_URL", "DARKROOM_POSTGRES_URL"):
+    for name in ("DARKROOM_DAGSTER_POSTGRES_URL", "DARKROOM_DATABASE_URL"):
         searched, found = _found(secrets, _database_rows(ui.env[name]))
         assert found == []
         assert searched > 5
@@ -104,7 +105,7 @@ def test_no_secret_is_in_a_log_or_in_a_file_that_others_can_read(ui: Ui, secrets
     searched, found = _found(secrets, files())
     assert found == []
     assert searched > 4
-    holders = ("env", "credentials.json", "s3/s3.json", "s3/security.toml", "s3/grpc-key.pem")
+    holders = ("env", "credentials.json", "s3/s3.json", "s3/security.toml", "s3/grpc-key.pem", "s3/https-key.pem")
     assert {stat.S_IMODE((home / name).stat().st_mode) for name in holders} == {0o600}
     assert stat.S_IMODE(home.stat().st_mode) in (0o700, 0o711)
 
@@ -164,3 +165,21 @@ def test_a_strangers_page_starts_nothing(ui: Ui) -> None:
         except urllib.error.HTTPError as error:
             statuses.append(error.code)
     assert statuses == [200, 403, 415, 421]
+
+
+@needs_root
+def test_nobody_takes_the_port_of_the_ui_while_its_webserver_is_started_again(ui: Ui) -> None:
+    family = psutil.Process().children(recursive=True)
+    webserver = next(process for process in family if "resources.servers.webserver" in command_line(process))
+    with stranger(take, int(ui.url.rsplit(":", 1)[1]), REFUSAL) as other:
+        webserver.kill()
+        until(lambda: _answers(ui), "the UI answers again", 120)
+        assert other.heard() == []
+
+
+def _answers(ui: Ui) -> bool:
+    try:
+        with urllib.request.urlopen(f"{ui.url}/server_info", timeout=10) as response:  # noqa: S310
+            return response.status == 200
+    except OSError:
+        return False

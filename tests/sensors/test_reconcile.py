@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from resources.database import Database
-from resources.objects import Objects
+from resources.database.contract import Database
+from resources.objects.resource import Objects
 from sensors.reconcile import reconcile_nightly, reconcile_uploads
 
 TODAY = datetime.now(UTC).date()
@@ -14,11 +14,11 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture
 def resources(bucket: str, s3_options: dict[str, str], database: Database) -> dict[str, object]:
-    return {"uploads": Objects(url=f"s3://{bucket}", **s3_options), "postgres": database}
+    return {"uploads": Objects(url=f"s3://{bucket}", **s3_options), "database": database}
 
 
 def test_the_job_enters_what_was_missed_and_says_what_it_found(resources: dict[str, object]) -> None:
-    uploads, postgres = resources["uploads"], resources["postgres"]
+    uploads, postgres = resources["uploads"], resources["database"]
     assert isinstance(uploads, Objects)
     assert isinstance(postgres, Database)
     for data in (b"A", b"B"):

@@ -13,16 +13,17 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pipeline_assets.definitions import build_defs
-from resources import ledger, reconciliation, upload_queue
 from resources.assembly import build_resources
-from resources.database import Database
+from resources.database import ledger, reconciliation, rejects, seen_objects
+from resources.database.contract import Database
+from resources.database.ledger import Materialization
+from resources.database.postgres import Postgres
+from resources.database.sqlite import Sqlite
 from resources.errors import InsecureEndpoint, StoreUnavailable
-from resources.ledger import Materialization
-from resources.objects import Objects
-from resources.postgres import Postgres
+from resources.objects import upload_queue
+from resources.objects.resource import Objects
+from resources.objects.upload_queue import Message, UploadQueue
 from resources.settings import Settings
-from resources.sqlite import Sqlite
-from resources.upload_queue import Message, UploadQueue
 from sensors import queue_intake
 from sensors import uploads as sensor
 from sensors.uploads import new_uploads, upload_day
@@ -107,7 +108,7 @@ class House:
             context = dg.build_sensor_context(
                 instance=instance,
                 repository_def=self.repository,
-                resources={"uploads": self.uploads, "postgres": self.postgres, "upload_queue": queue or self.queue},
+                resources={"uploads": self.uploads, "database": self.postgres, "upload_queue": queue or self.queue},
             )
             return new_uploads.evaluate_tick(context)
 
@@ -180,7 +181,7 @@ def test_duplicate_and_reordered_events_of_overwrites_are_one_row_a_version(hous
 def test_a_listing_after_the_events_finds_nothing_new(house: House) -> None:
     house.send(house.put("a.jpg"), house.put("b.jpg"))
     house.asked()
-    assert ledger.enter(house.postgres, house.uploads, list(house.uploads.store.list("uploads/")), upload_day) == []
+    assert seen_objects.enter(house.postgres, house.uploads, list(house.uploads.store.list("uploads/")), upload_day) == []
     assert reconciliation.reconcile(house.postgres, house.uploads, "uploads/", upload_day).entered == 0
 
 
@@ -215,7 +216,7 @@ def test_messages_that_are_not_understood_are_kept_with_their_reason_and_cost_no
     assert house.asked() == {str(TODAY): 2}
     assert house.left() == 0
     kept = house.rejects()
-    assert sorted(body for _, body in kept) == sorted(body[: upload_queue.KEPT_CHARACTERS] for body in bad)
+    assert sorted(body for _, body in kept) == sorted(body[: rejects.KEPT_CHARACTERS] for body in bad)
     assert all(reason for reason, _ in kept)
 
 
@@ -261,7 +262,7 @@ def test_a_ledger_that_is_away_leaves_the_messages_in_the_queue(house: House, mo
 
 
 def see(house: House) -> None:
-    days = ledger.object_days(house.postgres, house.uploads.bucket).iter_rows(named=True)
+    days = seen_objects.object_days(house.postgres, house.uploads.bucket).iter_rows(named=True)
     ledger.record(
         house.postgres,
         [
@@ -301,7 +302,7 @@ def test_events_of_a_bucket_without_versions_are_the_rows_that_a_listing_makes(h
     house.send(house.put("a.jpg"), house.put("a.jpg", data=b"other"))
     assert house.asked() == {str(TODAY): 2}
     assert all(version.startswith("etag-") for _, version in house.known())
-    assert ledger.enter(house.postgres, house.uploads, list(house.uploads.store.list("uploads/")), upload_day) == []
+    assert seen_objects.enter(house.postgres, house.uploads, list(house.uploads.store.list("uploads/")), upload_day) == []
 
 
 def test_an_uploads_url_with_a_prefix_takes_the_events_below_it(house: House) -> None:

@@ -320,6 +320,7 @@ def test_a_cursor_reads_back_what_it_wrote(cursor: Cursor) -> None:
 json_values = st.recursive(st.none() | st.integers(), lambda v: st.lists(v) | st.dictionaries(st.text(max_size=9), v))
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40) | json_values.map(json.dumps))
 @settings(deadline=None)
 def test_any_text_gives_a_cursor(text: str) -> None:
@@ -388,6 +389,7 @@ class Ledger:
         self.seen |= {(at, version) for at, version, _ in unseen}
 
 
+@pytest.mark.slow
 @given(
     st.lists(moves, max_size=40),
     small_limits,

@@ -14,14 +14,18 @@ import dagster as dg
 import pytest
 
 from pipeline_assets.definitions import build_defs
-from resources import ledger
-from resources.ledger import Materialization
-from resources.objects import Objects
-from resources.postgres import Postgres
+from pipeline_assets.framework.partitions import existing
+from resources.database import claims, ledger, seen_objects
+from resources.database.claims import Span
+from resources.database.ledger import Materialization
+from resources.database.postgres import Postgres
+from resources.objects.resource import Objects
+from resources.objects.store import ObjectInfo
+from resources.objects.upload_queue import UploadQueue
 from resources.settings import Settings
-from resources.upload_queue import UploadQueue
 from sensors import uploads as sensor
-from sensors.uploads import STATE_TAG, new_uploads
+from sensors.run_requests import PendingDay
+from sensors.uploads import STATE_TAG, new_uploads, upload_day
 from sensors.uploads_decision import Cursor
 
 pytestmark = pytest.mark.filterwarnings("ignore:Asset job .* materializes assets with varying BackfillPolicies")
@@ -55,7 +59,7 @@ class House:
                 instance=found_instance,
                 cursor=self.cursor,
                 repository_def=self.repository,
-                resources={"uploads": uploads or self.uploads, "postgres": self.postgres, "upload_queue": UploadQueue()},
+                resources={"uploads": uploads or self.uploads, "database": self.postgres, "upload_queue": UploadQueue()},
             )
             found = new_uploads.evaluate_tick(context)
         self.cursor = found.cursor
@@ -73,7 +77,7 @@ class House:
 
     def see(self) -> None:
         """What the runs that were asked for do: record the objects of each day as seen."""
-        days = ledger.object_days(self.postgres, self.uploads.bucket).iter_rows(named=True)
+        days = seen_objects.object_days(self.postgres, self.uploads.bucket).iter_rows(named=True)
         ledger.record(
             self.postgres,
             [
@@ -149,7 +153,7 @@ def test_an_overwrite_of_the_newest_key_is_a_new_version(house: House) -> None:
     house.see()
     house.put(TODAY, "a.jpg", data=b"second")
     assert house.asked() == {str(TODAY): 2}
-    versions = ledger.objects_of_days(house.postgres, house.uploads.bucket, [TODAY])
+    versions = seen_objects.objects_of_days(house.postgres, house.uploads.bucket, [TODAY])
     read = {house.uploads.store.get(key, version_id=v) for key, v in versions.select("key", "version_id").iter_rows()}
     assert read == {b"first", b"second"}
 
@@ -191,8 +195,8 @@ def test_a_failed_listing_moves_nothing_and_says_so(house: House) -> None:
     locked_out = Objects(url=house.uploads.url, **{**house.options, "secret_key": "wrong"})
     tick = house.tick(locked_out)
     assert not tick.run_requests
-    assert str(tick.skip_message).startswith("listing failed: Not allowed to use")
-    assert "wrong" not in str(tick.skip_message).split("Not allowed")[0]
+    assert str(tick.skip_message).startswith("listing failed: The credentials are refused")
+    assert "wrong" not in str(tick.skip_message).split("An error occurred")[0]
     assert Cursor.from_json(tick.cursor) == Cursor.from_json(cursor)
     assert len(house.known()) == 1
     assert house.asked() == {str(TODAY): 2}
@@ -211,12 +215,45 @@ def test_a_crash_between_ledger_and_cursor_loses_nothing(house: House) -> None:
     assert len(house.known()) == 1
 
 
-@pytest.mark.parametrize(
-    "key", ["uploads/2999-01-01/1/a.jpg", "uploads/1999-01-01/1/a.jpg", "uploads/a.jpg", "uploads/not-a-day/1/a b.jpg"]
-)
-def test_a_key_of_no_partition_is_asked_for_with_the_day_of_its_arrival(house: House, key: str) -> None:
+@pytest.mark.parametrize("key", ["uploads/a.jpg", "uploads/not-a-day/1/a b.jpg"])
+def test_a_key_without_a_day_is_asked_for_with_the_day_of_its_arrival(house: House, key: str) -> None:
     house.uploads.store.put(key, b"x")
     assert house.asked() in ({str(TODAY): 1}, {str(datetime.now(UTC).date()): 1})
+
+
+@pytest.mark.parametrize("day", [date(1999, 1, 1), date(1, 1, 1), date(2999, 1, 1), date(9999, 12, 31)])
+def test_a_key_of_a_day_that_is_no_partition_is_set_aside_and_its_neighbours_go_on(house: House, day: date) -> None:
+    house.put(day, "a.jpg")
+    house.put(TODAY, "a.jpg")
+    assert house.asked() == {str(TODAY): 1}
+    house.see()
+    house.postgres.execute("delete from materializations where day = %s", (day,))
+    said = str(house.tick().skip_message)
+    assert f"uploads of {day} are set aside" in said
+    wanted = "set DARKROOM_FIRST_DAY=" if day < TODAY else "once it has begun"
+    assert ("their keys are wrong" if day.year == 1 else wanted) in said
+
+
+def test_what_arrived_before_the_first_day_stops_no_tick(house: House) -> None:
+    """Last-modified alone gives the day of a key that names none, and a bucket may be older than the project."""
+    at = datetime(2020, 5, 1, 12, tzinfo=UTC)
+    old = ObjectInfo("uploads/a.jpg", 1, "e", "v", at)
+    seen_objects.add_objects(house.postgres, [seen_objects.seen_object(house.uploads.bucket, old, upload_day(old))])
+    house.put(TODAY, "a.jpg")
+    assert house.asked() == {str(TODAY): 1}
+    assert {str(day) for *_, day in house.known()} == {"2020-05-01", str(TODAY)}
+
+
+def test_a_key_of_tomorrow_waits_for_its_day_and_is_then_filed_under_it(house: House) -> None:
+    """Two clocks differ at midnight: the photo's row in the database has the key's day, too."""
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    house.put(tomorrow, "a.jpg")
+    if datetime.now(UTC).date() == tomorrow:
+        pytest.skip("midnight has just passed")
+    assert house.asked() == {}
+    assert [day for *_, day in house.known()] == [tomorrow]
+    pending = [PendingDay(*row) for row in seen_objects.pending_days(house.postgres, house.uploads.bucket)]
+    assert existing([found.day for found in pending], tomorrow) == [tomorrow]
 
 
 def run_of(instance: dg.DagsterInstance, day: date, state: str, status: dg.DagsterRunStatus) -> None:
@@ -227,6 +264,7 @@ def run_of(instance: dg.DagsterInstance, day: date, state: str, status: dg.Dagst
             run_id=str(uuid.uuid4()),
             status=status,
             tags={"dagster/partition": str(day), STATE_TAG: state},
+            asset_selection=frozenset({dg.AssetKey("raw_uploads"), dg.AssetKey("photo_metadata")}),
         )
     )
 
@@ -241,12 +279,21 @@ def test_a_day_whose_run_failed_is_asked_for_again_under_another_name(house: Hou
         assert "1 days have a run already, or rest after one that failed" in str(resting.skip_message)
         with patience(first_wait=timedelta(0)):
             (again,) = house.tick(instance=instance).run_requests or []
-            assert again.run_key == f"{first.run_key}:attempt-2"
-            for _ in range(3):
-                run_of(instance, TODAY, first.tags[STATE_TAG], dg.DagsterRunStatus.CANCELED)
-            given_up = house.tick(instance=instance)
-        assert not given_up.run_requests
-        assert f"1 days failed 4 times and are left to the nightly job: {TODAY}" in str(given_up.skip_message)
+            assert again.run_key.startswith(f"{first.run_key}:after-")
+        for _ in range(3):
+            run_of(instance, TODAY, first.tags[STATE_TAG], dg.DagsterRunStatus.CANCELED)
+        failing = house.tick(instance=instance)
+        assert not failing.run_requests
+        assert f"1 days failed 4 times or more and are tried again every 6:00:00: {TODAY}" in str(failing.skip_message)
+        with patience(first_wait=timedelta(0), longest_wait=timedelta(0)):
+            assert len(house.tick(instance=instance).run_requests or []) == 1
+
+
+def test_objects_that_no_run_has_seen_are_asked_for_however_long_ago_they_came(house: House) -> None:
+    house.put(OLD, "late.jpg")
+    house.asked()
+    house.postgres.execute("update object_days set newest_at = newest_at - interval '40 days'")
+    assert house.asked() == {str(OLD): 1}
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
@@ -258,6 +305,49 @@ def test_a_day_with_a_run_under_way_is_not_asked_for_whatever_is_added(house: Ho
         house.put(TODAY, "b.jpg")
         assert not house.tick(instance=instance).run_requests
         assert len(house.known()) == 2
+
+
+def test_a_run_that_the_daemon_made_of_the_sensors_job_counts_by_its_plan(house: House) -> None:
+    house.put(TODAY, "a.jpg")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.create_run_for_job(
+            house.repository.get_job("ingest_uploads"),
+            tags={"dagster/partition": str(TODAY)},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+        assert not house.tick(instance=instance).run_requests
+
+
+@pytest.mark.parametrize("assets", [("raw_uploads", "photo_classes"), ("photo_classes",)])
+def test_a_day_that_any_run_over_a_range_of_days_reads_is_left_to_it(house: House, assets: tuple[str, ...]) -> None:
+    """As `darkroom run`, the nightly job and backfills have them."""
+    house.put(TODAY, "a.jpg")
+    house.put(OLD, "a.jpg")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_run(
+            dg.DagsterRun(
+                job_name="any",
+                run_id=str(uuid.uuid4()),
+                status=dg.DagsterRunStatus.STARTED,
+                tags={
+                    "dagster/asset_partition_range_start": str(YESTERDAY),
+                    "dagster/asset_partition_range_end": str(TODAY),
+                },
+                asset_selection=frozenset(map(dg.AssetKey, assets)),
+            )
+        )
+        asked = {request.partition_key for request in house.tick(instance=instance).run_requests or []}
+    assert asked == ({str(OLD)} if "raw_uploads" in assets else {str(OLD), str(TODAY)})
+
+
+def test_a_day_that_a_command_has_claimed_is_left_to_it_and_asked_for_when_it_ends_without_having_seen_it(
+    house: House,
+) -> None:
+    house.put(TODAY, "a.jpg")
+    house.put(OLD, "a.jpg")
+    with claims.hold(house.postgres, "darkroom run", [Span("raw_uploads", YESTERDAY, TODAY)]):
+        assert house.asked() == {str(OLD): 1}
+    assert house.asked() == {str(OLD): 1, str(TODAY): 1}
 
 
 def test_a_key_that_got_its_old_content_back_is_a_new_version(house: House) -> None:

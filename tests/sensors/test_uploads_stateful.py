@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from upload_world import Crash, Queue, Version, World
 
-from resources import ledger, reconciliation
-from resources.ledger import Materialization
-from resources.postgres import Postgres
+from resources.database import ledger, reconciliation, seen_objects
+from resources.database.ledger import Materialization
+from resources.database.postgres import Postgres
 from sensors.queue_intake import take_messages
 from sensors.run_requests import PastRun, Patience, PendingDay, decide_requests
-from sensors.uploads import REMEMBER, list_uploads, upload_day
+from sensors.uploads import list_uploads, upload_day
 from sensors.uploads_decision import Cursor, Limits
 
 NOW = datetime.now(UTC)
@@ -30,7 +30,7 @@ KEYS = [f"uploads/{day}/1/{name}" for day in DAYS for name in ("a.jpg", "a b+c.j
     "uploads/no-day/x.jpg",
     "uploads/2999-01-01/1/x.jpg",
 ]
-PATIENCE = Patience(first_wait=timedelta(seconds=5), attempts=50)
+PATIENCE = Patience(first_wait=timedelta(seconds=5), longest_wait=timedelta(hours=2))
 LIMITS = Limits(keys_per_round=8, page_keys=3)
 buckets = (f"bucket-{n}" for n in itertools.count())
 keys = st.sampled_from(KEYS)
@@ -115,8 +115,9 @@ class Uploads(RuleBasedStateMachine):
         for _ in range(2):  # the first may end a walk that was killed, and has not seen what came behind it
             found = reconciliation.reconcile(self.postgres, self.uploads, "uploads/", upload_day, step_versions=4)
         assert found.listed == len(self.world.surviving())
-        for _ in range(3):
-            self.world.now += timedelta(hours=3)  # runs that were lost are given up
+        self.world.now = max(self.world.now, datetime.now(UTC))  # by which the ledger says when a day was computed
+        for _ in range(4):
+            self.world.now += timedelta(hours=7)  # runs that were lost are given up, and days have gathered
             self._ask()
             while self.going:
                 self._end(self.going.pop(0), True)
@@ -142,7 +143,7 @@ class Uploads(RuleBasedStateMachine):
         return self.postgres.rows("select key, version_id from objects where bucket = %s", (self.world.bucket,))
 
     def _pending(self) -> list[PendingDay]:
-        return [PendingDay(*row) for row in ledger.pending_days(self.postgres, self.world.bucket, REMEMBER)]
+        return [PendingDay(*row) for row in seen_objects.pending_days(self.postgres, self.world.bucket)]
 
     def _ask(self) -> None:
         """Ask for runs as the sensor does; Dagster drops a run key that it has had."""
@@ -156,7 +157,7 @@ class Uploads(RuleBasedStateMachine):
     def _end(self, run_key: str, well: bool) -> None:
         run = self.runs[run_key]
         self.runs[run_key] = PastRun(run.day, run.state, True, self.world.now)
-        days = ledger.object_days(self.postgres, self.world.bucket).select("day", "digest").iter_rows()
+        days = seen_objects.object_days(self.postgres, self.world.bucket).select("day", "digest").iter_rows()
         seen = {"outside": dict(days)[run.day]}
         if well:
             ledger.record(self.postgres, [Materialization("raw_uploads", run.day, "d", 1, 0, "c", "i", seen, 1, None, "r")])

@@ -16,10 +16,10 @@ from urllib.parse import quote_plus
 
 import botocore.exceptions
 
-from resources.object_backends import S3Access
-from resources.object_store import ObjectStore
-from resources.objects import Objects
-from resources.upload_queue import Message
+from resources.objects.backends import S3Access
+from resources.objects.resource import Objects
+from resources.objects.store import ObjectStore
+from resources.objects.upload_queue import Message
 
 PAGE = 7
 """Objects on a page of a listing: few, so that small buckets have several."""

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from simulated_rows import training_rows
 
-from pipeline_assets.training import feature_matrix
-from pipeline_assets.training.baselines import Moments, fit_ridge, inputs_of, moments
-from pipeline_assets.training.dataset import StagedRows
-from pipeline_assets.training.scores import Scores, oracle_scores, r_squared, score, spearman
-from pipeline_assets.training.staging import stage
-from pipeline_assets.training.staging_plan import plan
+from pipeline_assets.training.model import feature_matrix
+from pipeline_assets.training.model.baselines import Moments, fit_ridge, inputs_of, moments
+from pipeline_assets.training.model.scores import Scores, oracle_scores, r_squared, score, spearman
+from pipeline_assets.training.shards.dataset import StagedRows
+from pipeline_assets.training.shards.staging import stage
+from pipeline_assets.training.shards.staging_plan import plan
 
 COLUMN = arrays(np.float64, 12, elements=st.integers(-20, 20).map(float))
 

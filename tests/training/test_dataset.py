@@ -8,10 +8,10 @@ import torch
 from simulated_rows import training_rows
 
 from pipeline_assets.errors import StagingCorrupt
-from pipeline_assets.training.dataset import ShuffledBatches, StagedRows, ordered_batches, shuffled_loader
-from pipeline_assets.training.feature_matrix import features
-from pipeline_assets.training.staging import stage
-from pipeline_assets.training.staging_plan import plan
+from pipeline_assets.training.model.feature_matrix import features
+from pipeline_assets.training.shards.dataset import ShuffledBatches, StagedRows, ordered_batches, shuffled_loader
+from pipeline_assets.training.shards.staging import stage
+from pipeline_assets.training.shards.staging_plan import plan
 
 ROWS = training_rows(300)
 TRAIN = ROWS.filter(pl.col("split") == "train").sort("day", "photo_id")

@@ -4,7 +4,7 @@ import pytest
 from simulated_rows import training_rows
 
 from pipeline_assets.errors import SchemaMismatch
-from pipeline_assets.training.feature_matrix import COLUMNS, NAMES, embeddings, features, positions
+from pipeline_assets.training.model.feature_matrix import COLUMNS, NAMES, embeddings, features, positions
 from pipeline_assets.training.schemas import TrainingTable
 
 

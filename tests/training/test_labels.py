@@ -25,7 +25,11 @@ def expected(views_7d: list[int | None], popularity: list[float | None]) -> pl.D
 
 
 def labelled(events: pl.LazyFrame, observed_until: datetime) -> pl.DataFrame:
-    return labels(PHOTOS, events, observed_until).sort("photo_id").collect(engine="streaming")
+    return (
+        labels(PHOTOS.with_columns(observed_until=pl.lit(observed_until)), events)
+        .sort("photo_id")
+        .collect(engine="streaming")
+    )
 
 
 def test_a_label_is_null_until_seven_whole_days_are_observed():

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from pipeline_assets.training.feature_matrix import COLUMNS, FEATURES
-from pipeline_assets.training.plots import feature_importance, prediction_against_truth
+from pipeline_assets.training.model.feature_matrix import COLUMNS, FEATURES
+from pipeline_assets.training.model.plots import feature_importance, prediction_against_truth
 
 
 def opened(png: bytes) -> Image.Image:
@@ -30,6 +30,7 @@ def importance(rows: int) -> pl.DataFrame:
     return pl.DataFrame({**columns, "r2_drop_deviation": [0.02] * len(names)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 150, 20_000])
 def test_predictions_of_any_number_are_drawn_600_pixels_wide(rows: int) -> None:
     image = opened(prediction_against_truth(predictions(rows), r2=0.5))
@@ -45,6 +46,7 @@ def test_equal_predictions_and_labels_are_drawn_too() -> None:
     assert opened(prediction_against_truth(flat, r2=1.0)).width == 1200
 
 
+@pytest.mark.slow
 def test_the_same_predictions_give_the_same_picture() -> None:
     rows = predictions(5000)
     assert prediction_against_truth(rows, r2=0.5) == prediction_against_truth(rows, r2=0.5)

@@ -10,13 +10,13 @@ from polars.testing import assert_frame_equal
 from simulated_rows import training_rows
 
 from pipeline_assets.errors import ModelUnusable, NothingToTrainOn, SchemaMismatch
-from pipeline_assets.training import weights
-from pipeline_assets.training.feature_matrix import COLUMNS, CONTENT, NAMES
-from pipeline_assets.training.popularity_model import Epoch, TrainedModel, train
-from pipeline_assets.training.prediction import load
-from pipeline_assets.training.scores import oracle_scores
-from pipeline_assets.training.staging import stage
-from pipeline_assets.training.staging_plan import plan
+from pipeline_assets.training.model import weights
+from pipeline_assets.training.model.feature_matrix import COLUMNS, CONTENT, NAMES
+from pipeline_assets.training.model.popularity_model import Epoch, TrainedModel, train
+from pipeline_assets.training.model.prediction import load
+from pipeline_assets.training.model.scores import oracle_scores
+from pipeline_assets.training.shards.staging import stage
+from pipeline_assets.training.shards.staging_plan import plan
 
 ROWS = training_rows(600, dim=200)
 
@@ -48,6 +48,7 @@ def test_it_beats_its_baselines_and_comes_near_the_oracle(model: TrainedModel) -
     assert model.scores.spearman == pytest.approx(oracle.spearman, abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(staging: Path, model: TrainedModel) -> None:
     threads, random = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(threads + 1)
@@ -109,6 +110,7 @@ def test_standardisation_is_that_of_the_training_rows(model: TrainedModel) -> No
     assert tensors["feature_scale"][NAMES.index("followers_at_post_missing")] == 0
 
 
+@pytest.mark.slow
 def test_the_hidden_layers_learn_what_a_straight_line_cannot(tmp_path: Path) -> None:
     rows = training_rows(1500, dim=16, interaction=0.8)
     found = train(staged(tmp_path, rows), seed=1)

@@ -14,10 +14,10 @@ from polars.testing import assert_frame_equal
 from simulated_rows import FIRST_DAY, training_rows
 
 from pipeline_assets.errors import NothingToTrainOn, SchemaMismatch, StagingCorrupt
-from pipeline_assets.training.pruning import prune
 from pipeline_assets.training.schemas import StagedTrainingSet
-from pipeline_assets.training.staging import read_manifest, shards_frame, stage, verify
-from pipeline_assets.training.staging_plan import plan
+from pipeline_assets.training.shards.pruning import prune
+from pipeline_assets.training.shards.staging import read_manifest, shards_frame, stage, verify
+from pipeline_assets.training.shards.staging_plan import plan
 
 ROWS = training_rows(200)
 
@@ -46,6 +46,7 @@ def test_the_shards_hold_the_mature_rows_of_each_split_by_day_and_photo(tmp_path
         assert_frame_equal(rows_of(folder, split).drop("features"), mature.select(columns))
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(order=st.randoms(use_true_random=False), read_rows=st.integers(1, 250))
 def test_neither_the_order_of_rows_nor_how_many_are_read_at_once_changes_a_byte(
@@ -112,6 +113,7 @@ def _die_at(folder: Path, shards: int) -> None:
         os._exit(9)
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_staging_leaves_its_shards_to_the_next(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_stage_until_killed, args=(tmp_path, 3))
     process.start()

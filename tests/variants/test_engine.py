@@ -13,15 +13,15 @@ from polars.testing import assert_frame_equal
 from toy_kind import Words
 
 from pipeline_assets.errors import BadRecipe
-from pipeline_assets.table_asset import RunOfDays, Table
+from pipeline_assets.framework.declaration import RunOfDays, Table
+from pipeline_assets.variants.engine.making import variants_of
 from pipeline_assets.variants.kinds import Outcome, Work
-from pipeline_assets.variants.making import variants_of
 from pipeline_assets.variants.schemas import Variants
-from pipeline_assets.versioning.packs import PACKED_BELOW
-from resources.database import Database
+from resources.database.contract import Database
 from resources.errors import NotFound, StoreUnavailable
-from resources.object_store import ObjectStore
-from resources.results import Results
+from resources.objects.packs import PACKED_BELOW
+from resources.objects.results import Results
+from resources.objects.store import ObjectStore
 from resources.variant_policy import KindPolicy
 
 DAY, NEXT = date(2026, 3, 1), date(2026, 3, 2)
@@ -124,7 +124,7 @@ def test_rows_kept_before_variants_shared_objects_name_their_own(world: World) -
     policy = KindPolicy(recipes=["turned"], children=1)
     made = rows(world.run(of("abc"), policy)).row(0, named=True)
     (kept,) = world.results.parts("variants/words", [made["variant_id"]])
-    world.results.postgres.execute("delete from results", ())
+    world.results.database.execute("delete from results", ())
     world.results.put("variants/words", kept.drop("object_sha256", "object_offset"))
     world.results.store.put_if_absent(b"cba")
     again = rows(world.run(of("abc"), policy)).row(0, named=True)
@@ -146,7 +146,7 @@ def test_what_is_known_is_looked_up_and_a_new_parent_makes_its_own_alone(world: 
 def test_neither_order_nor_company_changes_a_variant_of_one_parent(world: World) -> None:
     policy = KindPolicy(recipes=["turned", "shuffled"], children=3)
     apart = pl.concat([rows(world.run(of(word), policy, seed=3)) for word in ("abcdef", "ghijkl")])
-    world.results.postgres.execute("delete from results", ())
+    world.results.database.execute("delete from results", ())
     together = rows(world.run(of("ghijkl", "abcdef"), policy, seed=3))
     assert len(world.kind.made) == 6
     place = "object_sha256", "object_offset"
@@ -246,6 +246,17 @@ def test_one_content_with_labels_on_one_day_and_none_on_another_is_two_variants_
     found = rows(world.run(parents, KindPolicy(recipes=["turned"], children=1)))
     assert found["variant_id"].n_unique() == found["content_sha256"].n_unique() == 1
     assert dict(found.select("day", "labels_json").iter_rows()) == {DAY: '{"letter":"c"}', NEXT: "{}"}
+
+
+def test_labels_kept_by_a_kind_that_carried_them_otherwise_are_made_anew_with_the_same_bytes(world: World) -> None:
+    parents, policy = of("abc", labels='{"letter":"a"}'), KindPolicy(recipes=["turned"], children=1)
+    before = rows(world.run(parents, policy))
+    world.kind.labels_version = 2
+    after = rows(world.run(parents, policy))
+    assert world.kind.made == after["variant_id"].to_list() == before["variant_id"].to_list()
+    assert after["content_sha256"].to_list() == before["content_sha256"].to_list()
+    assert rows(world.run(parents, policy)).equals(after)
+    assert world.kind.made == []
 
 
 def test_labels_that_do_not_fit_reject_their_own_day_alone(world: World) -> None:

@@ -4,6 +4,7 @@ from datetime import date
 from itertools import combinations
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def slow(hashes: list[int | None]) -> list[set[int]]:
     return sorted(groups, key=min)
 
 
+@pytest.mark.slow
 @given(bases, flips, st.booleans())
 def test_families_are_those_of_a_slow_reference(bases: list[int], flips: list[list[int]], with_null: bool) -> None:
     hashes: list[int | None] = list(bases)
@@ -64,6 +66,7 @@ def test_the_same_bytes_in_two_splits_are_a_family() -> None:
     assert len(split_families(twice)) == 1
 
 
+@pytest.mark.slow
 @given(bases, flips, st.lists(st.sampled_from(["train", "test"]), min_size=18, max_size=18), st.booleans())
 def test_relatives_on_other_days_are_those_of_a_slow_reference(
     bases: list[int], flips: list[list[int]], splits: list[str], with_null: bool

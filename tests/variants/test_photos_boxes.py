@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.variants.photos import boxes
-from pipeline_assets.variants.photos.boxes import Box, clipped, covered, moved, problems, read, written
+from pipeline_assets.labeling import boxes
+from pipeline_assets.labeling.boxes import Box, clipped, covered, moved, problems, read, to_labels
 from pipeline_assets.variants.photos.catalogue import PHOTOS
 from pipeline_assets.variants.photos.effects import Canvas
 
@@ -87,7 +87,7 @@ def test_a_covered_box_is_dropped_and_a_cut_one_keeps_what_shows():
 
 def test_other_keys_of_a_label_are_kept():
     given_labels = {"boxes": [{"x": 1, "y": 2, "width": 3, "height": 4, "label": "cat", "id": 7}]}
-    assert written(read(given_labels), 50, 50) == [{"x": 1, "y": 2, "width": 3, "height": 4, "label": "cat", "id": 7}]
+    assert to_labels(read(given_labels), 50, 50) == [{"x": 1, "y": 2, "width": 3, "height": 4, "label": "cat", "id": 7}]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from photo_parents import SHARED_PHOTOS, SMALL, encoded, made, parent, photo, pi
 from PIL import Image, ImageOps
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.ingestion.inspection import inspect
+from pipeline_assets.ingestion.media.inspection import inspect
 from pipeline_assets.variants.kinds import Made, Parent
 from pipeline_assets.variants.photos import COLUMNS, KIND, Photos, maker
 from pipeline_assets.variants.recipes import Recipe
@@ -56,6 +56,7 @@ def alone():
     return {key: value for item in WORK for key, value in digests(KIND.make([item])).items()}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([1, 5000, 20_000, 10**7]), st.floats(0.05, 1))
 @settings(max_examples=12, deadline=None)
 def test_bytes_depend_on_the_task_alone(alone, seed, threads, batch_px, share):

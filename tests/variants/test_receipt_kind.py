@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from hashlib import sha256
 
 import av
@@ -17,6 +18,8 @@ from pipeline_assets.variants.kinds import Kind, Made, Parent, Task
 from pipeline_assets.variants.receipts import COLUMNS, KIND, TEMPLATES, paper, scene, truth
 from pipeline_assets.variants.receipts.layout import Printed
 from pipeline_assets.variants.recipes import Recipe, generator, seed_of, variant_id
+
+pytestmark = pytest.mark.slow
 
 SMALL = {"width_px": 48, "height_px": 96, "samples": 2}
 PLAIN = {"wrinkle": 0.0, "folds": (0, 0), "curl": 0.0, "light": 1.0, "table": "dark"}
@@ -92,12 +95,12 @@ def test_a_render_is_the_same_on_any_number_of_threads():
     points = paper.creased(2.0, paper.Creases(0.5, 1, 0.3), generator(3))
     view = scene.View(40, 72, 4, 6.0, 20.0, 3.0, 1.0, 0.4, (-1.9, 1.6, 1.8), 0.05)
     sheet, table = generator(4).random((64, 32), np.float32), np.full((8, 8, 3), 0.3, np.float32)
-    scene.seen(points, sheet, np.ones(3, np.float32), table, view, "scalar", 5)
+    scene.render(points, sheet, np.ones(3, np.float32), table, view, "scalar", 5)
     before, found = drjit.thread_count(), []
     try:
         for threads in (1, 2, 5):
             drjit.set_thread_count(threads)
-            found.append(scene.seen(points, sheet, np.ones(3, np.float32), table, view, "scalar", 5))
+            found.append(scene.render(points, sheet, np.ones(3, np.float32), table, view, "scalar", 5))
     finally:
         drjit.set_thread_count(before)
     for other in found[1:]:
@@ -229,7 +232,7 @@ def test_definitions_load_without_the_renderer():
 
 
 UNFOLDING = Recipe("unfold", width_px=128, height_px=192, frames=5, folds=(1, 1), tilt_deg=0.0, table="dark")
-CUT = 7
+CUT = 8
 """This one is folded where lines are cut, and none shows above the flap."""
 
 
@@ -290,7 +293,7 @@ def test_a_pixel_between_two_layers_of_paper_shows_neither():
     uv = np.stack([columns, rows * 0.2], -1)
     uv[10:, :, 1] += 0.7
     uv[9, :, 1] = 0.5
-    is_whole = scene._whole(uv)
+    is_whole = scene._is_single_layer(uv)
     assert not is_whole[9].any() and is_whole[1:8, 1:-1].all() and is_whole[11:-1, 1:-1].all()
 
 
@@ -322,3 +325,25 @@ def test_what_was_compiled_for_one_receipt_serves_the_next():
         drjit.set_flag(drjit.JitFlag.KernelHistory, was)
     assert len(kernels) == 10  # light and maps of each
     assert sum(not kernel["cache_hit"] for kernel in kernels) <= 2
+
+
+def test_a_render_that_ctrl_c_ends_gives_no_picture():
+    """mitsuba itself handles the signal: it cancels the render, whose thread then gets an unfinished picture."""
+    import mitsuba as mi
+
+    mi.set_variant("scalar_rgb")
+    box = mi.load_dict(mi.cornell_box())
+    integrator, ends = box.integrator(), []
+
+    def render():
+        try:
+            ends.append(scene._rendered(mi, box, integrator, 4096, 1))
+        except KeyboardInterrupt as interrupt:
+            ends.append(interrupt)
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    while thread.is_alive():
+        integrator.cancel()
+        thread.join(0.05)
+    assert [type(end) for end in ends] == [KeyboardInterrupt]

@@ -66,6 +66,7 @@ def test_every_field_is_on_the_receipt(name, seed):
     assert receipt == receipt_of(SHOPS[name], generator(seed))
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(name=named, seed=seeds)
 def test_boxes_lie_on_the_paper_apart_and_hold_ink(name, seed):
@@ -91,6 +92,7 @@ def test_boxes_lie_on_the_paper_apart_and_hold_ink(name, seed):
         assert across <= 0 or down <= 5
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     length=st.floats(1.5, 4.0),

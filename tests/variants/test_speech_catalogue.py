@@ -68,6 +68,16 @@ def test_segments_are_where_the_words_are_heard(name, parameters, tolerance_s):
     assert [segment["text"] for segment in clip.segments] == ["w0", "w1", "w2"]
 
 
+@pytest.mark.parametrize(("factor", "tolerance_s"), [(0.5, 0.035), (0.85, 0.01), (1.15, 0.01), (2.0, 0.035)])
+@pytest.mark.parametrize("seed", range(4))
+def test_tempo_keeps_the_times_that_its_text_promises_down_to_20_db(factor, tolerance_s, seed):
+    clip = do("tempo", bursts(*WORDS), seed=seed, factor=factor)
+    loud = np.flatnonzero(np.abs(clip.samples).max(axis=1) > 0.05)
+    ends = np.flatnonzero(np.diff(loud) > 0.03 * clip.rate_hz)
+    heard_s = np.stack([np.r_[loud[0], loud[ends + 1]], np.r_[loud[ends], loud[-1]]], axis=1) / clip.rate_hz
+    assert np.array(told(clip)) == pytest.approx(heard_s, abs=tolerance_s)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     starts=st.lists(st.integers(0, 18), min_size=1, max_size=4, unique=True),

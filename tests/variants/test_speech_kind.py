@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.variants import segments
+from pipeline_assets.labeling import segments
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
 from pipeline_assets.variants.speech import COLUMNS, KIND, sound

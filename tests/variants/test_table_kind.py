@@ -19,6 +19,8 @@ from pipeline_assets.variants.tables import COLUMNS, KIND, frames
 from pipeline_assets.variants.tables.frames import MAX_CELLS, read_table, write_table
 from tests.variants.table_frames import KEYS, users
 
+pytestmark = pytest.mark.slow
+
 RECIPES = {name: KIND.complete(recipe) for name, recipe in KIND.recipes.items()}
 
 
@@ -53,15 +55,15 @@ def test_it_keeps_the_contract(outcomes):
         assert set(outcome.columns) == set(COLUMNS.columns())
         assert KIND.problems(outcome) == []
         assert outcome.labels == {"keys": KEYS}
-        assert set(outcome.also) == ({"mask_sha256"} if outcome.columns["cells_deleted"] else set())
+        assert set(outcome.extra_contents) == ({"mask_sha256"} if outcome.columns["cells_deleted"] else set())
         assert isinstance(json.loads(outcome.columns["report_json"]), list)
 
 
 def test_the_mask_is_the_truth():
     frame = users()
     outcome = made(frame, Recipe("delete_mcar", share=0.2))
-    variant, mask = read_table(outcome.data), read_table(outcome.also["mask_sha256"])
-    assert sha256(outcome.also["mask_sha256"]).hexdigest() == outcome.columns["mask_sha256"]
+    variant, mask = read_table(outcome.data), read_table(outcome.extra_contents["mask_sha256"])
+    assert sha256(outcome.extra_contents["mask_sha256"]).hexdigest() == outcome.columns["mask_sha256"]
     assert int(mask.sum().transpose().sum().item()) == outcome.columns["cells_deleted"] > 0
     restored = variant.with_columns(
         pl.when(mask[name]).then(frame[name]).otherwise(variant[name]).alias(name) for name in mask.columns
@@ -72,7 +74,7 @@ def test_the_mask_is_the_truth():
 def test_a_deleted_cell_is_gone_from_the_bytes():
     frame = pl.DataFrame({"secret": [f"only here {n:06}" for n in range(200)]})
     outcome = made(frame, Recipe("delete_mcar", share=0.95), {})
-    mask = read_table(outcome.also["mask_sha256"])["secret"]
+    mask = read_table(outcome.extra_contents["mask_sha256"])["secret"]
     plain = pq.read_table(pa.BufferReader(outcome.data))["secret"].combine_chunks()
     held = b"".join(bytes(buffer) for buffer in plain.buffers() if buffer)
     assert mask.sum() > 150
@@ -109,7 +111,7 @@ def test_deletions_of_several_steps_add_up():
 
 def test_new_rows_forget_what_was_deleted_before():
     outcome = made(users(), Recipe("delete_mcar").then(Recipe("synthesize")))
-    assert outcome.columns["cells_deleted"] == 0 and not outcome.also
+    assert outcome.columns["cells_deleted"] == 0 and not outcome.extra_contents
     assert made(users(), Recipe("synthesize", rows=50).then(Recipe("delete_mcar"))).columns["rows"] == 50
 
 
@@ -119,7 +121,11 @@ def test_a_variant_depends_on_nothing_but_its_task(outcomes):
     again = {(task.recipe, task.parents): outcome for task, outcome in KIND.make(works)}
     for name, outcome in outcomes.items():
         found = again[RECIPES[name], (ones.sha256,)]
-        assert (found.data, found.also, found.columns) == (outcome.data, outcome.also, outcome.columns), name
+        assert (found.data, found.extra_contents, found.columns) == (
+            outcome.data,
+            outcome.extra_contents,
+            outcome.columns,
+        ), name
 
 
 def test_threads_change_nothing(tmp_path, outcomes):
@@ -253,7 +259,7 @@ def test_the_contact_sheet_shows_every_variant_of_every_table(outcomes):
 
 def test_problems_are_told(outcomes):
     good = outcomes["missing_completely_at_random"]
-    mask = read_table(good.also["mask_sha256"])
+    mask = read_table(good.extra_contents["mask_sha256"])
 
     def of(**changes):
         return KIND.problems(Made(**{**vars(good), **changes}))
@@ -261,7 +267,43 @@ def test_problems_are_told(outcomes):
     assert of(columns={**good.columns, "rows": 7}) == ["600 rows, and the column says 7"]
     assert len(of(columns={**good.columns, "cells_deleted": 7})) == 1
     assert of(labels={"keys": ["gone"]}) == ["the key gone is no column"]
-    assert of(also={"mask_sha256": write_table(mask[:10])}) == ["the mask's shape is not the table's"]
-    assert "not null" in of(also={"mask_sha256": write_table(mask.with_columns(score=True))})[0]
+    assert of(extra_contents={"mask_sha256": write_table(mask[:10])}) == ["the mask's shape is not the table's"]
+    assert "not null" in of(extra_contents={"mask_sha256": write_table(mask.with_columns(score=True))})[0]
     copied = json.dumps([{"operation": "synthesize", "rows_copied": 3}])
     assert of(columns={**good.columns, "report_json": copied}) == ["3 synthetic rows are real ones"]
+
+
+ROWS = 256
+EXTREMES = {
+    "int64's ends": pl.Series(np.array([2**63 - 1, -(2**63)] * (ROWS // 2))),
+    "near int64's ends": pl.Series(np.array([2**63 - 1 - n if n % 2 else n - 2**63 for n in range(ROWS)])),
+    "uint64's end": pl.Series(np.array([2**64 - 1 - n for n in range(ROWS)], dtype=np.uint64)),
+    "float64's ends": pl.Series([1e308, -1e308] * (ROWS // 2)),
+    "near float64's ends": pl.Series(np.random.default_rng(0).uniform(-1, 1, ROWS) * 1.7e308),
+    "the least floats": pl.Series([5e-324 * n for n in range(ROWS)]),
+    "float32's ends": pl.Series(np.random.default_rng(0).uniform(-3.4e38, 3.4e38, ROWS)).cast(pl.Float32),
+    "all of int8": pl.Series(np.arange(-128, 128, dtype=np.int8)),
+    "all of uint8": pl.Series(np.arange(256, dtype=np.uint8)),
+    "int128": pl.Series([2**120 - n for n in range(ROWS)], dtype=pl.Int128),
+    "decimals": pl.Series([n / 4 for n in range(ROWS)]).cast(pl.Decimal(20, 2)),
+    "the first dates": pl.Series(np.arange(-(2**31), ROWS - 2**31, dtype=np.int32)).cast(pl.Date),
+    "the last times": pl.Series([2**63 - 1 - n for n in range(ROWS)]).cast(pl.Datetime("us")),
+    "the least durations": pl.Series(np.arange(-(2**63), ROWS - 2**63)).cast(pl.Duration("ns")),
+    "infinity alone": pl.Series([float("inf")] * ROWS),
+    "bytes": pl.Series([bytes([n]) for n in range(ROWS)]),
+    "lists": pl.Series([[n] for n in range(ROWS)]),
+    "objects": pl.Series([{"a": n} for n in range(ROWS)]),
+}
+
+
+@pytest.mark.parametrize("keys", [[], ["odd"]], ids=["no key", "its key"])
+@pytest.mark.parametrize("name", EXTREMES)
+def test_a_table_of_extreme_values_is_made_or_refused_and_stops_no_other(name, keys):
+    odd = parent(
+        pl.DataFrame({"odd": EXTREMES[name], "x": np.random.default_rng(0).normal(size=ROWS)}), labels={"keys": keys}
+    )
+    others = [work(odd, recipe) for recipe in RECIPES.values()]
+    outcomes = [outcome for _, outcome in KIND.make([*others, work(parent(users()), RECIPES["jittered"])])]
+    assert isinstance(outcomes[-1], Made)
+    for outcome in outcomes[:-1]:
+        assert isinstance(outcome, UnfitParent) or KIND.problems(outcome) == []

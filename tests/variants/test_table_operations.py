@@ -43,7 +43,7 @@ def test_at_random_given_a_column_follows_that_column_and_not_the_cell():
     assert low == pytest.approx(0.3 * (1 + 0.9 * (2 * 0.4 - 1)), abs=0.02)
     assert high == pytest.approx(0.3 * (1 + 0.9 * (2 * 0.9 - 1)), abs=0.03)
     assert "is_new" not in draft.deleted
-    assert draft.told[0]["by"] == "is_new"
+    assert draft.reports[0]["by"] == "is_new"
 
 
 def test_not_at_random_follows_the_cell_itself():
@@ -62,6 +62,7 @@ def test_a_negative_strength_turns_it_round():
     assert list(draft.deleted) == ["score"]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     frame=dataframes(min_cols=1, max_cols=5, min_size=1, max_size=30, excluded_dtypes=[pl.Object]),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp, norm
 
+from pipeline_assets.errors import UnfitParent
 from pipeline_assets.variants.recipes import generator
 from pipeline_assets.variants.tables import copula, margins
 from pipeline_assets.variants.tables.copies import Rows
@@ -67,12 +68,66 @@ def test_no_row_is_copied(real, drawn):
     assert report["rows_copied"] == 0
 
 
-def test_rows_that_fill_their_whole_space_are_left_out():
-    # Of 12 combinations only one is nobody's.
+def test_rows_that_are_real_ones_are_left_out():
+    # Of 12 combinations only one is nobody's, and the last number tells most rows apart.
+    some = [(a, b, n / 7) for n, (a, b) in enumerate([(a, b) for a in range(4) for b in range(3)] * 20)]
+    real = pl.DataFrame(some, ["a", "b", "c"], orient="row")
+    frame, report = made(real)
+    assert frame.join(real, on=real.columns, how="semi").is_empty()
+    assert report["rows_left_out"] == real.height - frame.height
+
+
+def test_a_table_of_which_only_a_corner_is_nobodys_is_refused_since_it_would_say_nothing_of_the_real_one():
     some = [(a, b) for a in range(4) for b in range(3) if (a, b) != (3, 2)] * 20
-    frame, report = made(pl.DataFrame(some, ["a", "b"], orient="row"))
-    assert set(frame.rows()) == {(3, 2)}
-    assert report["rows_left_out"] == 220 - frame.height > 0
+    with pytest.raises(UnfitParent, match=r"distribution_lost.* a 0\.\d\d, b 0\.\d\d"):
+        made(pl.DataFrame(some, ["a", "b"], orient="row"))
+
+
+@pytest.mark.parametrize("value", ["1971-03-04", 51_000.0, 7, "only me", True])
+@pytest.mark.parametrize("observed", [1, 4])
+def test_values_that_few_rows_have_at_all_come_back_as_null(value, observed):
+    column = pl.Series("birth", [value] * observed + [None] * (400 - observed))
+    column = column.str.to_date() if value == "1971-03-04" else column
+    other = pl.Series("x", np.random.default_rng(0).normal(size=400))
+    frame, _ = made(pl.DataFrame([column, other]))
+    assert frame["birth"].null_count() == frame.height == 400
+    assert frame.schema["birth"] == column.dtype
+
+
+def test_a_declared_value_that_few_rows_have_at_all_comes_back_as_null():
+    column = pl.Series("plan", ["gold"] + [None] * 399, dtype=pl.Enum(["gold", "free"]))
+    frame, _ = made(pl.DataFrame([column, pl.Series("x", np.random.default_rng(0).normal(size=400))]))
+    assert frame["plan"].null_count() == 400
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        ([0] * 399 + [10**6], [0]),
+        ([0] * 300 + [1] * 97 + [10**4, 10**5, 10**6], [0, 1]),
+        ([-(10**6)] + [0] * 300 + [1] * 99, [0, 1]),
+        ([0] * 200 + [500] * 3 + [1000] * 197, [0, 1000]),
+        ([0.0] * 390 + [5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 1e6], [0.0, 7.0, (10 + 11 + 12 + 13 + 1e6) / 5]),
+    ],
+)
+def test_numbers_that_few_rows_have_move_none_that_many_have(values, levels):
+    real = pl.DataFrame({"amount": values, "x": np.random.default_rng(0).normal(size=len(values))})
+    assert margins.fitted(real["amount"], rare=5).levels.tolist() == levels
+    frame, report = made(real)
+    assert set(frame["amount"]) <= set(levels)
+    assert report["margins"]["amount"]["distance"] < 0.05
+
+
+def test_an_attack_on_a_value_gains_from_copies_and_not_from_synthetic_rows(real, drawn):
+    told = drawn[1]["disclosure"]
+    assert told["excess"] < 0.15
+    assert told["synthetic"] <= told["real"] + 0.05
+    names = [name for name in real.columns if name not in KEYS]
+    columns = [margins.fitted(real[name], rare=5) for name in names]
+    few = real.select(names).head(600)
+    copied = compared(columns, few, few, np.random.default_rng(0))["disclosure"]
+    assert copied["synthetic"] > copied["real"] + 0.2
+    assert copied["excess"] > 0.3
 
 
 def test_rows_that_many_have_may_be_had_by_one_more():
@@ -106,11 +161,31 @@ def test_text_that_names_its_row_is_replaced():
         (pl.Series(["a", "b"]), ["synthetic-1", "synthetic-2", "synthetic-3"]),
         (pl.Series([1.5, 1.5]), [1.5] * 3),
         (pl.Series([None, None]), [None] * 3),
+        (pl.Series([4, 126], dtype=pl.Int8), [-1, -2, -3]),
+        (pl.Series([-4, 126], dtype=pl.Int8), [-5, -6, -7]),
+        (pl.Series([0, 2**63 - 1]), [-1, -2, -3]),
+        (pl.Series(np.array([-(2**63), 9])), [10, 11, 12]),
     ],
 )
 def test_keys_that_no_real_row_has(series, expected):
     new = replacement(series, 3)
     assert new.to_list() == expected and new.dtype == series.dtype
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pl.Series(np.arange(-128, 128, dtype=np.int8)),
+        pl.Series(np.arange(256, dtype=np.uint8)),
+        pl.Series(np.array([-(2**63), 2**63 - 1])),
+        pl.Series(np.array([0, 2**64 - 1], dtype=np.uint64)),
+        pl.Series([1, 2]).cast(pl.Decimal(9, 2)),
+    ],
+    ids=str,
+)
+def test_keys_of_which_none_is_free_refuse_the_table(keys):
+    with pytest.raises(UnfitParent, match=r"no_free_keys|unsupported_columns"):
+        replacement(keys, 3)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +253,9 @@ def test_a_margin_ends_its_steps_where_their_shares_do():
 
 def test_numbers_that_few_rows_have_are_drawn_as_the_mean_of_neighbours():
     margin = margins.fitted(pl.Series("x", [0] * 50 + [1] * 3 + [2] * 2 + [3] * 40 + [90, 100]), rare=5)
-    assert margin.levels.tolist() == [0, 1, round((120 + 190) / 42)]
-    assert margins.fitted(pl.Series("x", [1.0, 4.0]), rare=5).levels.tolist() == [2.5]
+    assert margin.levels.tolist() == [0, 1, 3]
+    margin = margins.fitted(pl.Series("x", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), rare=5)
+    assert margin.levels.tolist() == [4.0]
 
 
 def test_distances_are_those_of_the_text_book():

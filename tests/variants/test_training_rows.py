@@ -6,7 +6,7 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.training.schemas import TrainingTable
-from pipeline_assets.variants.training_rows import choose, rows_of
+from pipeline_assets.variants.engine.training_rows import choose, rows_of
 
 DAY = date(2026, 3, 1)
 A, B, C = "a" * 64, "b" * 64, "c" * 64

@@ -12,18 +12,17 @@ from pathlib import Path
 import plain_project
 import polars as pl
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from pipeline_assets.cli import main
 from pipeline_assets.sample.photos import sample_photos
 from pipeline_assets.training.split import split_of
+from pipeline_assets.variants.engine.preview import of_contents
+from pipeline_assets.variants.engine.sources import SOURCES
+from pipeline_assets.variants.engine.verification import LOST, NOT_ITS_ID, OTHER, SAME, UNMADE, verify
 from pipeline_assets.variants.photos import KIND, catalogue, ready_made
-from pipeline_assets.variants.preview import of_contents
 from pipeline_assets.variants.recipes import Recipe, seed_of, variant_id
-from pipeline_assets.variants.sources import SOURCES
-from pipeline_assets.variants.verification import LOST, NOT_ITS_ID, OTHER, SAME, UNMADE, verify
-from resources.object_store import ObjectStore, content_key
+from resources.objects.store import ObjectStore, content_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -35,11 +34,8 @@ POLICY = {"photos": {"children": 2, "share": 1.0}, "receipts": {"children": 0}}
 class Project(plain_project.Project):
     """A project that a run has filled."""
 
-    def darkroom(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
-        monkeypatch.chdir(self.root)
-        for name, value in self.environment.items():
-            monkeypatch.setenv(name, value)
-        return CliRunner().invoke(main, ["variants", *words])
+    def variants(self, *words: str) -> Result:
+        return self.invoke("variants", *words)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +76,8 @@ def test_a_model_with_a_share_says_both_scores(project: Project) -> None:
     assert (added["photo_id"] < 0).all()
 
 
-def test_everything_is_made_again_to_the_byte(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = project.darkroom(monkeypatch, "verify", "--json")
+def test_everything_is_made_again_to_the_byte(project: Project) -> None:
+    done = project.variants("verify", "--json")
     assert done.exit_code == 0, done.output
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert {finding["verdict"] for finding in found} == {SAME}
@@ -108,8 +104,8 @@ def test_a_pin_of_variants_is_checked_out_as_a_file_each_and_clean_up_leaves_the
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.stem for path in files)
 
 
-def test_a_sample_is_as_large_as_asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = project.darkroom(monkeypatch, "verify", "--kind", "photos", "--sample", "5")
+def test_a_sample_is_as_large_as_asked(project: Project) -> None:
+    done = project.variants("verify", "--kind", "photos", "--sample", "5")
     assert done.exit_code == 0, done.output
     assert re.search(r"photos\s+│\s+5\s+│\s+5\s+│\s+0", done.output)
 
@@ -157,24 +153,20 @@ def test_what_is_not_as_it_was_is_told(project: Project) -> None:
 
 
 @pytest.mark.parametrize("kind", ["photos", "text", "tables"])
-def test_a_contact_sheet_is_a_picture_and_keeps_nothing(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
-) -> None:
+def test_a_contact_sheet_is_a_picture_and_keeps_nothing(project: Project, tmp_path: Path, kind: str) -> None:
     before = sum(1 for _ in project.objects.list())
-    done = project.darkroom(monkeypatch, "preview", kind, "--items", "2", "--output", str(tmp_path / "sheet.png"))
+    done = project.variants("preview", kind, "--items", "2", "--output", str(tmp_path / "sheet.png"))
     assert done.exit_code == 0, done.output
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert sum(1 for _ in project.objects.list()) == before
 
 
-def test_real_pictures_can_be_seen_above_the_variants(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_real_pictures_can_be_seen_above_the_variants(project: Project, tmp_path: Path) -> None:
     one, other = sorted((project.root / "photos").iterdir())[:2]
     words = ("preview", "photos", str(one), "--recipe", "sepia", "--recipe", "vintage", "--output")
     sheets = []
     for name, more in (("alone.png", ()), ("beside.png", ("--beside", str(other)))):
-        done = project.darkroom(monkeypatch, *words, str(tmp_path / name), *more)
+        done = project.variants(*words, str(tmp_path / name), *more)
         assert done.exit_code == 0, done.output
         with Image.open(tmp_path / name) as sheet:
             sheets.append(sheet.convert("RGB"))
@@ -184,13 +176,13 @@ def test_real_pictures_can_be_seen_above_the_variants(
     assert beside.crop((0, top, alone.width, beside.height)).tobytes() == alone.tobytes()
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"none")
-    done = project.darkroom(monkeypatch, *words, str(tmp_path / "none.png"), "--beside", str(bad))
+    done = project.variants(*words, str(tmp_path / "none.png"), "--beside", str(bad))
     assert done.exit_code == 1
-    assert "a picture to see beside them is none" in done.output
+    assert "--beside names a file that is not a picture" in done.output
 
 
-def test_recipes_are_listed_with_their_parameters(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = project.darkroom(monkeypatch, "recipes", "photos")
+def test_recipes_are_listed_with_their_parameters(project: Project) -> None:
+    done = project.variants("recipes", "photos")
     assert done.exit_code == 0, done.output
     assert "sepia" in done.output
     assert "crop area=" in done.output
@@ -210,7 +202,7 @@ def test_the_pages_recipe_works(project: Project) -> None:
         assert "cold" in KIND.recipes
     finally:
         ready_made.RECIPES.pop("cold", None)
-        catalogue.PHOTOS._known.pop("cold", None)
+        catalogue.PHOTOS._operations.pop("cold", None)
 
 
 def test_another_seed_makes_other_variants(project: Project) -> None:
@@ -225,8 +217,8 @@ RAISED = """
 import sys
 from dataclasses import replace
 from pipeline_assets.variants.photos.catalogue import PHOTOS
-PHOTOS._known["exposure"] = replace(PHOTOS["exposure"], version=PHOTOS["exposure"].version + 1)
-from pipeline_assets.cli import main
+PHOTOS._operations["exposure"] = replace(PHOTOS["exposure"], version=PHOTOS["exposure"].version + 1)
+from pipeline_assets.commands.main import main
 main(sys.argv[1:])
 """
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline_assets.errors import BadRecipe, UnfitParent
-from pipeline_assets.held import sha256_of
 from pipeline_assets.variants.kinds import Made, Parent, Task, Work
 from pipeline_assets.variants.recipes import Recipe, variant_id
 from pipeline_assets.variants.video import KIND, catalogue, writing
 from pipeline_assets.variants.video.film import film
 from pipeline_assets.variants.video.kind import Video
+from resources.files import sha256_of
 
 RATE, SOUND_HZ, SECONDS, FLASH_S = 25, 16_000, 2.0, 1.0
 A, B = "a" * 64, "b" * 64
@@ -164,6 +164,7 @@ def test_threads_change_neither_bytes_nor_order() -> None:
             assert one.data == other.data
 
 
+@pytest.mark.slow
 def test_closing_stops_what_is_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[bool] = []
     write = writing.write
@@ -205,7 +206,7 @@ def test_a_clip_shorter_than_its_pause_is_a_reason_and_its_neighbour_goes_on() -
 
 
 def test_an_encoding_in_the_middle_is_no_recipe() -> None:
-    with pytest.raises(BadRecipe, match="ends a recipe"):
+    with pytest.raises(BadRecipe, match="as its last step"):
         KIND.complete(Recipe("mp4").then(Recipe("speed")))
 
 

@@ -12,6 +12,7 @@ class Words:
     name = "words"
     operations = Operations("words")
     heeds_labels = False
+    labels_version = 1
     recipes = {"turned": Recipe("turn"), "shuffled": Recipe("shuffle"), "joined": Recipe("join")}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -47,11 +48,11 @@ class Words:
             {"mask_sha256": b"m" + text.encode()},
         )
 
-    def problems(self, made: Made) -> list[str]:
-        return ["the letter is no letter"] if made.labels.get("letter") == "x" else []
+    def problems(self, variant: Made) -> list[str]:
+        return ["the letter is no letter"] if variant.labels.get("letter") == "x" else []
 
-    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-        variants = [made for _, variants in shown for _, made in variants]
+    def contact_sheet(self, rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        variants = [made for _, variants in rows for _, made in variants]
         return b"\x89PNG" + b"".join(made.data for made in variants if isinstance(made.data, bytes))
 
 

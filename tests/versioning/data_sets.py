@@ -7,18 +7,20 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.digest import rows_digest
-from pipeline_assets.versioning.manifest import SCHEMA
-from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
-from pipeline_assets.versioning.reference import Code, TableVersion
-from pipeline_assets.versioning.verification import Rules
-from resources import ledger
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from pipeline_assets.framework.digest import rows_digest
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.manifest import SCHEMA
+from pipeline_assets.versioning.pin.pins import NO_FILES, Label, reference, store_folder
+from pipeline_assets.versioning.pin.reference import Code, TableVersion
+from pipeline_assets.versioning.pin.verification import Rules
+from resources.database import ledger
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 DAYS = (date(2026, 1, 1), date(2026, 1, 2))
 TABLE = "photos"
+SECRET = b"of one home"
+"""Seals the records of checkouts."""
 RULES = {TABLE: Rules(("day", "photo_id", "likes", "split", "sha256", "embedding"), ("day", "photo_id"), (), ("embedding",))}
 
 
@@ -95,6 +97,6 @@ def pinned_table(store: ObjectStore, lake: Lake) -> Pinned:
 
 
 def _digest(one_day: pl.DataFrame) -> str:
-    from pipeline_assets.versioning.digest import condense
+    from pipeline_assets.framework.digest import condense
 
     return rows_digest(condense(one_day, ["embedding"]), ["day", "photo_id"])

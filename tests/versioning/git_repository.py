@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from pipeline_assets.versioning.repository import Repository
+from pipeline_assets.versioning.pin.repository import Repository
 
 
 def git(folder: Path, *words: str) -> str:

@@ -1,30 +1,40 @@
 """Checking out: what comes, what stays, what is refused, on a folder and on S3."""
 
+import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-from data_sets import TABLE, content, photo, pinned_files, pinned_folder, pinned_table, rows, write
+from data_sets import DAYS, SECRET, TABLE, content, photo, pinned_files, pinned_folder, pinned_table, rows, write
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.errors import BadSelection, CheckoutIncomplete, CheckoutRefused, ManifestBroken
-from pipeline_assets.versioning.checkout import checkout, rehearse
-from pipeline_assets.versioning.checkout_plan import case_clash
-from pipeline_assets.versioning.checkout_work import Report
-from pipeline_assets.versioning.content_cache import ContentCache
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.placing import HELD_BELOW
-from pipeline_assets.versioning.selection import select
-from pipeline_assets.versioning.target import OWN, Target
+from pipeline_assets.versioning.checkout import checkout as checkouts
+from pipeline_assets.versioning.checkout.content_cache import ContentCache
+from pipeline_assets.versioning.checkout.placement import IN_MEMORY_BELOW
+from pipeline_assets.versioning.checkout.plan import case_clash
+from pipeline_assets.versioning.checkout.selection import select
+from pipeline_assets.versioning.checkout.state import STATE_FILE
+from pipeline_assets.versioning.checkout.target import OWN, Target
+from pipeline_assets.versioning.checkout.work import Report
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.manifest import SCHEMA
+from pipeline_assets.versioning.pin.verification import verify
 from resources.errors import AlreadyRunning
-from resources.lake import Lake
-from resources.object_store import ObjectStore, content_key
+from resources.lake.lake import Lake
+from resources.objects import s3
+from resources.objects.store import ObjectStore, content_key
 
+checkout = partial(checkouts.checkout, secret=SECRET)
+rehearse = partial(checkouts.rehearse, secret=SECRET)
 FILES = {"a.txt": b"a", "empty": b"", "deep/er/b.bin": b"b" * 5000, "deep/same.bin": b"b" * 5000, "ü and spaces": b"u"}
-LARGE = {**FILES, "large.bin": os.urandom(HELD_BELOW + 1234)}
+LARGE = {**FILES, "large.bin": os.urandom(IN_MEMORY_BELOW + 1234)}
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -200,7 +210,7 @@ def test_the_checkouts_own_folder_can_be_no_file_of_a_data_set(
     folder_store: ObjectStore, tmp_path: Path, target: Path
 ) -> None:
     pinned = pinned_folder(folder_store, write(tmp_path / "source", {f"{OWN}/state.parquet": b"forged"}))
-    with pytest.raises(CheckoutRefused, match="keeps its own"):
+    with pytest.raises(CheckoutRefused, match="reserved by git"):
         brought(pinned, target)
 
 
@@ -215,13 +225,13 @@ def test_another_data_set_does_not_enter_the_same_folder(
 ) -> None:
     brought(pinned, target)
     other = pinned_folder(folder_store, write(tmp_path / "other", {"x": b"x"}), "other")
-    with pytest.raises(CheckoutRefused, match="holds the data set set"):
+    with pytest.raises(CheckoutRefused, match="has a checkout of the data set set"):
         brought(other, target)
     assert content(target) == FILES
 
 
 def test_a_second_checkout_into_the_same_folder_is_told_so(pinned: Pinned, target: Path) -> None:
-    with Target.held(target), pytest.raises(AlreadyRunning, match="wait until that is done"):
+    with Target.held(target, SECRET), pytest.raises(AlreadyRunning, match="wait until that is done"):
         brought(pinned, target)
     brought(pinned, target)
     assert content(target) == FILES
@@ -270,7 +280,7 @@ def test_a_deleted_and_a_damaged_object_are_named_and_all_others_come(
     store.delete(keys["1.bin"])
     store.put(keys["2.bin"], b"\x02" * (1024**2 - 1) + b"x")
     store.put(keys["large.bin"], LARGE["large.bin"][:-1] + b"x" * (1 + (LARGE["large.bin"][-1] == ord("x"))))
-    with pytest.raises(CheckoutIncomplete, match=r"3 of 5 files could not be got") as raised:
+    with pytest.raises(CheckoutIncomplete, match=r"3 of 5 files could not be fetched") as raised:
         brought(pinned, target)
     assert all(name in str(raised.value) for name in ("1.bin", "2.bin", "large.bin"))
     assert content(target) == {name: files[name] for name in ("0.bin", "3.bin")}
@@ -294,7 +304,7 @@ def test_a_truncated_manifest_is_told_and_nothing_is_written(store: ObjectStore,
 
 def test_a_record_that_can_not_be_read_is_no_reason_to_touch_files(pinned: Pinned, target: Path) -> None:
     brought(pinned, target)
-    (target / OWN / "state.parquet").write_bytes(b"PAR1 nonsense")
+    (target / OWN / STATE_FILE).write_bytes(b"PAR1 nonsense")
     with pytest.raises(CheckoutRefused, match="Remove the folder"):
         brought(pinned, target)
     assert content(target) == FILES
@@ -332,6 +342,7 @@ def test_a_condition_brings_the_rows_that_match_and_their_files_alone(table: Pin
     brought(table, target)
     where = "likes >= 10 and split = 'train'"
     chosen = select(table, where, ("photo_id",))
+    assert select(table, where, ("photo_id", "photo_id")).made_from == chosen.made_from
     report = checkout(table, target, chosen, where=where)
     found = pl.read_parquet(target / f"rows-{TABLE}.parquet")
     assert found["photo_id"].sort().to_list() == [1, 2]
@@ -339,6 +350,11 @@ def test_a_condition_brings_the_rows_that_match_and_their_files_alone(table: Pin
     assert {data for path, data in content(target).items() if path.startswith("files/")} == {photo(1), photo(2)}
     assert report.removed == 3
     assert checkout(table, target, chosen, where=where).written == 0
+
+
+def test_a_column_that_is_named_twice_comes_once(table: Pinned, target: Path) -> None:
+    checkout(table, target, select(table, None, ("likes", "photo_id", "likes")))
+    assert pl.read_parquet(target / f"rows-{TABLE}.parquet").columns == ["likes", "photo_id", "file_path"]
 
 
 def test_rows_alone_and_files_alone_leave_the_other_as_it_is(table: Pinned, target: Path) -> None:
@@ -392,3 +408,58 @@ def test_files_that_no_row_of_the_manifest_has_room_for_are_refused_before_anyth
     with pytest.raises(NoSpace, match="free some"):
         brought(pinned_files(folder_store, vast, tmp_path / "lake"), target)
     assert content(target) == {}
+
+
+@pytest.mark.parametrize("size", [1_000, IN_MEMORY_BELOW + 1234])
+def test_a_pin_from_before_versioning_was_switched_on_has_its_bytes_after_they_were_overwritten(
+    s3_client: Any, s3_options: dict[str, str], tmp_path: Path, target: Path, size: int
+) -> None:
+    bucket, data = f"b-{secrets.token_hex(8)}", {name: os.urandom(size) for name in ("over", "deleted")}
+    s3.ensure_bucket(s3_client, bucket, versioning=False)
+    store = ObjectStore.open(f"s3://{bucket}", **s3_options)
+    for name, content_of in data.items():
+        store.put(name, content_of)
+    pinned = pinned_files(store, uploads_as(data, list(data)), tmp_path / "lake")
+    s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    store.put("over", os.urandom(size))
+    store.delete("deleted")
+    brought(pinned, target)
+    assert content(target) == data
+    assert verify(pinned, {}, quick=False, tell=lambda line: None).ok
+
+
+@pytest.mark.parametrize("size", [1_000, IN_MEMORY_BELOW + 1234])
+@pytest.mark.parametrize("damage", ["gone", "other bytes"])
+def test_a_file_whose_object_is_lost_comes_from_another_place_of_its_content(
+    folder_store: ObjectStore, tmp_path: Path, target: Path, size: int, damage: str
+) -> None:
+    data = os.urandom(size)
+    lake = Lake(url=(tmp_path / "lake").as_uri())
+    for key in ("first", "second"):
+        folder_store.put(key, data)
+    pinned = pinned_files(folder_store, uploads_as({"a": data}, ["first"]), tmp_path / "lake")
+    if damage == "gone":
+        folder_store.delete("first")
+    else:
+        folder_store.put("first", os.urandom(size))
+    with pytest.raises(CheckoutIncomplete):
+        brought(pinned, target)
+    uploads = {
+        "day": DAYS[0],
+        "bucket": "b",
+        "key": "second",
+        "version_id": "etag-1",
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    lake.replace("raw_uploads", DAYS, pl.DataFrame([uploads]))
+    brought(pinned, target)
+    assert content(target) == {"a": data}
+
+
+def uploads_as(data: Mapping[str, bytes], keys: list[str]) -> pl.DataFrame:
+    """Files of a manifest that lie in uploads under these keys, in a bucket without versions."""
+    rows = [
+        (path, hashlib.sha256(one).digest(), len(one), "uploads", key, None, None)
+        for (path, one), key in zip(data.items(), keys, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("path")

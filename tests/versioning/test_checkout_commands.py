@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from data_sets import content, write
 
-from pipeline_assets.cli import main
-from resources.object_store import ObjectStore, content_key
+from pipeline_assets.commands.main import main
+from resources.objects.store import ObjectStore, content_key
 
 FILES = {"a.txt": b"a", "deep/b.bin": b"b" * 2000}
 Invoke = Callable[..., Result]
@@ -27,7 +27,7 @@ def darkroom(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch)
             del os.environ[name]
     os.environ |= {
         "DARKROOM_HOME": str(tmp_path / "home"),
-        "DARKROOM_POSTGRES_URL": postgres_url,
+        "DARKROOM_DATABASE_URL": postgres_url,
         "DARKROOM_DAGSTER_POSTGRES_URL": postgres_url,
         "DARKROOM_LAKE_URL": (tmp_path / "lake").as_uri(),
         "DARKROOM_UPLOADS_URL": (tmp_path / "uploads").as_uri(),
@@ -61,7 +61,7 @@ def test_a_pinned_folder_is_checked_out_verified_and_found_damaged(darkroom: Inv
     assert "The cache holds 2 contents" in darkroom("cache").output
     said = darkroom("verify", "scans")
     assert said.exit_code == 0, said.output
-    assert "All of it is there and true" in said.output
+    assert "Complete and intact" in said.output
 
     store = ObjectStore.open(f"{(tmp_path / 'lake').as_uri()}/objects")
     manifest = json.loads(Path("datasets/scans.json").read_text())["manifest"]
@@ -76,7 +76,7 @@ def test_a_pinned_folder_is_checked_out_verified_and_found_damaged(darkroom: Inv
     assert [fault["what"] for fault in json.loads(quick.stdout)["faults"]] == ["a.txt"]
     said = darkroom("checkout", "scans", "elsewhere", "--no-cache")
     assert said.exit_code == 1
-    assert "CheckoutIncomplete: 2 of 2 files could not be got" in said.output
+    assert "CheckoutIncomplete: 2 of 2 files could not be fetched" in said.output
     assert darkroom("checkout", "scans", "elsewhere").exit_code == 0
     assert content(Path("elsewhere")) == FILES
 

@@ -11,29 +11,31 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from data_sets import content, pinned_folder, pinned_table, write
+from data_sets import SECRET, content, pinned_folder, pinned_table, write
 
-from pipeline_assets.versioning.checkout import checkout
-from pipeline_assets.versioning.content_cache import ContentCache
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.placing import HELD_BELOW
-from pipeline_assets.versioning.reference import Reference
-from pipeline_assets.versioning.selection import select
-from pipeline_assets.versioning.target import OWN
+from pipeline_assets.versioning.checkout import checkout as checkouts
+from pipeline_assets.versioning.checkout.content_cache import ContentCache
+from pipeline_assets.versioning.checkout.placement import IN_MEMORY_BELOW
+from pipeline_assets.versioning.checkout.selection import select
+from pipeline_assets.versioning.checkout.target import OWN
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.reference import Reference
 from resources.errors import NoSpace
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
+checkout = partial(checkouts.checkout, secret=SECRET)
 OLD = {
     "same.bin": b"same" * 500,
     "changed.bin": b"old",
     "gone/gone.bin": b"gone",
     **{f"{n}.bin": b"%d" % n for n in range(5)},
 }
-NEW = {**OLD, "changed.bin": b"new", "gone": b"a file now", "large.bin": b"0123456789abcdef" * (HELD_BELOW // 16 + 5)}
+NEW = {**OLD, "changed.bin": b"new", "gone": b"a file now", "large.bin": b"0123456789abcdef" * (IN_MEMORY_BELOW // 16 + 5)}
 del NEW["gone/gone.bin"]
 POINTS = 6
 STEPS = ("open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
@@ -42,9 +44,9 @@ forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
     [
         "pytest",
-        "pipeline_assets.versioning.checkout",
-        "pipeline_assets.versioning.pins",
-        "pipeline_assets.versioning.verification",
+        "pipeline_assets.versioning.checkout.checkout",
+        "pipeline_assets.versioning.pin.pins",
+        "pipeline_assets.versioning.pin.verification",
     ]
 )
 
@@ -123,6 +125,7 @@ def test_a_checkout_killed_at_any_step_leaves_whole_files_alone_and_the_next_one
         assert checkout(new, target, select(new)).written == 0
 
 
+@pytest.mark.slow
 def test_two_checkouts_into_one_folder_at_once_lose_nothing(
     tmp_path: Path, object_store: Callable[[str], ObjectStore]
 ) -> None:

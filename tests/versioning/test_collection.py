@@ -22,22 +22,27 @@ import polars as pl
 import pytest
 
 from pipeline_assets.errors import CleanUpRefused, DarkroomError, ManifestBroken, ReferenceUnreadable
-from pipeline_assets.versioning import collection
-from pipeline_assets.versioning.collection import Place
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.pins import NO_FILES, Label, reference, store_folder
-from pipeline_assets.versioning.reference import Code, Reference, TableVersion
-from pipeline_assets.versioning.repository import Repository
-from resources import ledger
+from pipeline_assets.versioning.gc import collection
+from pipeline_assets.versioning.gc.collection import Place
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.pins import NO_FILES, Label, reference, store_folder
+from pipeline_assets.versioning.pin.reference import Code, Reference, TableVersion
+from pipeline_assets.versioning.pin.repository import Repository
+from resources.database import ledger
+from resources.database.postgres import Postgres
 from resources.errors import AlreadyRunning, TableMissing
-from resources.lake import Lake
-from resources.object_store import ObjectStore, content_key
-from resources.postgres import Postgres
-from resources.removal import holdings
-from resources.results import KEY, Results
+from resources.lake.lake import Lake
+from resources.objects.removal import holdings
+from resources.objects.results import KEY, Results
+from resources.objects.store import ObjectStore, content_key
 
 KILLS = 6
-STEPS = ("versioning/collection.py", "resources/removal.py", "resources/object_store.py", "resources/postgres.py")
+STEPS = (
+    "versioning/gc/collection.py",
+    "resources/objects/removal.py",
+    "resources/objects/store.py",
+    "resources/database/postgres.py",
+)
 forks = multiprocessing.get_context("forkserver")
 FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
 LATER = datetime.now(UTC) + timedelta(days=2)
@@ -68,7 +73,7 @@ class World:
         version = self.lake.replace(table, [day], rows.with_columns(day=pl.lit(day)))
         digest = f"{version:016x}"
         entry = ledger.Materialization(table, day, digest, rows.height, 0, "c", "i", {}, version, None, "run")
-        ledger.record(self.place.postgres, [entry])
+        ledger.record(self.place.database, [entry])
         return version
 
     def pin(self, name: str, asset: str, version: int) -> Reference:
@@ -98,7 +103,7 @@ class World:
     def clean(self, now: datetime = LATER, **changes: object) -> tuple[dict[str, int], collection.Tally]:
         """What was planned, by kind, and what was removed."""
         place = replace(self.place, **changes)  # type: ignore[arg-type]
-        with collection.alone(place.postgres), collection.planned(place, now) as plan:
+        with collection.exclusive(place.database), collection.plan_collection(place, now) as plan:
             removed = collection.carry_out(plan, place, print)
             return {kind: tally.objects for kind, tally in plan.doomed.items()}, removed
 
@@ -166,7 +171,7 @@ def test_a_dry_plan_changes_nothing_and_what_is_young_stays(world: World) -> Non
         world.commit("numbers", FIRST, values(value))
     world.objects.put_if_absent(b"nothing names this")
     before = [item.key for item in holdings(world.place.files, "")]
-    with collection.planned(world.place, LATER) as plan:
+    with collection.plan_collection(world.place, LATER) as plan:
         assert plan.total.objects == 2
         assert len(list(plan)) == 2
     assert [item.key for item in holdings(world.place.files, "")] == before
@@ -237,7 +242,7 @@ def test_what_rows_of_the_newest_materializations_name_stays(world: World) -> No
 
 def test_results_stay_until_their_kind_is_forgotten_and_then_their_rows_go_first(world: World) -> None:
     world.commit("numbers", FIRST, values(1))
-    results = Results(world.place.postgres, world.objects)
+    results = Results(world.place.database, world.objects)
     for kind in ("model 1", "model 2"):
         results.put(kind, pl.DataFrame({KEY: ["a", "b"], "value": [kind, kind]}))
     assert world.clean()[0] == {}
@@ -250,7 +255,7 @@ def test_a_kill_between_rows_and_chunks_of_results_leaves_what_works_and_the_nex
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.commit("numbers", FIRST, values(1))
-    results = Results(world.place.postgres, world.objects)
+    results = Results(world.place.database, world.objects)
     rows = pl.DataFrame({KEY: ["a"], "value": [1]})
     results.put("model", rows)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -311,7 +316,7 @@ def test_uploads_events_and_the_tables_logs_are_never_looked_at(world: World) ->
 
 
 def test_only_one_clean_up_runs_at_a_time(world: World) -> None:
-    with collection.alone(world.place.postgres), pytest.raises(AlreadyRunning):
+    with collection.exclusive(world.place.database), pytest.raises(AlreadyRunning):
         world.clean()
 
 
@@ -333,7 +338,7 @@ def clean_until(place: tuple[str, dict[str, str], str, str, Path], kill_at: int,
     lake, stores = Lake(url=url, **options), [ObjectStore.open(one, **options) for one in (url, objects_url)]
     told = Place(lake, *stores, objects_url, Postgres(url=postgres_url), (Repository.around(root),))
     sys.setprofile(watch)
-    with collection.alone(told.postgres), collection.planned(told, LATER) as plan:
+    with collection.exclusive(told.database), collection.plan_collection(told, LATER) as plan:
         first = calls
         collection.carry_out(plan, told, print)
     sys.setprofile(None)
@@ -411,11 +416,11 @@ def test_writers_on_threads_beside_clean_ups_lose_nothing(world: World, monkeypa
     if world.objects.s3 is not None:
         pytest.skip("what lies on S3 can't be made old; see the explorer, and the versions above")
     world.commit("numbers", FIRST, values(1))
-    results = Results(world.place.postgres, world.objects)
+    results = Results(world.place.database, world.objects)
     chunks = [pl.DataFrame({KEY: [f"{n}"], "value": [n]}) for n in range(25)]
     for chunk in chunks:
         results.put("model", chunk)
-    world.place.postgres.execute("delete from results")
+    world.place.database.execute("delete from results")
     for path in (world.root.parent / "lake" / "objects").rglob("*"):
         if path.is_file():
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 48 * 3600))

@@ -11,19 +11,19 @@ import dataframely as dy
 import polars as pl
 import pytest
 from git_repository import commit, repository
-from rich.console import Console
 
 from pipeline_assets.errors import ManifestBroken, NotComparable
-from pipeline_assets.table_asset import Declaration
-from pipeline_assets.versioning import diff, diff_page, diff_text
-from pipeline_assets.versioning.comparison import Comparison
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.manifest import SCHEMA
-from pipeline_assets.versioning.pins import Label, reference
-from pipeline_assets.versioning.reference import Code, TableVersion
-from pipeline_assets.versioning.repository import Repository
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from pipeline_assets.framework.declaration import Declaration
+from pipeline_assets.runtime.terminal import Terminal
+from pipeline_assets.versioning.diff import diff, diff_page, diff_text
+from pipeline_assets.versioning.diff.comparison import Comparison
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.manifest import SCHEMA
+from pipeline_assets.versioning.pin.pins import Label, reference
+from pipeline_assets.versioning.pin.reference import Code, TableVersion
+from pipeline_assets.versioning.pin.repository import Repository
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 FIRST = date(2026, 3, 1)
 EVIL = "<script>alert(1)</script>[bold]"
@@ -238,8 +238,8 @@ def test_what_data_say_is_text_in_the_page_and_in_the_terminal(folder: Bench) ->
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "<svg" in page
-    assert "http" not in page
-    console = Console(width=200, record=True, highlight=False)
+    assert "http:" not in page and "https:" not in page
+    console = Terminal(width=200, record=True)
     diff_text.print_comparison(found, console)
     assert EVIL in console.export_text()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.versioning.drift import FLOOR, OTHERS, Moved, edges, ks, of_categories, of_numbers, psi
+from pipeline_assets.versioning.diff.drift import FLOOR, OTHERS, ColumnMove, edges, ks, of_categories, of_numbers, psi
 
 
 def ascending(values: list[float]) -> Any:
@@ -63,16 +63,18 @@ def test_the_bins_are_deciles_with_their_edges_inside() -> None:
 def test_a_few_distinct_values_have_a_bin_each_and_one_on_either_side() -> None:
     constant = pl.Series("x", [3.0] * 10)
     none = constant.clear()
-    assert of_numbers("x", Moved(constant, none, none)).psi == 0
+    assert of_numbers("x", ColumnMove(constant, none, none)).psi == 0
     for other in (2.0, 4.0):
-        moved = of_numbers("x", Moved(constant, constant, pl.Series("x", [other] * 10)))
+        moved = of_numbers("x", ColumnMove(constant, constant, pl.Series("x", [other] * 10)))
         assert moved.psi > 10
         assert moved.ks == 1
 
 
 def test_missing_values_are_a_bin_of_psi_and_stay_out_of_ks_and_mean() -> None:
     before = pl.Series("x", [1.0, 3.0, None, float("nan")])
-    found = of_numbers("x", Moved(before, pl.Series("x", [None], dtype=pl.Float64), pl.Series("x", [], dtype=pl.Float64)))
+    found = of_numbers(
+        "x", ColumnMove(before, pl.Series("x", [None], dtype=pl.Float64), pl.Series("x", [], dtype=pl.Float64))
+    )
     assert (found.missing_before, found.missing_after) == (0.5, pytest.approx(1 / 3))
     assert (found.ks, found.mean_before, found.mean_after) == (0, 2, 2)
     assert found.psi > 0
@@ -80,7 +82,7 @@ def test_missing_values_are_a_bin_of_psi_and_stay_out_of_ks_and_mean() -> None:
 
 def test_a_column_without_values_has_neither_ks_nor_mean() -> None:
     empty = pl.Series("x", [None, None], dtype=pl.Int64)
-    found = of_numbers("x", Moved(empty, empty.clear(), pl.Series("x", [5])))
+    found = of_numbers("x", ColumnMove(empty, empty.clear(), pl.Series("x", [5])))
     assert (found.ks, found.mean_before, found.mean_after) == (None, None, 5)
 
 
@@ -88,7 +90,7 @@ def test_a_column_without_values_has_neither_ks_nor_mean() -> None:
 @given(st.lists(st.none() | numbers, max_size=20), st.lists(st.none() | numbers, max_size=9), st.integers(0, 20))
 def test_the_picture_holds_every_value_that_is_there(before: list[float | None], come: list[float | None], cut: int) -> None:
     series = pl.Series("x", before, dtype=pl.Float64)
-    found = of_numbers("x", Moved(series, series.head(cut), pl.Series("x", come, dtype=pl.Float64)))
+    found = of_numbers("x", ColumnMove(series, series.head(cut), pl.Series("x", come, dtype=pl.Float64)))
     after = [value for value in [*before[cut:], *come] if value is not None]
     assert sum(found.before) == pytest.approx(1 if series.drop_nulls().len() else 0)
     assert sum(found.after) == pytest.approx(1 if after else 0)
@@ -98,7 +100,7 @@ def test_the_picture_holds_every_value_that_is_there(before: list[float | None],
 
 def test_infinite_values_count_and_break_no_picture() -> None:
     before = pl.Series("x", [1.0, 2.0, float("inf")])
-    found = of_numbers("x", Moved(before, before.clear(), pl.Series("x", [float("-inf")])))
+    found = of_numbers("x", ColumnMove(before, before.clear(), pl.Series("x", [float("-inf")])))
     assert found.ks == pytest.approx(0.25)
     assert all(math.isfinite(share) for share in found.before + found.after)
 

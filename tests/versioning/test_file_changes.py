@@ -6,8 +6,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.versioning.comparison import Files
-from pipeline_assets.versioning.file_changes import COLUMNS, compare
+from pipeline_assets.versioning.diff.comparison import Files
+from pipeline_assets.versioning.diff.file_changes import COLUMNS, compare
 
 manifests = st.dictionaries(st.text("ab/", min_size=1, max_size=4), st.integers(0, 3), max_size=12)
 sizes = st.integers(1, 4)

@@ -11,14 +11,15 @@ import polars as pl
 import pytest
 
 from pipeline_assets.errors import PinRefused
-from pipeline_assets.versioning import folder as folders
-from pipeline_assets.versioning import packs
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.pins import NO_FILES, Label, PinnedFolder, reference, store_folder
-from pipeline_assets.versioning.reference import Code
+from pipeline_assets.versioning.pin import folder as folders
+from pipeline_assets.versioning.pin import manifest
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.pins import NO_FILES, Label, PinnedFolder, reference, store_folder
+from pipeline_assets.versioning.pin.reference import Code
 from resources.errors import CorruptObject
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from resources.lake.lake import Lake
+from resources.objects import packs
+from resources.objects.store import ObjectStore
 
 CODE = Code(commit="a" * 40, clean=True)
 CONTENTS = {
@@ -95,6 +96,37 @@ def test_what_is_pinned_again_unchanged_is_neither_read_nor_sent(root: Path, sto
     assert {row["path"]: data for row, data in pinned.read(pinned.files)} == {**CONTENTS, "one": b"another"}
 
 
+@pytest.mark.parametrize("lost", [None, "pack", "object"])
+def test_a_content_that_was_lost_from_the_store_is_sent_again_by_the_next_pin(
+    root: Path, store: ObjectStore, lost: str | None
+) -> None:
+    age(root)
+    folders.SETTLED_NS, settled = 0, folders.SETTLED_NS
+    try:
+        first = stored(root, store)
+        is_packed = pl.col("offset").is_not_null() if lost == "pack" else pl.col("offset").is_null()
+        keys = first.files.filter(is_packed)["key"].unique().to_list() if lost else []
+        for key in keys:
+            store.delete(key)
+        second = stored(root, store, first.files)
+    finally:
+        folders.SETTLED_NS = settled
+    assert (second.new > 0) == bool(keys)
+    pinned = opened(second.files, store)
+    assert {row["path"]: data for row, data in pinned.read(pinned.files)} == CONTENTS
+
+
+def test_a_content_that_was_cut_in_the_store_is_said_by_the_next_pin(root: Path, store: ObjectStore) -> None:
+    first = stored(root, store)
+    [key] = first.files.filter(path="above")["key"]
+    store.put(key, b"cut")
+    with pytest.raises(CorruptObject, match="delete the damaged object and run again"):
+        stored(root, store, first.files)
+    store.delete(key)
+    pinned = opened(stored(root, store, first.files).files, store)
+    assert {row["path"]: data for row, data in pinned.read(pinned.files)} == CONTENTS
+
+
 def test_a_file_written_just_now_is_read_again_since_its_clock_may_not_have_moved(root: Path, store: ObjectStore) -> None:
     stored(root, store)
     assert stored(root, store).read == len(CONTENTS)
@@ -129,7 +161,22 @@ def test_links_and_pipes_are_left_out_and_named_and_a_repository_inside_is_none_
     assert found.files["path"].to_list() == sorted(CONTENTS, key=str.encode)
 
 
-@pytest.mark.parametrize("name", [b"line\nfeed", b"not \xff utf-8", b"back\\slash", b"C:drive"])
+ODD_NAMES = [
+    b"line\nfeed",
+    b"not \xff utf-8",
+    b"back\\slash",
+    b"C:drive",
+    b"a?b",
+    b"a:b",
+    b"CON",
+    b"con.txt",
+    b"nul .a.b",
+    b"x.",
+]
+ODD_NAMES += [b"y ", b"Lpt1", "com\u00b9".encode(), b'"', b"<", b"*", b"|"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_name_that_no_other_system_could_hold_is_refused_before_anything_is_sent(
     root: Path, store: ObjectStore, name: bytes
 ) -> None:
@@ -137,6 +184,30 @@ def test_a_name_that_no_other_system_could_hold_is_refused_before_anything_is_se
     with pytest.raises(PinRefused, match="can't be part of a data set"):
         stored(root, store)
     assert list(store.list("")) == []
+
+
+def test_names_that_only_look_like_those_that_windows_refuses_are_pinned(root: Path, store: ObjectStore) -> None:
+    names = [
+        "CONSOLE",
+        "con_1.txt",
+        "a.con",
+        "COM10",
+        "100%.jpg",
+        "..a",
+        ".hidden",
+        "a b.c",
+        "x'y",
+        "a..b",
+        "#&+,;=@[]{}~!$()^`",
+    ]
+    for name in names:
+        (root / name).write_bytes(b"x")
+    assert set(names) < set(stored(root, store).files["path"])
+
+
+def test_a_set_that_was_pinned_with_a_name_that_is_refused_now_is_still_read() -> None:
+    assert manifest.path_fault("a?b") is None
+    assert manifest.name_fault("a/con/b") is not None
 
 
 def test_a_damaged_pack_is_an_error_of_each_file_in_it_and_of_no_other(root: Path, store: ObjectStore) -> None:
@@ -149,13 +220,15 @@ def test_a_damaged_pack_is_an_error_of_each_file_in_it_and_of_no_other(root: Pat
     assert all(isinstance(error, CorruptObject) for error in found.values())
 
 
+@pytest.mark.slow
 def test_a_pin_killed_anywhere_leaves_nothing_half_and_the_next_one_ends_it(tmp_path: Path, root: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from pipeline_assets.versioning import packs, folder
-from pipeline_assets.versioning.pins import NO_FILES, store_folder
-from resources.object_store import ObjectStore
+from resources.objects import packs
+from pipeline_assets.versioning.pin import folder
+from pipeline_assets.versioning.pin.pins import NO_FILES, store_folder
+from resources.objects.store import ObjectStore
 packs.PACK_BYTES = 4
 left = int(os.environ["PUTS"])
 plain = ObjectStore.put_if_absent

@@ -7,9 +7,9 @@ import pytest
 from git_repository import commit, git, repository
 
 from pipeline_assets.errors import ReferenceUnreadable
-from pipeline_assets.versioning.history import changes, history
-from pipeline_assets.versioning.reference import Code, Manifest, Reference, TableVersion
-from pipeline_assets.versioning.repository import Repository
+from pipeline_assets.versioning.pin.history import changes, history
+from pipeline_assets.versioning.pin.reference import Code, Manifest, Reference, TableVersion
+from pipeline_assets.versioning.pin.repository import Repository
 
 
 def made(rows: int = 3, digest: str = "0", message: str = "", **upstream: str) -> Reference:

@@ -1,7 +1,6 @@
 """Building a pinned table again: what can't be, work trees that leave nothing behind, and the whole of it after a real run."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,19 +11,18 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from git_repository import commit, git, repository
 
-from pipeline_assets.cli import main
 from pipeline_assets.errors import NotReproducible
 from pipeline_assets.sample.photos import sample_photos
-from pipeline_assets.versioning.rebuilt import Day, Rebuilt
-from pipeline_assets.versioning.reference import Code, Manifest, Reference, TableVersion
-from pipeline_assets.versioning.repository import Repository
-from pipeline_assets.versioning.reproduce import ENTRY, Reproduced, checked_commit, reproduce, worktree
+from pipeline_assets.versioning.pin.reference import Code, Manifest, Reference, TableVersion
+from pipeline_assets.versioning.pin.repository import Repository
+from pipeline_assets.versioning.reproduce.rebuilt import Day, Rebuilt
+from pipeline_assets.versioning.reproduce.reproduce import ENTRY, Reproduced, checked_commit, reproduce, worktree
+from tests.in_process import invoke, outer_environment
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = ("DARKROOM_", "AWS_", "DAGSTER")
 PHOTOS = 24
 POLICY = '{"receipts": {"children": 0}}'
 """Rendering takes long, and is not what is tested."""
@@ -59,7 +57,7 @@ def with_entry(repo: Repository, program: str) -> str:
 
 def test_a_pin_without_a_commit_or_with_changes_on_top_names_no_code(repo: Repository) -> None:
     head = git(repo.root, "rev-parse", "HEAD")
-    with pytest.raises(NotReproducible, match="where no commit was"):
+    with pytest.raises(NotReproducible, match="outside a commit"):
         checked_commit(repo, pinned(Code(commit=None, clean=False)))
     with pytest.raises(NotReproducible, match="uncommitted changes"):
         checked_commit(repo, pinned(Code(commit=head, clean=False)))
@@ -68,7 +66,7 @@ def test_a_pin_without_a_commit_or_with_changes_on_top_names_no_code(repo: Repos
 def test_a_folder_was_not_computed(repo: Repository) -> None:
     head = git(repo.root, "rev-parse", "HEAD")
     folder = pinned(Code(commit=head, clean=True)).model_copy(update={"asset": None, "tables": {}})
-    with pytest.raises(NotReproducible, match="nothing computed"):
+    with pytest.raises(NotReproducible, match="no code computed"):
         checked_commit(repo, folder)
 
 
@@ -154,26 +152,15 @@ class Project:
 
     def process(self, *words: str) -> None:
         """The command in a process of its own; it must succeed."""
-        outer = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-        environment = {**outer, "DARKROOM_HOME": str(self.home), "DARKROOM_VARIANTS": POLICY}
+        environment = {**outer_environment(), "DARKROOM_HOME": str(self.home), "DARKROOM_VARIANTS": POLICY}
         command = [str(Path(sys.executable).with_name("darkroom")), *words]
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def darkroom(self, *words: str) -> Result:
         """The command in this process, which is quicker. What it exports is taken back."""
-        before, folder = dict(os.environ), Path.cwd()
-        try:
-            for name in before:
-                if name.startswith(SETTINGS):
-                    del os.environ[name]
-            os.environ |= {"DARKROOM_HOME": str(self.home), "DARKROOM_VARIANTS": POLICY, "COLUMNS": "200"}
-            os.chdir(self.root)
-            return CliRunner().invoke(main, list(words))
-        finally:
-            os.chdir(folder)
-            os.environ.clear()
-            os.environ.update(before)
+        settings = {"DARKROOM_HOME": str(self.home), "DARKROOM_VARIANTS": POLICY, "COLUMNS": "200"}
+        return invoke(outer_environment() | settings, *words, folder=self.root)
 
     def told(self, *words: str) -> str:
         """What a command prints; it must succeed."""
@@ -227,7 +214,7 @@ def test_a_table_and_a_model_are_reproduced_at_their_commit_whatever_the_code_is
 
     raw = project.darkroom("reproduce", "raw")
     assert raw.exit_code == 1
-    assert "raw_uploads is computed from what lies outside" in raw.stderr
+    assert "raw_uploads is computed from external data" in raw.stderr
 
     assert len(git(project.root, "worktree", "list").splitlines()) == 1
     assert git(project.root, "status", "--porcelain", "--", "pipeline_assets") == ""

@@ -3,11 +3,12 @@
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.versioning.row_changes import compare
+from pipeline_assets.versioning.diff.row_changes import compare
 
 SCHEMA = {"day": pl.Int8, "key": pl.String, "score": pl.Float32, "words": pl.List(pl.String), "raw": pl.Binary}
 KEY = ["day", "key"]
@@ -28,6 +29,7 @@ def frame(found: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(found, schema=SCHEMA)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(rows, st.randoms())
 def test_rows_compared_with_themselves_have_no_changes(found: list[dict[str, Any]], random: Any) -> None:
@@ -35,6 +37,7 @@ def test_rows_compared_with_themselves_have_no_changes(found: list[dict[str, Any
     assert (changes.added.height, changes.removed.height, changes.before.height, changes.masks) == (0, 0, 0, {})
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(rows, rows)
 def test_changes_applied_lead_to_the_other_version(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
@@ -42,6 +45,7 @@ def test_changes_applied_lead_to_the_other_version(before: list[dict[str, Any]],
     assert_frame_equal(changes.applied(frame(before)).sort(KEY), frame(after).sort(KEY))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(rows, rows)
 def test_the_way_back_swaps_what_came_and_what_went(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
@@ -63,6 +67,7 @@ def test_only_columns_with_another_value_count() -> None:
     assert {name: mask.to_list() for name, mask in changes.masks.items()} == {"score": [True, False], "words": [False, True]}
 
 
+@pytest.mark.slow
 def test_nan_equals_nan_and_the_two_zeros_are_one() -> None:
     before = frame([{"day": 1, "key": "a", "score": float("nan")}, {"day": 1, "key": "b", "score": 0.0}])
     after = frame([{"day": 1, "key": "a", "score": -float("nan")}, {"day": 1, "key": "b", "score": -0.0}])

@@ -8,17 +8,17 @@ import pytest
 
 from pipeline_assets import catalog  # noqa: F401  it declares the assets
 from pipeline_assets.errors import PinRefused
-from pipeline_assets.execution import plan_days
-from pipeline_assets.table_asset import DECLARATIONS
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.day_digests import newest, recounted
-from pipeline_assets.versioning.pins import Label
-from pipeline_assets.versioning.reference import Code, Reference
-from pipeline_assets.versioning.table_pins import Pinnable, pin_table
-from resources import ledger
-from resources.lake import Lake
-from resources.objects import Objects
-from resources.postgres import Postgres
+from pipeline_assets.framework.declaration import DECLARATIONS
+from pipeline_assets.framework.planning import plan_days
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.day_digests import newest, recounted
+from pipeline_assets.versioning.pin.pins import Label
+from pipeline_assets.versioning.pin.reference import Code, Reference
+from pipeline_assets.versioning.pin.table_pins import Pinnable, pin_table
+from resources.database import day_writers, ledger
+from resources.database.postgres import Postgres
+from resources.lake.lake import Lake
+from resources.objects.resource import Objects
 
 DAYS = (date(2026, 2, 1), date(2026, 2, 2))
 LABEL = Label("set", Code(commit="a" * 40, clean=True), "tests", "what it is", datetime(2026, 3, 1, tzinfo=UTC))
@@ -70,7 +70,9 @@ class House:
         if not is_recorded:
             return
         [(_, _, digest)] = recounted(self.of.lake, asset, [day], version).iter_rows()
-        plan = plan_days(declaration, self.of.postgres, [day], {}) if not declaration.sources else None
+        resources = {"database": self.of.database, "lake": self.of.lake}
+        can_ask = declaration.can_be_rebuilt
+        plan = plan_days(declaration, self.of.lake, self.of.database, [day], resources) if can_ask else None
         entry = ledger.Materialization(
             asset=asset,
             day=day,
@@ -84,7 +86,7 @@ class House:
             git_commit=None,
             run_id="r",
         )
-        ledger.record(self.of.postgres, [entry])
+        ledger.record(self.of.database, [entry])
 
     def pin(self, asset: str = "photo_styles", *, is_stale_allowed: bool = False) -> Reference:
         return pin_table(LABEL, asset, None, None, self.of, is_stale_allowed=is_stale_allowed)
@@ -130,9 +132,9 @@ def test_the_same_state_pinned_twice_has_one_identity_whoever_pins_it_when_under
 
 def test_a_day_committed_and_not_yet_in_the_ledger_is_pinned_as_its_rows_are(house: House) -> None:
     house.upload(DAYS[1], b"in flight", is_recorded=False)
-    ledger.begin(house.of.postgres, "photo_styles", [DAYS[1]], "r2")
+    day_writers.claim(house.of.database, "photo_styles", [DAYS[1]], [DAYS[1]], "r2")
     pinned = house.pin(is_stale_allowed=True)
-    known = newest(house.of.lake, house.of.postgres, "photo_styles", *DAYS)
+    known = newest(house.of.lake, house.of.database, "photo_styles", *DAYS)
     again = recounted(house.of.lake, "photo_styles", DAYS, known.version)
     assert known.days.equals(again)
     assert pinned.table == known.table
@@ -159,6 +161,6 @@ def test_what_can_not_be_pinned_is_said_with_what_to_do(house: House, asset: str
 
 
 def test_a_photo_from_another_bucket_is_not_looked_for_in_this_one(house: House, tmp_path: Path) -> None:
-    elsewhere = Pinnable(house.of.lake, house.of.postgres, Objects(url=(tmp_path / "other").as_uri()), house.of.objects)
+    elsewhere = Pinnable(house.of.lake, house.of.database, Objects(url=(tmp_path / "other").as_uri()), house.of.objects)
     with pytest.raises(PinRefused, match="DARKROOM_UPLOADS_URL"):
         pin_table(LABEL, "photo_styles", None, None, elsewhere)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.versioning.uncached import BLOCK, PIECE_BYTES, Uncached, past_cache
+from pipeline_assets.versioning.checkout.uncached import BLOCK, PIECE_BYTES, Uncached, past_cache
 
 RANGE = 2 * PIECE_BYTES
 

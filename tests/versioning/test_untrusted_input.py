@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import ManifestBroken, ReferenceUnreadable
-from pipeline_assets.versioning.manifest import SCHEMA, check, decode, digest, encode, path_fault
-from pipeline_assets.versioning.reference import Code, Manifest, Reference, TableVersion
+from pipeline_assets.versioning.pin.manifest import SCHEMA, check, decode, digest, encode, path_fault
+from pipeline_assets.versioning.pin.reference import Code, Manifest, Reference, TableVersion
 
 GOOD = Reference(
     name="set",
@@ -141,6 +141,7 @@ def test_any_bytes_are_a_manifest_or_are_refused(data: bytes) -> None:
     assert decoded(data) is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, len(ENCODED) - 1), st.integers(0, 255)), min_size=1, max_size=3))
 @settings(frugal, max_examples=200)
 def test_a_manifest_with_any_bytes_changed_is_one_or_is_refused(changes: list[tuple[int, int]]) -> None:
@@ -156,6 +157,7 @@ def test_a_manifest_that_is_cut_is_refused(at: int) -> None:
     assert decoded(ENCODED[:at]) is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.fixed_dictionaries(cells), max_size=4))
 @frugal
 def test_a_manifest_of_any_rows_keeps_the_rules_or_is_refused(rows: list[dict[str, object]]) -> None:

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from data_sets import DAYS, RULES, TABLE, pinned_folder, pinned_table, rows, write
 
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.fetching import RANGE_BYTES
-from pipeline_assets.versioning.verification import verify
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.checkout.fetching import RANGE_BYTES
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.verification import verify
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 FILES = {f"small/{number}.bin": bytes([number]) * 3000 for number in range(4)}
 LARGE = os.urandom(RANGE_BYTES + 77)
@@ -92,7 +92,7 @@ def test_rows_are_digested_at_the_pinned_version_whatever_is_written_later(table
 def test_rows_that_are_not_the_pinned_ones_are_told(table: Pinned) -> None:
     version = table.lake.replace(TABLE, DAYS, rows().with_columns(likes=pl.lit(0, pl.Int64)))
     shorter = table.lake.replace(TABLE, DAYS[:1], rows().filter(pl.col("day") == DAYS[0]).head(1))
-    assert "are others than those that were pinned" in named(_at(table, version), quick=True)[f"table {TABLE}"]
+    assert "differ from the pinned ones" in named(_at(table, version), quick=True)[f"table {TABLE}"]
     assert "has 4 rows in the pinned days, where 6 were pinned" in named(_at(table, shorter), quick=True)[f"table {TABLE}"]
 
 
@@ -102,6 +102,7 @@ def test_a_version_that_is_gone_and_a_table_without_rules_are_told(table: Pinned
     assert "no such asset" in fault.fault
 
 
+@pytest.mark.slow
 def test_the_findings_are_plain_data(table: Pinned) -> None:
     found = verify(table, {}, quick=True).plain()
     assert found["ok"] is False

@@ -1,7 +1,7 @@
 """The operations on photos: what each step of a recipe means, as effects with every number drawn.
 
-`operation(canvas, random, *, parameters)` gives one effect or several. No operation invents pixels: a turn or a perspective
-zooms in until no corner is empty, so that labels stay the whole truth.
+`operation(canvas, random, *, parameters)` returns one effect or several. No operation invents pixels: a rotation or a
+perspective zooms in until no corner is empty, so that the labels stay complete.
 """
 
 from collections.abc import Sequence
@@ -107,7 +107,7 @@ def rotate(canvas: Canvas, random: Generator, *, degrees: Degrees | tuple[Degree
 
 @PHOTOS.operation()
 def perspective(canvas: Canvas, random: Generator, *, strength: Annotated[float, Field(gt=0, le=0.45)] = 0.2) -> Warp:
-    """See the photo from aside: what is shown is a four-sided part whose corners lie up to `strength` of a side inside."""
+    """View from an angle: show a four-sided part whose corners lie up to `strength` of a side inside the photo."""
     inward = random.uniform(0, strength, (4, 2)) * (canvas.width, canvas.height)
     corners = np.array([(0, 0), (canvas.width, 0), (canvas.width, canvas.height), (0, canvas.height)], dtype=float)
     signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
@@ -158,7 +158,7 @@ def noise(
 
 @PHOTOS.operation()
 def recompress(canvas: Canvas, random: Generator, *, quality: Quality | tuple[Quality, Quality] = (10, 50)) -> Recompress:
-    """Save as a JPEG of this quality, and read that."""
+    """Encode as a JPEG of this quality and decode it."""
     return Recompress(round(drawn(quality, random)))
 
 
@@ -216,7 +216,7 @@ def high_key(
     gamma: Factor | tuple[Factor, Factor] = (0.4, 0.6),
     lift: Share | tuple[Share, Share] = (0.12, 0.3),
 ) -> Curve:
-    """Bright and airy: shadows are lifted by this much of white, and tones raised to the power gamma."""
+    """Bright tones: shadows are lifted by this share of white, and tones raised to the power gamma."""
     floor = drawn(lift, random)
     return _curve(floor + (1 - floor) * _TONES ** drawn(gamma, random))
 
@@ -229,7 +229,7 @@ def low_key(
     gamma: Factor | tuple[Factor, Factor] = (1.8, 2.6),
     strength: Share | tuple[Share, Share] = (0.2, 0.6),
 ) -> Sequence[Effect]:
-    """Dark, lit in the middle: tones raised to the power gamma, corners darkened by `strength`."""
+    """Dark tones with a bright centre: tones are raised to the power gamma, corners darkened by `strength`."""
     return [_curve(_TONES ** drawn(gamma, random)), Vignette(drawn(strength, random))]
 
 
@@ -264,7 +264,7 @@ def strong_hdr(
     detail: Factor | tuple[Factor, Factor] = (0.9, 1.8),
     saturation: Factor | tuple[Factor, Factor] = (1.2, 1.6),
 ) -> Sequence[Effect]:
-    """Tone mapping overdone: lights and shadows drawn together, detail enlarged (1 doubles it), strong colours."""
+    """Exaggerated tone mapping: highlights and shadows compressed, detail amplified (1 doubles it), strong colours."""
     together = 0.12 + 0.76 * _TONES**0.8
     mixed = _saturated(drawn(saturation, random))
     return [_curve(together), Detail(drawn(detail, random)), Colour(np.column_stack([mixed, np.zeros(3)]))]
@@ -278,13 +278,13 @@ def jpeg(*, quality: Quality = 92) -> Encoding:
 
 @PHOTOS.operation()
 def png() -> Encoding:
-    """Write a PNG; nothing is lost."""
+    """Write a lossless PNG."""
     return Encoding("png")
 
 
 @PHOTOS.operation()
 def webp() -> Encoding:
-    """Write a WebP that loses nothing."""
+    """Write a lossless WebP."""
     return Encoding("webp")
 
 
@@ -307,7 +307,7 @@ def _saturated(factor: float) -> Matrix:
 
 
 def _hue_turned(degrees: float) -> Matrix:
-    """A turn of the plane of chroma in YIQ: luma stays."""
+    """Rotate the chroma plane of YIQ; luma is unchanged."""
     c, s = cos(radians(degrees)), sin(radians(degrees))
     return _FROM_YIQ @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ _TO_YIQ
 

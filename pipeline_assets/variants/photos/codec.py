@@ -1,4 +1,4 @@
-"""Between photos' bytes and pixels on a canvas. On the host, a photo at a time; safe on threads."""
+"""Decodes photos to pixels on a canvas and encodes pixels. Runs on the CPU, one photo at a time; thread-safe."""
 
 import io
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scipy.fft import dct
 
 from pipeline_assets.classify.decode import decode_upright
 from pipeline_assets.errors import BadImage, UnfitParent
-from pipeline_assets.ingestion.inspection import DEFAULT_LIMITS
+from pipeline_assets.ingestion.media.inspection import DEFAULT_LIMITS
 from pipeline_assets.variants.photos.effects import Canvas, Encoding
 from pipeline_assets.variants.photos.plans import Region
 
@@ -29,7 +29,7 @@ _LUMA = np.array([0.299, 0.587, 0.114, 0])
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded parent, perhaps scaled down. width_px, height_px: of the whole photo upright, as its labels count."""
+    """A decoded parent, possibly downscaled. width_px, height_px: of the whole upright photo, the units of its labels."""
 
     pixels: Pixels
     width_px: int
@@ -41,10 +41,10 @@ class Photo:
         return self.width_px, self.height_px
 
     def snapped(self, region: Region) -> Region:
-        """The region of whole decoded pixels that comes nearest, at least one wide and high."""
+        """The nearest region of whole decoded pixels, at least one pixel wide and high."""
         height, width = self.pixels.shape[:2]
-        left, right = _whole(region[0], region[2], width / self.width_px, width)
-        top, bottom = _whole(region[1], region[3], height / self.height_px, height)
+        left, right = _whole_pixels(region[0], region[2], width / self.width_px, width)
+        top, bottom = _whole_pixels(region[1], region[3], height / self.height_px, height)
         x, y = self.width_px / width, self.height_px / height
         return left * x, top * y, right * x, bottom * y
 
@@ -52,15 +52,15 @@ class Photo:
         """A snapped region scaled to the canvas, bilinearly with antialiasing."""
         x, y = self.pixels.shape[1] / self.width_px, self.pixels.shape[0] / self.height_px
         left, right, top, bottom = round(region[0] * x), round(region[2] * x), round(region[1] * y), round(region[3] * y)
-        cut = torch.from_numpy(self.pixels[top:bottom, left:right]).permute(2, 0, 1)[None]
-        cut = cut.contiguous(memory_format=torch.channels_last)
+        crop = torch.from_numpy(self.pixels[top:bottom, left:right]).permute(2, 0, 1)[None]
+        crop = crop.contiguous(memory_format=torch.channels_last)
         size = (canvas.height, canvas.width)
-        scaled = functional.interpolate(cut, size, mode="bilinear", align_corners=False, antialias=True)
+        scaled = functional.interpolate(crop, size, mode="bilinear", align_corners=False, antialias=True)
         return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
 
 
 def decoded(data: bytes, side_px: int) -> Photo:
-    """A parent's pixels, good for canvases of this short side. Raises UnfitParent: a reason of `decode`, or too_large."""
+    """A parent's pixels, for canvases with this short side. Raises UnfitParent: a reason of `decode`, or too_large."""
     if len(data) > DEFAULT_LIMITS.max_bytes:
         raise UnfitParent("too_large", f"{len(data)} bytes; at most {DEFAULT_LIMITS.max_bytes} are read as a photo")
     try:
@@ -71,7 +71,7 @@ def decoded(data: bytes, side_px: int) -> Photo:
 
 
 def mirrored(pixels: Pixels, axes: tuple[int, ...]) -> Pixels:
-    """Turned over along axes: 0 down, 1 across. Columns are turned as one number a pixel, which is six times faster."""
+    """Mirror along axes: 0 vertical, 1 horizontal. Pixels are moved as single numbers, which is six times faster."""
     if 1 in axes:
         pixels = torch.from_numpy(pixels).flip(1).numpy()
     return np.ascontiguousarray(pixels[::-1]) if 0 in axes else pixels
@@ -91,27 +91,27 @@ def encoded(pixels: Pixels, encoding: Encoding) -> bytes:
 
 
 def jpeg(pixels: Pixels, quality: int) -> bytes:
-    """A JPEG with colour at half the resolution. Four bytes a pixel give the same one in 60 % of the time."""
+    """A JPEG with colour at half the resolution. Four bytes per pixel give the same JPEG in 60 % of the time."""
     order = "RGBX" if pixels.shape[2] == 4 else "RGB"
     return simplejpeg.encode_jpeg(pixels, quality=quality, colorspace=order, colorsubsampling="420")
 
 
 def recompressed(pixels: Pixels, quality: int) -> Pixels:
-    """What a JPEG of this quality leaves."""
+    """The pixels after encoding as a JPEG of this quality."""
     return simplejpeg.decode_jpeg(jpeg(pixels, quality), "RGB")
 
 
-def _whole(start: float, end: float, scale: float, size: int) -> tuple[int, int]:
+def _whole_pixels(start: float, end: float, scale: float, size: int) -> tuple[int, int]:
     """Whole pixels nearest to a stretch, at least one, within size."""
     first = min(max(round(start * scale), 0), size - 1)
     return first, min(max(round(end * scale), first + 1), size)
 
 
 def perceptual_hash(pixels: Pixels) -> str:
-    """64 bits as 16 hex digits, as `raw_uploads` has them of such a picture, give or take two bits.
+    """64 bits as 16 hex digits, within two bits of the hash in `raw_uploads` for such a picture.
 
     What `imagehash.phash` does in steps (luma, Lanczos to 32 x 32, a cosine transform) is linear, so two products do it all.
-    Rounded, so that a flat picture's frequencies are 0, not what single precision makes of them.
+    Results are rounded, so that the frequencies of a flat picture are exactly 0 in single precision.
     """
     height, width, depth = pixels.shape
     columns = _lowest(height) @ torch.from_numpy(pixels).view(height, -1).float()

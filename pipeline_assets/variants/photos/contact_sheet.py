@@ -1,4 +1,4 @@
-"""A picture for people: parents and their variants side by side, with the boxes of their labels. Drawn with Pillow."""
+"""The contact sheet of photos: parents and their variants side by side, with the boxes of their labels. Uses Pillow."""
 
 import io
 import textwrap
@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline_assets.held import bytes_of
+from pipeline_assets.runtime.blobs import bytes_of
 from pipeline_assets.variants.contact_sheet import as_png
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.photos import codec
@@ -18,12 +18,12 @@ CELL_PX, GAP_PX, CAPTION_PX, FONT_PX = 176, 12, 34, 12
 PAPER, INK, BOX = (250, 249, 246), (45, 45, 45), (255, 64, 64)
 
 
-def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-    """A PNG of rows: a parent, then its variants, each over its steps' names. An empty list gives an empty sheet."""
-    columns = 1 + max((len(made) for _, made in shown), default=0)
-    size = (GAP_PX + columns * (CELL_PX + GAP_PX), GAP_PX + max(len(shown), 1) * (CELL_PX + CAPTION_PX + GAP_PX))
+def draw(rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+    """A PNG: in each row a parent, then its variants with the names of their steps. An empty list gives an empty sheet."""
+    columns = 1 + max((len(made) for _, made in rows), default=0)
+    size = (GAP_PX + columns * (CELL_PX + GAP_PX), GAP_PX + max(len(rows), 1) * (CELL_PX + CAPTION_PX + GAP_PX))
     sheet = Image.new("RGB", size, PAPER)
-    for row, (parent, variants) in enumerate(shown):
+    for row, (parent, variants) in enumerate(rows):
         top = GAP_PX + row * (CELL_PX + CAPTION_PX + GAP_PX)
         photo = codec.decoded(bytes_of(parent.data), CELL_PX)
         _place(sheet, 0, top, Image.fromarray(photo.pixels), photo.size, parent.labels, f"parent {parent.sha256[:8]}")
@@ -34,7 +34,7 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
 
 
 def caption(recipe: Recipe) -> str:
-    """The steps' names but size and encoding."""
+    """The names of the steps, without size and encoding."""
     return " + ".join(step.name.replace("_", " ") for step in recipe.steps if step.name not in (FIRST, *LAST))
 
 
@@ -49,12 +49,14 @@ def _place(
 ) -> None:
     """Draw a picture with its boxes, which are in pixels of `size`, into a cell."""
     scale = CELL_PX / max(image.size)
-    shown = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)), Image.Resampling.LANCZOS)
+    thumbnail = image.resize(
+        (max(round(image.width * scale), 1), max(round(image.height * scale), 1)), Image.Resampling.LANCZOS
+    )
     left = GAP_PX + column * (CELL_PX + GAP_PX)
-    x, y = left + (CELL_PX - shown.width) // 2, top + (CELL_PX - shown.height) // 2
-    sheet.paste(shown, (x, y))
+    x, y = left + (CELL_PX - thumbnail.width) // 2, top + (CELL_PX - thumbnail.height) // 2
+    sheet.paste(thumbnail, (x, y))
     pen = ImageDraw.Draw(sheet)
-    across, down = shown.width / size[0], shown.height / size[1]
+    across, down = thumbnail.width / size[0], thumbnail.height / size[1]
     for box in labels.get("boxes", ()):
         corner = (x + box["x"] * across, y + box["y"] * down)
         pen.rectangle((*corner, corner[0] + box["width"] * across, corner[1] + box["height"] * down), outline=BOX, width=2)

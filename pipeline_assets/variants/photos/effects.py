@@ -1,4 +1,4 @@
-"""What is done to one photo's pixels, with every number drawn: plain values that `pixels.py` carries out in batches.
+"""Effects on one photo's pixels, with every number drawn: plain values that `pixels.py` applies in batches.
 
 Coordinates are continuous: pixel (column, row) covers [column, column + 1) x [row, row + 1), so a canvas of W x H pixels is
 [0, W] x [0, H]. Colours are sRGB in [0, 1] as stored, not linear light.
@@ -25,21 +25,21 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """Pixels move. matrix: (3, 3), from where a point was to where it goes, both on the canvas."""
+    """Moves pixels. matrix: (3, 3), from a point's old position to its new one, both on the canvas."""
 
     matrix: Matrix
 
 
 @dataclass(frozen=True, eq=False)
 class Colour:
-    """Channels mix. matrix: (3, 4), from (red, green, blue, 1) to red, green, blue, which are then cut to [0, 1]."""
+    """Mixes channels. matrix: (3, 4), from (red, green, blue, 1) to red, green, blue, which are then clipped to [0, 1]."""
 
     matrix: Matrix
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Tones change. table: (3, 256) float32 in [0, 1], what each 8-bit value of red, green, blue becomes."""
+    """Changes tones. table: (3, 256) float32 in [0, 1], the new value for each 8-bit value of red, green, blue."""
 
     table: npt.NDArray[np.float32]
 
@@ -62,28 +62,28 @@ class Noise:
 
 @dataclass(frozen=True)
 class Recompress:
-    """Once through a JPEG of this quality."""
+    """Encodes as a JPEG of this quality and decodes it."""
 
     quality: int
 
 
 @dataclass(frozen=True)
 class Vignette:
-    """Darker away from the centre. strength: how much darker in the corners, of 1."""
+    """Darkens away from the centre. strength: by this share in the corners."""
 
     strength: float
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Differences from the surroundings are enlarged. amount: 1 doubles them."""
+    """Amplifies differences from the surroundings. amount: 1 doubles them."""
 
     amount: float
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A rectangle becomes one grey. grey: in [0, 1]."""
+    """Fills a rectangle with grey. grey: in [0, 1]."""
 
     rectangle: Rectangle
     grey: float
@@ -91,14 +91,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class Blend:
-    """The other photo shines through. share: of the other one, in (0, 1)."""
+    """Blends with the second photo. share: of the second photo, in (0, 1)."""
 
     share: float
 
 
 @dataclass(frozen=True)
 class Paste:
-    """A rectangle shows the other photo."""
+    """Shows the second photo in a rectangle."""
 
     rectangle: Rectangle
 
@@ -109,7 +109,7 @@ _E = TypeVar("_E", bound=Effect)
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a result is written. quality: of a JPEG; None loses nothing."""
+    """The format of a result. quality: of a JPEG; None is lossless."""
 
     format: str
     quality: int | None = None
@@ -121,32 +121,32 @@ class Encoding:
 
     @property
     def described(self) -> str:
-        """For the row of a variant."""
+        """As in a variant's row."""
         return f"{self.format}, lossless" if self.quality is None else f"{self.format}, quality {self.quality}, 4:2:0"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The canvas that a photo is brought to. is_square: the centre is cut out; else the photo keeps its aspect."""
+    """The canvas that a photo is fitted to. is_square: the centre is cut out; else the photo keeps its aspect ratio."""
 
     side_px: int
     is_square: bool
 
 
 def fused(effects: list[Effect]) -> list[Effect]:
-    """The same with neighbours that can be one made one: pixels are then resampled, and colours cut off, only once."""
-    done: list[Effect] = []
+    """The same effects with neighbours merged where possible: pixels are then resampled, and colours clipped, only once."""
+    result: list[Effect] = []
     for effect in effects:
-        before = done[-1] if done else None
-        if isinstance(effect, Warp) and isinstance(before, Warp):
-            done[-1] = Warp(effect.matrix @ before.matrix)
-        elif isinstance(effect, Colour) and isinstance(before, Colour):
-            done[-1] = Colour(effect.matrix @ np.vstack([before.matrix, [0, 0, 0, 1]]))
+        previous = result[-1] if result else None
+        if isinstance(effect, Warp) and isinstance(previous, Warp):
+            result[-1] = Warp(effect.matrix @ previous.matrix)
+        elif isinstance(effect, Colour) and isinstance(previous, Colour):
+            result[-1] = Colour(effect.matrix @ np.vstack([previous.matrix, [0, 0, 0, 1]]))
         else:
-            done.append(effect)
-    return done
+            result.append(effect)
+    return result
 
 
 def is_upright(matrix: Matrix) -> bool:
-    """Whether a warp only cuts out, scales and mirrors: no turn, no perspective."""
+    """Whether a warp only crops, scales and mirrors, without rotation or perspective."""
     return not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1])

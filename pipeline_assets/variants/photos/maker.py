@@ -1,8 +1,8 @@
-"""Tasks in, encoded variants out: a few threads decode, change and encode, in memory that the input's length does not
-change.
+"""Turns tasks into encoded variants: a few threads decode, change and encode, in memory independent of the number of
+tasks.
 
-Tasks that follow each other with the same first parent share its decode. Each thread decodes a few parents, then changes
-their variants in batches of one recipe, then encodes them, while what it needs is in its core's cache.
+Consecutive tasks with the same first parent decode it once. Each thread decodes a few parents, then changes their
+variants in batches of one recipe, then encodes them, while the data are in its core's cache.
 """
 
 import threading
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline_assets.allocators import keep_freed_memory
 from pipeline_assets.classify.runners import single_threaded_pool
-from pipeline_assets.classify.workers import Work as Stages
-from pipeline_assets.classify.workers import Workers
-from pipeline_assets.cores import core_count
 from pipeline_assets.errors import UnfitParent
+from pipeline_assets.runtime.allocators import keep_freed_memory
+from pipeline_assets.runtime.cores import core_count
+from pipeline_assets.runtime.workers import Work as Stages
+from pipeline_assets.runtime.workers import Workers
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.photos import codec, pixels, plans
 from pipeline_assets.variants.photos.codec import Photo, Pixels
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job with its pixels fitted. base: the parent fitted and otherwise untouched; other: the second parent, fitted."""
+    """A job with its pixels fitted. base: the parent, only fitted; other: the second parent, fitted."""
 
     job: Job
     plan: Plan
@@ -70,57 +70,60 @@ Changed = tuple[Task, tuple[Prepared, Pixels] | UnfitParent]
 def make(
     work: Iterable[Work], *, device: str = "cpu", threads: int | None = None, batch_px: int | None = None
 ) -> Iterator[Outcome]:
-    """Each task with its variant or why it has none. threads: one a core unless said."""
+    """Yield each task with its variant or the reason that it has none. threads: one per core by default."""
     keep_freed_memory()
     count = threads or core_count()
-    where = torch.device(device)
-    pixels_at_once = batch_px or (CPU_BATCH_PX if where.type == "cpu" else DEVICE_BATCH_PX)
+    torch_device = torch.device(device)
+    pixels_at_once = batch_px or (CPU_BATCH_PX if torch_device.type == "cpu" else DEVICE_BATCH_PX)
     recent = Recent()
     stages: Stages[list[Job], list[Ready], list[Outcome]] = Stages(
-        lambda group: prepare(group, recent), lambda groups: finish(groups, where, pixels_at_once), GROUPS
+        lambda group: prepare(group, recent), lambda groups: finish(groups, torch_device, pixels_at_once), GROUPS
     )
     with single_threaded_pool(count) as pool:
-        yield from _made(stages, pool, count, grouped(work))
+        yield from _outcomes(stages, pool, count, grouped(work))
 
 
 @dataclass(frozen=True)
 class Base:
-    """A fitted parent. region: what of the whole photo it shows, in pixels of that."""
+    """A fitted parent. region: the part of the whole photo that it shows, in pixels of the photo."""
 
     pixels: Pixels
     region: Region
 
 
 class Recent:
-    """The square bases of the last parents, which partners in mixing need again. Safe on threads."""
+    """The square bases of the last parents, which later mixes may need as second photos. Thread-safe."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, int], Base] = OrderedDict()
+        self._bases: OrderedDict[tuple[str, int], Base] = OrderedDict()
         self._pixels = 0
         self._lock = threading.Lock()
 
     def get(self, sha256: str, side_px: int) -> Base | None:
-        """The base, if it is still there."""
+        """The base, or None if it is no longer kept."""
         with self._lock:
-            return self._known.get((sha256, side_px))
+            return self._bases.get((sha256, side_px))
 
     def put(self, sha256: str, side_px: int, base: Base) -> None:
-        """Keep one, and let the oldest go when they grow too many."""
+        """Keep a base, and remove the oldest beyond the limit."""
         with self._lock:
-            if (sha256, side_px) in self._known:
+            if (sha256, side_px) in self._bases:
                 return
-            self._known[sha256, side_px] = base
+            self._bases[sha256, side_px] = base
             self._pixels += side_px**2
-            while self._pixels > RECENT_PX and len(self._known) > 1:
-                (_, side), _ = self._known.popitem(last=False)
+            while self._pixels > RECENT_PX and len(self._bases) > 1:
+                (_, side), _ = self._bases.popitem(last=False)
                 self._pixels -= side**2
 
 
 class Source:
-    """A parent within a group of tasks: decoded when first needed, its error kept."""
+    """A content within a group of tasks: decoded when first needed; an error is kept and raised again.
+
+    It has no labels: each job has its own, since the same bytes may have different labels.
+    """
 
     def __init__(self, parent: Parent, fit: Fit, recent: Recent) -> None:
-        self.parent, self._fit, self._recent = parent, fit, recent
+        self._sha256, self._data, self._fit, self._recent = parent.sha256, parent.data, fit, recent
         self._photo: Photo | UnfitParent | None = None
         self._bases: dict[Canvas, Base] = {}
 
@@ -129,7 +132,7 @@ class Source:
         """The decoded parent. Raises UnfitParent."""
         if self._photo is None:
             try:
-                self._photo = codec.decoded(_bytes(self.parent), self._fit.side_px)
+                self._photo = codec.decoded(_bytes(self._data), self._fit.side_px)
             except UnfitParent as unfit:
                 self._photo = unfit
         if isinstance(self._photo, UnfitParent):
@@ -140,23 +143,23 @@ class Source:
         """The parent on this canvas, or on its own. Raises UnfitParent."""
         if self._fit.is_square:
             canvas = Canvas(self._fit.side_px, self._fit.side_px)
-            known = self._recent.get(self.parent.sha256, canvas.width)
-            if known is not None:
-                return known
+            recent_base = self._recent.get(self._sha256, canvas.width)
+            if recent_base is not None:
+                return recent_base
         photo = self.photo
         canvas = canvas or plans.canvas_of(self._fit, *photo.size)
         if canvas not in self._bases:
             region = photo.snapped(plans.centred(canvas, *photo.size))
             self._bases[canvas] = Base(photo.fitted(canvas, region), region)
             if self._fit.is_square:
-                self._recent.put(self.parent.sha256, canvas.width, self._bases[canvas])
+                self._recent.put(self._sha256, canvas.width, self._bases[canvas])
         return self._bases[canvas]
 
 
 def grouped(work: Iterable[Work]) -> Iterator[list[Job]]:
-    """Neighbours with the same first parent and fit together, as many as memory bears.
+    """Group consecutive jobs with the same first parent and fit, within the memory limit.
 
-    An error that work raises is raised after the group before it.
+    An error raised by `work` is raised after the group before it.
     """
     group: list[Job] = []
     try:
@@ -186,7 +189,7 @@ def prepare(group: list[Job], recent: Recent) -> list[Ready]:
 
 
 def change(ready: Iterable[Ready], device: torch.device, batch_px: int = CPU_BATCH_PX) -> Iterator[Changed]:
-    """Carry out effects, in batches of one recipe and size."""
+    """Apply effects, in batches of one recipe and size."""
     waiting: dict[tuple[Compiled, Canvas], list[Prepared]] = {}
     for task, item in ready:
         if isinstance(item, UnfitParent):
@@ -200,7 +203,7 @@ def change(ready: Iterable[Ready], device: torch.device, batch_px: int = CPU_BAT
 
 
 def encode(task: Task, item: Prepared, result: Pixels) -> Outcome:
-    """Write a result, with what its row says."""
+    """Encode a result, with the values of its row."""
     height, width = result.shape[:2]
     columns = {"width_px": width, "height_px": height, "phash": codec.perceptual_hash(result)}
     form = item.job.recipe.encoding
@@ -208,16 +211,16 @@ def encode(task: Task, item: Prepared, result: Pixels) -> Outcome:
 
 
 def finish(groups: Iterable[list[Ready]], device: torch.device, batch_px: int) -> list[list[Outcome]]:
-    """Change and encode what was prepared. Returns lists of outcomes, as many as groups; which is in which says nothing."""
+    """Change and encode prepared jobs. Returns as many lists of outcomes as groups; an outcome may be in any list."""
     groups = list(groups)
-    done: list[Outcome] = []
+    outcomes: list[Outcome] = []
     with torch.inference_mode():
         for task, item in change((ready for group in groups for ready in group), device, batch_px):
-            done.append((task, item) if isinstance(item, UnfitParent) else encode(task, *item))
-    return [done, *([] for _ in groups[1:])]
+            outcomes.append((task, item) if isinstance(item, UnfitParent) else encode(task, *item))
+    return [outcomes, *([] for _ in groups[1:])]
 
 
-def _made(
+def _outcomes(
     stages: "Stages[list[Job], list[Ready], list[Outcome]]",
     pool: ThreadPoolExecutor,
     threads: int,
@@ -237,28 +240,28 @@ def _most_in_group(fit: Fit) -> int:
     return max(1, min(GROUP_TASKS, int(GROUP_PX // largest)))
 
 
-def _bytes(parent: Parent) -> bytes:
-    if not isinstance(parent.data, Path):
-        return parent.data
+def _bytes(data: bytes | Path) -> bytes:
+    if not isinstance(data, Path):
+        return data
     try:
-        return parent.data.read_bytes()
+        return data.read_bytes()
     except OSError as error:
-        raise UnfitParent("gone", f"{parent.data} can't be read: {error.strerror}") from error
+        raise UnfitParent("gone", f"{data} can't be read: {error.strerror}") from error
 
 
 def _prepared(job: Job, sources: list[Source]) -> Prepared | UnfitParent:
-    own = sources[0]
+    source = sources[0]
     try:
-        base = own.base()
+        base = source.base()
         height, width = base.pixels.shape[:2]
         canvas = Canvas(width, height)
         plan, start = plans.plan(job.recipe, job.task.seed, canvas, base.region), base.pixels
         if plan.region != base.region:
-            plan = replace(plan, region=own.photo.snapped(plan.region))
-            start = own.photo.fitted(canvas, plan.region)
+            plan = replace(plan, region=source.photo.snapped(plan.region))
+            start = source.photo.fitted(canvas, plan.region)
         other = sources[1].base(canvas) if len(sources) > 1 else None
-        theirs = Labelled(sources[1].parent.labels, other.region) if other else None
-        labels = plans.labels_after(plan, Labelled(own.parent.labels, plan.region), theirs)
+        other_labels = Labelled(job.parents[1].labels, other.region) if other else None
+        labels = plans.labels_after(plan, Labelled(job.parents[0].labels, plan.region), other_labels)
     except UnfitParent as unfit:
         return unfit
     start = codec.mirrored(start, plan.mirrored)
@@ -280,11 +283,11 @@ def _changed(items: list[Prepared], device: torch.device) -> Iterator[Changed]:
             yield item.job.task, (item, result)
 
 
-def _are_equal(one: Pixels, other: Pixels) -> bool:
-    """A few pixels tell nearly always. one: perhaps with a fourth byte."""
-    if one[::16, ::16, :3].tobytes() != other[::16, ::16].tobytes():
+def _are_equal(result: Pixels, base: Pixels) -> bool:
+    """A few pixels tell nearly always. result: perhaps with a fourth byte."""
+    if result[::16, ::16, :3].tobytes() != base[::16, ::16].tobytes():
         return False
-    return np.array_equal(one[..., :3], other)
+    return np.array_equal(result[..., :3], base)
 
 
 def _batch(images: list[Pixels], device: torch.device) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Effects carried out on batches of photos with torch: the same code on every device.
+"""Applies effects to batches of photos with torch: the same code on every device.
 
 A batch is (B, 3, H, W): uint8 for as long as nothing needs more, else float32 in [0, 255]. In memory, channels are last at
 first, as photos are decoded and encoded; what mixes channels or moves pixels makes them planes, on which it takes a third of
@@ -26,7 +26,7 @@ SIGMAS = 3.0
 
 
 def apply(images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch.Tensor | None = None) -> torch.Tensor:
-    """Carry out each photo's effects.
+    """Apply each photo's effects.
 
     images, others: (B, 3, H, W) uint8; others: what is mixed in, where an effect does that. steps: of each photo; all have
     effects of the same types in the same order.  Returns (B, 3, H, W) uint8.
@@ -37,14 +37,14 @@ def apply(images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch
 def apply_to_pictures(
     images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The same, as pictures are encoded: (B, H, W, 3) uint8, or (B, H, W, 4) with a fourth byte of 0."""
-    done = _carried_out(images, steps, others)
-    return _as_rgbx(done) if done.is_contiguous() else as_pictures(as_bytes(done))
+    """Like `apply`, in the layout for encoding: (B, H, W, 3) uint8, or (B, H, W, 4) with a fourth byte of 0."""
+    result = _carried_out(images, steps, others)
+    return _as_rgbx(result) if result.is_contiguous() else as_pictures(as_bytes(result))
 
 
 def _carried_out(images: torch.Tensor, steps: Sequence[Sequence[Effect]], others: torch.Tensor | None) -> torch.Tensor:
-    for same in zip(*steps, strict=True):
-        images = _DO[type(same[0])](images, same, others)
+    for step_effects in zip(*steps, strict=True):
+        images = _DO[type(step_effects[0])](images, step_effects, others)
     return images
 
 
@@ -54,33 +54,33 @@ def as_floats(images: torch.Tensor) -> torch.Tensor:
 
 
 def as_planes(images: torch.Tensor) -> torch.Tensor:
-    """The same values as float32, each channel contiguous. Bytes are moved before they are made floats: half the time."""
+    """The same values as float32, each channel contiguous. Bytes are moved before the conversion: half the time."""
     if images.is_floating_point():
         return images.contiguous()
     return _byte_planes(images).float()
 
 
 def _byte_planes(images: torch.Tensor) -> torch.Tensor:
-    """Bytes, each channel contiguous. On the host by numpy, which is a little faster."""
+    """Bytes, each channel contiguous. On the CPU by numpy, which is a little faster."""
     if images.is_contiguous() or images.device.type != "cpu":
         return images.contiguous()
     return torch.from_numpy(np.ascontiguousarray(images.numpy()))
 
 
 def as_bytes(images: torch.Tensor) -> torch.Tensor:
-    """Rounded to 8 bits; floats are overwritten. By way of 16 bits, which takes a third of the time."""
+    """Round to 8 bits; floats are overwritten. The conversion goes through 16 bits, which takes a third of the time."""
     return images.add_(0.5).to(torch.int16).to(torch.uint8) if images.is_floating_point() else images
 
 
 def _as_rgbx(images: torch.Tensor) -> torch.Tensor:
-    """Planes as (B, H, W, 4) uint8, rounded if they were floats. In a third of the time of three bytes a pixel."""
-    whole = (images.add_(0.5) if images.is_floating_point() else images).to(torch.int32)
-    packed = whole[:, 0].add_(whole[:, 1], alpha=1 << 8).add_(whole[:, 2], alpha=1 << 16)
+    """Planes as (B, H, W, 4) uint8, rounded if they were floats. Takes a third of the time of three bytes per pixel."""
+    rounded = (images.add_(0.5) if images.is_floating_point() else images).to(torch.int32)
+    packed = rounded[:, 0].add_(rounded[:, 1], alpha=1 << 8).add_(rounded[:, 2], alpha=1 << 16)
     return packed.view(torch.uint8).view(*packed.shape, 4)
 
 
 def as_pictures(images: torch.Tensor) -> torch.Tensor:
-    """(B, H, W, 3), contiguous, as pictures are encoded."""
+    """(B, H, W, 3), contiguous, the layout for encoding."""
     lines = images.permute(0, 2, 3, 1)
     return lines if lines.is_contiguous() else torch.stack(images.unbind(1), dim=-1)
 
@@ -106,7 +106,7 @@ def warp(images: torch.Tensor, steps: Sequence[effects.Warp], _: Any = None) -> 
 
 
 def colour(images: torch.Tensor, steps: Sequence[effects.Colour], _: Any = None) -> torch.Tensor:
-    """Mix channels, of values rounded to whole ones: by `_exact` weights, so that no BLAS has anything to round."""
+    """Mix channels of rounded values with `_exact` weights, so that the result is the same with any BLAS."""
     planes = as_planes(images.round_() if images.is_floating_point() else images)
     weights = _column(_exact(np.stack([step.matrix for step in steps])), images)  # (B, 3, 4)
     mixed = torch.baddbmm(weights[:, :, 3:] * 255, weights[:, :, :3], planes.flatten(2))
@@ -114,7 +114,7 @@ def colour(images: torch.Tensor, steps: Sequence[effects.Colour], _: Any = None)
 
 
 def curve(images: torch.Tensor, steps: Sequence[effects.Curve], _: Any = None) -> torch.Tensor:
-    """Look tones up. Returns uint8."""
+    """Map tones by tables. Returns uint8."""
     tables = as_bytes(torch.from_numpy(np.stack([step.table for step in steps])).to(images.device) * 255)  # (B, 3, 256)
     first = torch.arange(0, tables.numel(), 256, dtype=torch.int32, device=images.device).view(-1, 3, 1, 1)
     at = _byte_planes(as_bytes(images)).to(torch.int32).add_(first)
@@ -124,32 +124,32 @@ def curve(images: torch.Tensor, steps: Sequence[effects.Curve], _: Any = None) -
 def blur(images: torch.Tensor, steps: Sequence[effects.Blur], _: Any = None) -> torch.Tensor:
     """Convolve with each photo's Gaussian, edges mirrored. Photo by photo: kernels differ, and one lies in the cache."""
     lines = as_pictures(images)
-    done = torch.empty(lines.shape, device=images.device)
-    for blurred, one, step in zip(done, lines, steps, strict=True):
-        blurred.copy_(_blurred(_blurred(as_floats(one), 0, step.sigma), 1, step.sigma))
-    return done.permute(0, 3, 1, 2)
+    result = torch.empty(lines.shape, device=images.device)
+    for blurred, picture, step in zip(result, lines, steps, strict=True):
+        blurred.copy_(_blurred(_blurred(as_floats(picture), 0, step.sigma), 1, step.sigma))
+    return result.permute(0, 3, 1, 2)
 
 
 def noise(images: torch.Tensor, steps: Sequence[effects.Noise], _: Any = None) -> torch.Tensor:
     """Add noise."""
     height, width = images.shape[2:]
     channels = 1 if steps[0].is_grey else 3
-    drawn = np.empty((len(steps), height * width * channels), dtype=np.float32)
-    for row, step in zip(drawn, steps, strict=True):
+    noise_values = np.empty((len(steps), height * width * channels), dtype=np.float32)
+    for row, step in zip(noise_values, steps, strict=True):
         _draw_normal(step.seed, 255 * step.sigma, row)
-    added = torch.from_numpy(drawn).view(-1, height, width, channels).to(images.device).permute(0, 3, 1, 2)
+    added = torch.from_numpy(noise_values).view(-1, height, width, channels).to(images.device).permute(0, 3, 1, 2)
     return as_floats(images).add_(added).clamp_(0, 255)
 
 
 def recompress(images: torch.Tensor, steps: Sequence[effects.Recompress], _: Any = None) -> torch.Tensor:
-    """To JPEG and back, on the host."""
+    """Encode to JPEG and decode, on the CPU."""
     pixels = as_pictures(as_bytes(images)).cpu().numpy()
-    back = [codec.recompressed(image, step.quality) for image, step in zip(pixels, steps, strict=True)]
-    return torch.from_numpy(np.stack(back)).to(images.device).permute(0, 3, 1, 2)
+    recompressed = [codec.recompressed(image, step.quality) for image, step in zip(pixels, steps, strict=True)]
+    return torch.from_numpy(np.stack(recompressed)).to(images.device).permute(0, 3, 1, 2)
 
 
 def vignette(images: torch.Tensor, steps: Sequence[effects.Vignette], _: Any = None) -> torch.Tensor:
-    """Darken by the square of the distance from the centre, which is 1 in the corners."""
+    """Darken by the squared distance from the centre, which is 1 in the corners."""
     height, width = images.shape[2:]
     x = ((torch.arange(width, device=images.device) + 0.5) * 2 / width - 1) ** 2 / 2
     y = ((torch.arange(height, device=images.device) + 0.5) * 2 / height - 1) ** 2 / 2
@@ -158,7 +158,7 @@ def vignette(images: torch.Tensor, steps: Sequence[effects.Vignette], _: Any = N
 
 
 def detail(images: torch.Tensor, steps: Sequence[effects.Detail], _: Any = None) -> torch.Tensor:
-    """Enlarge differences from the surroundings, which are the mean of about a seventh of a side."""
+    """Amplify differences from the surroundings: the mean over about a seventh of a side."""
     images = as_planes(images)
     height, width = images.shape[2:]
     small = functional.interpolate(images, (max(height // 8, 1), max(width // 8, 1)), mode="area")
@@ -180,12 +180,12 @@ def cut(images: torch.Tensor, steps: Sequence[effects.Cut], _: Any = None) -> to
 def blend(images: torch.Tensor, steps: Sequence[effects.Blend], others: torch.Tensor | None) -> torch.Tensor:
     """Mix in the other photo."""
     share = _column([step.share for step in steps], images).view(-1, 1, 1, 1)
-    return torch.lerp(as_floats(images), as_floats(_there(others)), share)
+    return torch.lerp(as_floats(images), as_floats(_required(others)), share)
 
 
 def paste(images: torch.Tensor, steps: Sequence[effects.Paste], others: torch.Tensor | None) -> torch.Tensor:
     """Show the other photo in a rectangle."""
-    others = as_floats(_there(others)) if images.is_floating_point() else _there(others)
+    others = as_floats(_required(others)) if images.is_floating_point() else _required(others)
     images = images.clone()
     for image, other, step in zip(images, others, steps, strict=True):
         left, top, right, bottom = step.rectangle
@@ -208,19 +208,19 @@ _DO: dict[type, Callable[[torch.Tensor, Any, torch.Tensor | None], torch.Tensor]
 }
 
 
-def _there(others: torch.Tensor | None) -> torch.Tensor:
+def _required(others: torch.Tensor | None) -> torch.Tensor:
     if others is None:
         raise ValueError("this effect needs a second photo")
     return others
 
 
-def _column(values: Any, like: torch.Tensor) -> torch.Tensor:
-    """Numbers of the host as float32 beside a batch."""
-    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(like.device)
+def _column(values: Any, batch: torch.Tensor) -> torch.Tensor:
+    """Numbers as a float32 column on the batch's device."""
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(batch.device)
 
 
 def _exact(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weights so rounded that their products with whole numbers up to 255, and all sums of those, are exact in float32.
+    """Weights rounded so that their products with whole numbers up to 255, and all sums of those, are exact in float32.
 
     weights: (..., N). All of a row are multiples of a power of two, of which its largest sum has 2 ** 24 at most: neither
     order nor fused multiply-add changes anything, so processors agree. Where weights are positive and sum to 1, the result
@@ -238,13 +238,13 @@ def _blurred(image: torch.Tensor, axis: int, sigma: float) -> torch.Tensor:
     reach = min(max(round(SIGMAS * sigma), 1), size - 1)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights = (weights / weights.sum()).tolist()
-    before, after = image.narrow(axis, 1, reach).flip(axis), image.narrow(axis, size - 1 - reach, reach).flip(axis)
-    padded = torch.cat([before, image, after], dim=axis)
-    done = padded.narrow(axis, reach, size) * weights[reach]
+    edge_before, edge_after = image.narrow(axis, 1, reach).flip(axis), image.narrow(axis, size - 1 - reach, reach).flip(axis)
+    padded = torch.cat([edge_before, image, edge_after], dim=axis)
+    result = padded.narrow(axis, reach, size) * weights[reach]
     for step in range(reach):
-        done.add_(padded.narrow(axis, step, size), alpha=weights[step])
-        done.add_(padded.narrow(axis, 2 * reach - step, size), alpha=weights[step])
-    return done
+        result.add_(padded.narrow(axis, step, size), alpha=weights[step])
+        result.add_(padded.narrow(axis, 2 * reach - step, size), alpha=weights[step])
+    return result
 
 
 def _enlarged(images: torch.Tensor, axis: int, target: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Recipes by name for policies to choose from. What they leave open, size and encoding, is completed by the kind."""
+"""Recipes by name, for policies. The kind adds the size and encoding that they leave open."""
 
 from pipeline_assets.variants.recipes import Recipe
 

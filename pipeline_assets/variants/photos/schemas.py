@@ -1,4 +1,4 @@
-"""The columns that are the photo variants' own."""
+"""The columns specific to photo variants."""
 
 import dataframely as dy
 

@@ -1,4 +1,4 @@
-"""What a camera makes of the light: exposure, blur, noise, eight bits, a file."""
+"""The camera model: exposure, blur, noise, rounding to eight bits, encoding."""
 
 import io
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PAPER = 0.93
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the picture is written. quality: of a JPEG; None for PNG."""
+    """The picture's format. quality: of a JPEG; None for PNG."""
 
     quality: int | None
 
@@ -26,7 +26,7 @@ class Encoding:
     def __str__(self) -> str:
         return "png, lossless" if self.quality is None else f"jpeg, quality {self.quality}"
 
-    def written(self, pixels: npt.NDArray[np.uint8]) -> bytes:
+    def encode(self, pixels: npt.NDArray[np.uint8]) -> bytes:
         """The file's bytes."""
         buffer = io.BytesIO()
         image = Image.fromarray(pixels)
@@ -37,7 +37,7 @@ class Encoding:
         return buffer.getvalue()
 
 
-def taken(
+def photograph(
     linear: npt.NDArray[np.float32],
     exposure: float,
     contrast: float,
@@ -46,7 +46,7 @@ def taken(
     random: np.random.Generator,
 ) -> npt.NDArray[np.uint8]:
     """(H, W, 3) light to sRGB bytes. noise: standard deviation at white; that of photons, with a floor in the dark.
-    contrast: 1 for none added.
+    contrast: 1 adds none.
     """
     light = gaussian_filter(linear, (blur_px, blur_px, 0)) * exposure
     light = light + noise * np.sqrt(np.maximum(light, 0) + 0.05) * random.standard_normal(light.shape)

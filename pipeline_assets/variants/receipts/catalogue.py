@@ -1,4 +1,4 @@
-"""The operations on receipts: what each step of a recipe means, with every number drawn. Light to import."""
+"""The operations on receipts: what each step of a recipe means, with every number drawn. Imports are light."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -50,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Unfolding:
-    """A clip of so many pictures, `rate` a second: from folded to flat, and then as `still` has it."""
+    """A clip of a number of pictures, `rate` per second: from folded to flat, and then as in `still`."""
 
     still: Setting
     frames: int
@@ -59,19 +59,19 @@ class Unfolding:
 
 @dataclass(frozen=True)
 class Filmed:
-    """How a clip is written: H.264 of this constant quality."""
+    """A clip's format: H.264 of this constant quality."""
 
     crf: int
 
 
 @dataclass(frozen=True)
 class Written:
-    """How the picture is written; quality None is PNG."""
+    """The picture's format; quality None is PNG."""
 
     quality: int | None
 
 
-@RECEIPTS.operation(version=4)
+@RECEIPTS.operation(version=5)
 def render(
     random: np.random.Generator,
     *,
@@ -91,7 +91,7 @@ def render(
     marks: Share | Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.0, 0.5),
     table: Literal["any", "white", "dark", "wood", "stone"] = "any",
 ) -> Setting:
-    """Print the template's receipt, treat the sheet, and see it on a table; ranges are drawn from by the seed."""
+    """Print the template's receipt, wrinkle the sheet, and photograph it on a table; ranges are sampled by the seed."""
     bent, curled, tilted, lit, harder = (drawn(value, random) for value in (wrinkle, curl, tilt_deg, light, contrast))
     around, exposed, apart, marked = (drawn(value, random) for value in (ambient, exposure, margin, marks))
     count = int(random.integers(folds[0], folds[1] + 1))
@@ -100,7 +100,7 @@ def render(
     return Setting(*size, *paper, lit, harder, around, exposed, apart, marked, top)
 
 
-@RECEIPTS.operation(version=3)
+@RECEIPTS.operation(version=4)
 def unfold(
     random: np.random.Generator,
     *,
@@ -116,7 +116,7 @@ def unfold(
     light: Light | Annotated[tuple[Light, Light], AfterValidator(ascending)] = (0.8, 1.2),
     table: Literal["any", "white", "dark", "wood", "stone"] = "any",
 ) -> Unfolding:
-    """One sheet that comes apart from its folds, as a clip; labels say of each picture what is seen."""
+    """A clip of one sheet that unfolds; the labels give the visible lines of each picture."""
     still = render(
         random,
         width_px=width_px,
@@ -136,17 +136,17 @@ def unfold(
 
 @RECEIPTS.operation()
 def jpeg(*, quality: Annotated[int, Field(ge=1, le=95)] = 92) -> Written:
-    """Written as JPEG, without chroma subsampling."""
+    """Write a JPEG, without chroma subsampling."""
     return Written(quality)
 
 
 @RECEIPTS.operation()
 def png() -> Written:
-    """Written as PNG, which loses nothing."""
+    """Write a lossless PNG."""
     return Written(None)
 
 
 @RECEIPTS.operation()
 def mp4(*, crf: Annotated[int, Field(ge=0, le=40)] = 20) -> Filmed:
-    """Written as MP4: H.264 of constant quality (lower is better), without sound."""
+    """Write an MP4: H.264 of constant quality (lower is better), without sound."""
     return Filmed(crf)

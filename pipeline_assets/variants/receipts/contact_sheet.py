@@ -1,4 +1,4 @@
-"""A picture for people: receipts in rows, their lines framed; of a clip four pictures. Drawn with Pillow."""
+"""The contact sheet of receipts: their lines framed; four pictures of a clip. Uses Pillow."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline_assets.held import bytes_of
+from pipeline_assets.runtime.blobs import bytes_of
 from pipeline_assets.variants.contact_sheet import as_png
 from pipeline_assets.variants.kinds import Made, Parent, Task
 
@@ -15,20 +15,20 @@ CELL_PX, GAP_PX, CAPTION_PX = (256, 512), 12, 22
 PAPER, INK, FRAME = (250, 249, 246), (45, 45, 45), (255, 64, 64, 150)
 
 
-def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+def draw(rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
     """A PNG: each parent in a row with its receipts. An empty list gives an empty sheet."""
-    columns = max((len(made) for _, made in shown), default=1)
+    columns = max((len(receipt) for _, receipt in rows), default=1)
     step = CELL_PX[0] + GAP_PX, CELL_PX[1] + GAP_PX + CAPTION_PX
-    sheet = Image.new("RGB", (GAP_PX + columns * step[0], GAP_PX + max(len(shown), 1) * step[1]), PAPER)
+    sheet = Image.new("RGB", (GAP_PX + columns * step[0], GAP_PX + max(len(rows), 1) * step[1]), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for row, (_, variants) in enumerate(shown):
-        for column, (_, made) in enumerate(variants):
-            picture = shown_as(made)
+    for row, (_, variants) in enumerate(rows):
+        for column, (_, receipt) in enumerate(variants):
+            picture = shown_as(receipt)
             picture.thumbnail(CELL_PX)
             x, y = GAP_PX + column * step[0], GAP_PX + row * step[1]
             sheet.paste(picture, (x, y))
-            fields = made.labels["fields"]
-            creases = json.loads(str(made.columns["scene_json"]))["creases"]
+            fields = receipt.labels["fields"]
+            creases = json.loads(str(receipt.columns["scene_json"]))["creases"]
             caption = (
                 f"{fields['company'][:16]} {fields['total']}, wrinkle {creases['wrinkle']:.2f}, folds {creases['folds']}"
             )
@@ -36,12 +36,12 @@ def drawn(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
     return as_png(sheet)
 
 
-def shown_as(made: Made) -> Image.Image:
-    """The receipt with its lines framed; of a clip the first picture, the last, and two between them."""
-    data = bytes_of(made.data)
-    if "frames" not in made.labels:
-        return framed(Image.open(io.BytesIO(data)), made.labels)
-    pictures, labels = _pictures(data), made.labels["frames"]
+def shown_as(variant: Made) -> Image.Image:
+    """The receipt with its lines framed; for a clip, the first picture, the last, and two in between."""
+    data = bytes_of(variant.data)
+    if "frames" not in variant.labels:
+        return framed(Image.open(io.BytesIO(data)), variant.labels)
+    pictures, labels = _pictures(data), variant.labels["frames"]
     width, height = pictures[0].size
     sheet = Image.new("RGB", (2 * width, 2 * height), PAPER)
     for at in range(4):
@@ -51,7 +51,7 @@ def shown_as(made: Made) -> Image.Image:
 
 
 def framed(picture: Image.Image, labels: Mapping[str, Any]) -> Image.Image:
-    """The picture with each line's quad; the less is seen of a line, the fainter."""
+    """The picture with each line's quad, fainter for lines that are less visible."""
     picture = picture.convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")
     for line in labels["lines"]:

@@ -1,4 +1,4 @@
-"""A receipt as it leaves the printer: a grey picture of flat paper, and where each run of text is on it."""
+"""A receipt as printed: a grey picture of flat paper, and the position of each run of text."""
 
 from dataclasses import dataclass
 
@@ -38,9 +38,9 @@ class Sheet:
 
 @dataclass
 class _Pen:
-    """How letters are drawn.
+    """The style of letters.
 
-    cell: width of a letter of size 1 where all are as wide; stretch, tall: of letters across and upward.
+    cell: width of a letter of size 1 in a fixed-width font; stretch, tall: horizontal and vertical scale of letters.
     """
 
     image: Image.Image
@@ -50,7 +50,7 @@ class _Pen:
     tall: float
 
     def drawn(self, text: str, row: Row) -> Image.Image:
-        """The text's ink, white on black, cut to it."""
+        """The text's ink, white on black, cropped to the ink."""
         size = self.size_px * row.size
         font = ImageFont.load_default(size)
         advance = self.cell * row.size if self.cell else 0.0
@@ -63,9 +63,9 @@ class _Pen:
         else:
             pen.text((size / 2, size / 3), text, fill=255, font=font, stroke_width=weight)
         box = ink.getbbox() or (0, 0, 1, 1)
-        cut = ink.crop((box[0], 0, box[2], ink.height))
-        size_px = max(1, round(cut.width * self.stretch)), round(cut.height * self.tall)
-        return cut.resize(size_px, Image.Resampling.BILINEAR)
+        trimmed = ink.crop((box[0], 0, box[2], ink.height))
+        size_px = max(1, round(trimmed.width * self.stretch)), round(trimmed.height * self.tall)
+        return trimmed.resize(size_px, Image.Resampling.BILINEAR)
 
 
 def _in_cell(
@@ -77,17 +77,17 @@ def _in_cell(
     top: float,
     width: float,
 ) -> None:
-    """Draw a letter in the middle of its cell, narrowed if it is wider."""
+    """Draw a letter in the middle of its cell, narrowed if it is wider than the cell."""
     size = font.getlength(letter) + 2 * weight
-    alone = Image.new("L", (int(size + 4), ink.height))
-    ImageDraw.Draw(alone).text((alone.width / 2, top), letter, fill=255, font=font, anchor="ma", stroke_width=weight)
-    if alone.width > width:
-        alone = alone.resize((max(1, int(width)), alone.height), Image.Resampling.BILINEAR)
-    ink.paste(255, (round(left + (width - alone.width) / 2), 0), alone)
+    glyph = Image.new("L", (int(size + 4), ink.height))
+    ImageDraw.Draw(glyph).text((glyph.width / 2, top), letter, fill=255, font=font, anchor="ma", stroke_width=weight)
+    if glyph.width > width:
+        glyph = glyph.resize((max(1, int(width)), glyph.height), Image.Resampling.BILINEAR)
+    ink.paste(255, (round(left + (width - glyph.width) / 2), 0), glyph)
 
 
 def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> Sheet:
-    """The receipt on paper that is just as long as it needs."""
+    """The receipt on paper of the length it needs."""
     size = float(random.uniform(20, 27))
     cell = size * float(random.uniform(0.5, 0.7)) if is_mono else None
     tall = float(random.uniform(1.15, 1.5)) if random.random() < TALL else 1.0
@@ -109,8 +109,8 @@ def printed(receipt: Receipt, is_mono: bool, random: np.random.Generator) -> She
 
 
 def _row(pen: _Pen, row: Row, top: float) -> list[Printed]:
-    """Print its cells from the right, so that what stands left of another is narrowed to the room it has."""
-    found, room = list[Printed](), WIDTH_PX - 2 * MARGIN_PX
+    """Print the cells from the right, so that a cell is narrowed to the room left of the next."""
+    runs, room = list[Printed](), WIDTH_PX - 2 * MARGIN_PX
     free = float(room)
     for at, text in reversed(list(enumerate(row.cells))):
         if not text.strip():
@@ -132,8 +132,8 @@ def _row(pen: _Pen, row: Row, top: float) -> list[Printed]:
         x, y = round(MARGIN_PX + left), round(top - pen.size_px * row.size * pen.tall / 3)
         pen.image.paste(255, (x, y), ink)
         box = ink.getbbox() or (0, 0, 1, 1)
-        found.append(Printed(text.strip(), (x + box[0], y + box[1], x + box[2], y + box[3])))
-    return found[::-1]
+        runs.append(Printed(text.strip(), (x + box[0], y + box[1], x + box[2], y + box[3])))
+    return runs[::-1]
 
 
 def _rule(pen: _Pen, mark: str, y: float) -> None:
@@ -146,7 +146,7 @@ def _rule(pen: _Pen, mark: str, y: float) -> None:
 
 
 def _barcode(pen: _Pen, digits: str, top: float) -> None:
-    """Bars as wide as the digits say: it looks like a code and is none."""
+    """Bars as wide as the digits: it resembles a barcode and encodes nothing."""
     draw, x = ImageDraw.Draw(pen.image), WIDTH_PX * 0.24
     for digit in map(int, digits):
         for bar, gap in ((1 + digit % 3, 1 + digit // 4), (1 + digit // 5, 1 + digit % 2)):
@@ -155,7 +155,7 @@ def _barcode(pen: _Pen, digits: str, top: float) -> None:
 
 
 def _on_paper(ink: Grey, random: np.random.Generator) -> Grey:
-    """Thermal ink: it spreads, its darkness differs from row to row and letter to letter, and dots are missing."""
+    """Add the defects of thermal print: ink spreads, darkness varies by row and letter, and dots are missing."""
     height, width = ink.shape
     spread = gaussian_filter(ink, float(random.uniform(0.5, 0.9)))
     bands = gaussian_filter1d(random.standard_normal(height), 25)[:, None]

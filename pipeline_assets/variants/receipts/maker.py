@@ -1,4 +1,4 @@
-"""One receipt from its shop, setting and seed: text, print, paper, scene, picture, labels; and its clip."""
+"""Makes one receipt from its shop, setting and seed: text, print, paper, scene, picture or clip, and labels."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ FLATTENED = 0.8
 
 @dataclass(frozen=True)
 class Stage:
-    """A receipt with its table, lamp and camera: all that stays while the paper moves."""
+    """A receipt with its table, lamp and camera: what stays the same while the paper moves."""
 
     setting: Setting
     seed: int
@@ -51,27 +51,27 @@ class Stage:
 
     @property
     def creases(self) -> paper.Creases:
-        """How the paper was treated."""
+        """The treatment of the paper."""
         return paper.Creases(self.setting.wrinkle, self.setting.folds, self.setting.curl)
 
-    def seen(self, points: paper.Points, frame: int = 0, framed: paper.Points | None = None) -> scene.Seen:
-        """The sheet as it lies now. frame: whose noise is drawn."""
-        told = self.view, self.setting.renderer, self.seed + frame
-        return scene.seen(points, self.sheet.paper, self.tint, self.top, *told, framed)
+    def render(self, points: paper.Points, frame: int = 0, framed: paper.Points | None = None) -> scene.Rendering:
+        """Render the sheet in its current shape. frame: selects the noise."""
+        settings = self.view, self.setting.renderer, self.seed + frame
+        return scene.render(points, self.sheet.paper, self.tint, self.top, *settings, framed)
 
-    def taken(self, found: scene.Seen, exposure: float, frame: int = 0) -> npt.NDArray[np.uint8]:
+    def photograph(self, rendering: scene.Rendering, exposure: float, frame: int = 0) -> npt.NDArray[np.uint8]:
         """The camera's picture."""
         random = generator(self.seed, f"noise {frame}" if frame else "noise")
-        return camera.taken(found.linear, exposure, self.setting.contrast, self.blur_px, self.noise, random)
+        return camera.photograph(rendering.linear, exposure, self.setting.contrast, self.blur_px, self.noise, random)
 
-    def lines(self, found: scene.Seen) -> list[dict[str, Any]]:
-        """Labels of the lines that are seen."""
+    def lines(self, rendering: scene.Rendering) -> list[dict[str, Any]]:
+        """Labels of the visible lines."""
         size = self.sheet.paper.shape
-        return truth.lines_seen(found.uv, self.sheet.lines, size[::-1], paper_px_of_a_pixel(found.uv, size))
+        return truth.lines_seen(rendering.uv, self.sheet.lines, size[::-1], paper_px_of_a_pixel(rendering.uv, size))
 
-    def columns(self, lines: Sequence[object], exposure: float, **more: Any) -> dict[str, Any]:
-        """The row's own columns."""
-        drawn = {
+    def columns(self, lines: Sequence[object], exposure: float, **extra: Any) -> dict[str, Any]:
+        """The row's columns specific to receipts."""
+        scene_facts = {
             "view": asdict(self.view),
             "creases": asdict(self.creases),
             "table": self.setting.table,
@@ -86,12 +86,12 @@ class Stage:
             "height_px": self.view.height_px,
             "visible_lines": len(lines),
             "fields_json": _json(self.receipt.fields),
-            "scene_json": _json(drawn | more),
+            "scene_json": _json(scene_facts | extra),
         }
 
 
-def staged(shop: Shop, setting: Setting, seed: int) -> Stage:
-    """Everything but the paper's shape. Raises UnfitParent where LLVM is asked for and not there."""
+def stage_of(shop: Shop, setting: Setting, seed: int) -> Stage:
+    """Everything except the paper's shape. Raises UnfitParent if LLVM is requested and missing."""
     if setting.renderer == "llvm" and (reason := scene.llvm_reason()):
         raise UnfitParent("no_renderer", reason)
     receipt = receipt_of(shop, generator(seed, "text"))
@@ -104,13 +104,13 @@ def staged(shop: Shop, setting: Setting, seed: int) -> Stage:
     return Stage(setting, seed, receipt, sheet, view, tint, top, blur, noise)
 
 
-def made(shop: Shop, setting: Setting, written: Written, seed: int) -> Made:
-    """A picture. Raises UnfitParent where LLVM is asked for and not there."""
-    stage, encoding = staged(shop, setting, seed), camera.Encoding(written.quality)
-    found = stage.seen(paper.creased(stage.length, stage.creases, generator(seed, "paper")))
-    exposure, lines = exposure_of(found, setting), stage.lines(found)
+def render_picture(shop: Shop, setting: Setting, output: Written, seed: int) -> Made:
+    """Make a picture. Raises UnfitParent if LLVM is requested and missing."""
+    stage, encoding = stage_of(shop, setting, seed), camera.Encoding(output.quality)
+    rendering = stage.render(paper.creased(stage.length, stage.creases, generator(seed, "paper")))
+    exposure, lines = exposure_of(rendering, setting), stage.lines(rendering)
     return Made(
-        encoding.written(stage.taken(found, exposure)),
+        encoding.encode(stage.photograph(rendering, exposure)),
         encoding.media_type,
         str(encoding),
         labels={"lines": lines, "fields": stage.receipt.fields},
@@ -118,16 +118,16 @@ def made(shop: Shop, setting: Setting, written: Written, seed: int) -> Made:
     )
 
 
-def filmed(shop: Shop, unfolding: Unfolding, written: Filmed, seed: int) -> Made:
-    """A clip of the sheet from folded to flat; labels have the lines of each picture. Raises UnfitParent as `made`."""
+def render_clip(shop: Shop, unfolding: Unfolding, output: Filmed, seed: int) -> Made:
+    """Make a clip of the sheet from folded to flat, with each picture's lines. Raises UnfitParent as `render_picture`."""
     from pipeline_assets.variants.video import catalogue, writing
     from pipeline_assets.variants.video.film import Film
 
-    stage = staged(shop, unfolding.still, seed)
+    stage = stage_of(shop, unfolding.still, seed)
     ends = np.linspace(0, 1, unfolding.frames)
-    opened = ends**2 * (3 - 2 * ends)
+    shares = ends**2 * (3 - 2 * ends)
     framed = paper.flat(stage.length)
-    shots = [stage.seen(_opened(stage, float(share)), at, framed) for at, share in enumerate(opened)]
+    shots = [stage.render(_unfolded_sheet(stage, float(share)), at, framed) for at, share in enumerate(shares)]
     exposure = exposure_of(shots[-1], unfolding.still)
 
     def pictures() -> "Iterator[VideoFrame]":
@@ -137,22 +137,22 @@ def filmed(shop: Shop, unfolding: Unfolding, written: Filmed, seed: int) -> Made
 
         coded = Converted("yuv420p")
         for at, shot in enumerate(shots):
-            yield coded(av.VideoFrame.from_ndarray(stage.taken(shot, exposure, at), format="rgb24"))
+            yield coded(av.VideoFrame.from_ndarray(stage.photograph(shot, exposure, at), format="rgb24"))
 
     film = Film(stage.view.width_px, stage.view.height_px, Fraction(unfolding.rate), unfolding.frames, pictures)
-    how = catalogue.mp4(film, generator(seed), crf=written.crf)
+    encoding = catalogue.mp4(film, generator(seed), crf=output.crf)
     frames = [{"lines": stage.lines(shot)} for shot in shots]
     return Made(
-        writing.written(film, how),
-        how.media_type,
-        how.encoding.partition(";")[0],
+        writing.encode(film, encoding),
+        encoding.media_type,
+        encoding.encoding.partition(";")[0],
         labels={"frames": frames, "fields": stage.receipt.fields},
         columns=stage.columns(frames[-1]["lines"], exposure, frames=unfolding.frames, rate=unfolding.rate),
     )
 
 
-def _opened(stage: Stage, share: float) -> paper.Points:
-    """The sheet at a moment of its unfolding. share: 0 folded to 1 flat."""
+def _unfolded_sheet(stage: Stage, share: float) -> paper.Points:
+    """The sheet during its unfolding. share: 0 folded to 1 flat."""
     wrinkles = paper.Creases(stage.setting.wrinkle, 0, 0.0)
     sheet = paper.creased(stage.length, wrinkles, generator(stage.seed, "paper"), FLATTENED * share)
     angle = FOLDED_DEG + (UNFOLDED_DEG - FOLDED_DEG) * share
@@ -160,24 +160,24 @@ def _opened(stage: Stage, share: float) -> paper.Points:
 
 
 def view_of(setting: Setting, random: np.random.Generator) -> scene.View:
-    """Camera and lamp. A crease shows where light comes from the side, so a lamp is seldom overhead."""
+    """Draw camera and lamp. Creases are visible in light from the side, so the lamp is seldom overhead."""
     turn, around = float(random.uniform(-180, 180)), float(random.uniform(0, 2 * np.pi))
-    away, high = float(random.uniform(2.0, 3.0)), float(random.uniform(1.4, 2.8))
-    lamp = (away * float(np.cos(around)), away * float(np.sin(around)), high)
+    horizontal, height = float(random.uniform(2.0, 3.0)), float(random.uniform(1.4, 2.8))
+    lamp = (horizontal * float(np.cos(around)), horizontal * float(np.sin(around)), height)
     size = (setting.width_px, setting.height_px, setting.samples)
     roll = float(random.uniform(-1, 1)) * (1.5 + 0.7 * setting.tilt_deg)
     return scene.View(*size, setting.tilt_deg, turn, roll, setting.light, setting.ambient, lamp, setting.margin)
 
 
-def exposure_of(found: scene.Seen, setting: Setting) -> float:
-    """As cameras do: paper is brought near white, but for a part of what the light lacks."""
-    is_paper = np.isfinite(found.uv[..., 0])
-    bright = float(np.quantile(found.linear[is_paper], 0.9)) if is_paper.any() else 1.0
+def exposure_of(rendering: scene.Rendering, setting: Setting) -> float:
+    """Automatic exposure: the paper becomes nearly white, darker in dim light."""
+    is_paper = np.isfinite(rendering.uv[..., 0])
+    bright = float(np.quantile(rendering.linear[is_paper], 0.9)) if is_paper.any() else 1.0
     return setting.exposure * min(setting.light, 1.0) ** 0.7 / max(bright, 1e-3)
 
 
 def paper_px_of_a_pixel(uv: npt.NDArray[np.float32], paper_px: tuple[int, ...]) -> float:
-    """How many pixels of the print one of the picture spans, in the middle of what is seen."""
+    """How many pixels of the print one pixel of the picture spans, in the middle of the view."""
     steps = np.diff(uv * np.array(paper_px[::-1]), axis=1)
     lengths = np.linalg.norm(steps, axis=-1)
     lengths = lengths[np.isfinite(lengths)]
@@ -194,7 +194,7 @@ def _tint(random: np.random.Generator) -> npt.NDArray[np.float32]:
 
 
 def table(name: str, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """(TABLE_PX, TABLE_PX, 3) reflectance of a table's top."""
+    """(TABLE_PX, TABLE_PX, 3) reflectance of a table top."""
     noise = random.standard_normal((TABLE_PX, TABLE_PX))
     level = {"white": 0.85, "dark": 0.03, "wood": 0.3, "stone": 0.35}[name] * float(random.uniform(0.75, 1.1))
     if name == "wood":

@@ -1,4 +1,4 @@
-"""What gets onto a receipt after the printer: a pen's words, specks of dirt, punched holes. None of it is labelled."""
+"""Marks added to a printed receipt: handwriting, specks of dirt, punched holes. None of them is labelled."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,20 +13,20 @@ WORDS, SPECKS, HOLES = 1.8, 16.0, 0.35
 def marked(paper: Grey, marks: float, random: np.random.Generator) -> Grey:
     """The paper with marks. marks: 0 for none to 1 for many."""
     height, width = paper.shape
-    over = Image.new("L", (width, height))
-    pen = ImageDraw.Draw(over)
+    overlay = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(overlay)
     for _ in range(int(random.poisson(WORDS * marks))):
         _word(pen, width, height, random)
     for _ in range(int(random.poisson(SPECKS * marks))):
         _dot(pen, width, height, float(random.uniform(0.6, 4) ** 1.2), random)
     for _ in range(int(random.poisson(HOLES * marks))):
         _dot(pen, width, height, float(random.uniform(9, 20)), random)
-    covered = gaussian_filter(np.asarray(over, np.float32) / np.float32(255), 0.7)
+    covered = gaussian_filter(np.asarray(overlay, np.float32) / np.float32(255), 0.7)
     return np.asarray(paper * (1 - covered) + np.float32(random.uniform(0.03, 0.3)) * covered, np.float32)
 
 
 def _word(pen: ImageDraw.ImageDraw, width: int, height: int, random: np.random.Generator) -> None:
-    """Smooth strokes side by side, as many as letters, anywhere on the paper."""
+    """Smooth strokes side by side, one per letter, anywhere on the paper."""
     size, weight = float(random.uniform(22, 90)), int(random.integers(2, 6))
     left, top = float(random.uniform(0, width - size)), float(random.uniform(0, height - size))
     for letter in range(int(random.integers(1, 7))):

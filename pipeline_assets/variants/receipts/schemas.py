@@ -1,4 +1,4 @@
-"""The columns that are the receipts' own."""
+"""The columns specific to receipts."""
 
 import dataframely as dy
 

@@ -1,4 +1,4 @@
-"""The shops that receipts are made of: data, as a parent's bytes hold it. All companies are made up."""
+"""Templates: the shops of receipts, as data in a parent's bytes. All companies are invented."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Literal
 import pydantic
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.held import bytes_of, size_of
+from pipeline_assets.runtime.blobs import bytes_of, size_of
 
 MAX_BYTES = 64 << 10
 
 
 class Shop(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """A style of receipt. items: (name, lowest and highest price in cents). rows: lines that an item takes."""
+    """A style of receipt. items: (name, lowest and highest price in cents). rows: lines per item."""
 
     companies: tuple[str, ...] = pydantic.Field(min_length=1)
     streets: tuple[str, ...] = pydantic.Field(min_length=1)
@@ -33,8 +33,8 @@ class Shop(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     @pydantic.model_validator(mode="after")
     def _prices_ascend(self) -> "Shop":
-        if wrong := [name for name, low, high in self.items if low > high]:
-            raise ValueError(f"prices run backwards: {wrong}")
+        if reversed_items := [name for name, low, high in self.items if low > high]:
+            raise ValueError(f"prices run backwards: {reversed_items}")
         return self
 
 
@@ -50,7 +50,7 @@ TEMPLATES: dict[str, bytes] = {
 
 
 def shop_of(data: bytes | Path) -> Shop:
-    """A parent's shop. Raises UnfitParent if it is none."""
+    """A parent's shop. Raises UnfitParent if the bytes are not a template."""
     size = size_of(data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a template has {MAX_BYTES:,} at most")

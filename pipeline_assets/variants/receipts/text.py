@@ -1,4 +1,4 @@
-"""What is printed on a receipt: sums that agree, and rows of text. Pure; all amounts are whole cents."""
+"""The content of a receipt: consistent sums, and rows of text. Pure; all amounts are whole cents."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,7 +16,7 @@ Placed = Literal["centre", "spread", "table", "rule", "barcode", "gap"]
 
 @dataclass(frozen=True)
 class Item:
-    """So many of a thing at a price."""
+    """A quantity of an article at a price."""
 
     name: str
     count: int
@@ -50,13 +50,13 @@ class Sums:
 
     @property
     def change(self) -> int:
-        """To be given back."""
+        """The change due."""
         return self.cash - self.total
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the receipt; its cells are printed apart. size: of its letters, in those of plain ones."""
+    """A row of the receipt; its cells are printed separately. size: of its letters, relative to plain ones."""
 
     placed: Placed
     cells: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Receipt:
-    """fields: company, date, address, total as they are printed."""
+    """fields: company, date, address, total as printed."""
 
     rows: tuple[Row, ...]
     fields: dict[str, str]
@@ -74,7 +74,7 @@ class Receipt:
 
 
 def money(cents: int) -> str:
-    """1,234.50 without the comma."""
+    """An amount with two decimals, without thousands separators."""
     return f"{cents // 100}.{cents % 100:02d}"
 
 
@@ -97,7 +97,7 @@ def sums_of(shop: Shop, random: np.random.Generator) -> Sums:
 
 
 def receipt_of(shop: Shop, random: np.random.Generator) -> Receipt:
-    """A receipt of this shop, all of it drawn from `random`."""
+    """A receipt of this shop, drawn from `random` alone."""
     sums = sums_of(shop, random)
     company = _one(shop.companies, random)
     street, town = f"NO. {random.integers(1, 200)}, {_one(shop.streets, random)},", _one(shop.towns, random)
@@ -160,9 +160,9 @@ def _totals(shop: Shop, sums: Sums, total: str, random: np.random.Generator) -> 
     if shop.tax_percent:
         rate = f"{shop.tax_name} {shop.tax_percent:g}%"
         rows.append(Row("spread", (rate if sums.is_added else f"{rate} included", money(sums.tax))))
-    called = _one(("TOTAL", "Total", "Total Sales", "Rounded Total", "Total Incl. Tax"), random)
+    label = _one(("TOTAL", "Total", "Total Sales", "Rounded Total", "Total Incl. Tax"), random)
     rows.append(
-        Row("spread", (called + unit, total), float(random.choice([1.0, 1.0, 1.2, 1.5])), bool(random.random() < 0.6))
+        Row("spread", (label + unit, total), float(random.choice([1.0, 1.0, 1.2, 1.5])), bool(random.random() < 0.6))
     )
     rows += [Row("spread", ("CASH", money(sums.cash))), Row("spread", ("CHANGE", money(sums.change)))]
     if shop.tax_percent and random.random() < 0.6:

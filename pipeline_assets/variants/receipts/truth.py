@@ -1,4 +1,4 @@
-"""Where each line of text is in the picture and how much of it is seen, from the renderer's own map of the paper."""
+"""The position and visibility of each line of text in the picture, from the renderer's map of the paper."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,27 +20,27 @@ POINTS = (24, 5)
 def lines_seen(
     uv: npt.NDArray[np.float32], lines: Sequence[Printed], paper_px: tuple[int, int], pixel_in_paper_px: float
 ) -> list[dict[str, Any]]:
-    """Labels of the lines that are seen at all: text, quad (clockwise from the top left, in pixels), visibility in [0, 1].
+    """Labels of the visible lines: text, quad (clockwise from the top left, in pixels), visibility in [0, 1].
 
-    uv: (H, W, 2), NaN off the paper. paper_px: width and height of the print. pixel_in_paper_px: what a pixel spans of it.
+    uv: (H, W, 2), NaN off the paper. paper_px: width and height of the print. pixel_in_paper_px: print pixels per pixel.
     """
     rows, columns = np.nonzero(np.isfinite(uv[..., 0]))
     if len(rows) < NEAREST:
         return []
     places = np.stack([columns, rows], -1).astype(np.float64) + 0.5
     paper = uv[rows, columns].astype(np.float64) * np.array(paper_px, np.float64)
-    tree, found = cKDTree(paper), []
+    tree, labels = cKDTree(paper), []
     for line in lines:
         left, top, right, bottom = line.box
         grid = np.stack(np.meshgrid(np.linspace(left, right, POINTS[0]), np.linspace(top, bottom, POINTS[1])), -1)
-        away, _ = tree.query(grid.reshape(-1, 2))
-        visibility = float((away < SEEN_WITHIN_PX * pixel_in_paper_px).mean())
+        distances, _ = tree.query(grid.reshape(-1, 2))
+        visibility = float((distances < SEEN_WITHIN_PX * pixel_in_paper_px).mean())
         if visibility >= LEAST_SEEN:
             corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
             quad = np.array([_place(corner, tree, paper, places) for corner in corners])
             quad = np.clip(quad, 0, uv.shape[1::-1]).round(2)
-            found.append({"text": line.text, "quad": quad.tolist(), "visibility": round(visibility, 3)})
-    return found
+            labels.append({"text": line.text, "quad": quad.tolist(), "visibility": round(visibility, 3)})
+    return labels
 
 
 def _place(
@@ -49,9 +49,9 @@ def _place(
     paper: npt.NDArray[np.floating[Any]],
     places: npt.NDArray[np.floating[Any]],
 ) -> npt.NDArray[np.floating[Any]]:
-    """The pixel that shows a point of the paper: affine through those that show what is nearest to it."""
+    """The pixel that shows a point of the paper: an affine fit through the pixels of the nearest points."""
     _, near = tree.query(corner, k=NEAREST)
-    known = np.concatenate([paper[near] - corner, np.ones((NEAREST, 1))], axis=1)
-    solved, *_ = np.linalg.lstsq(known, places[near], rcond=None)
+    design = np.concatenate([paper[near] - corner, np.ones((NEAREST, 1))], axis=1)
+    solved, *_ = np.linalg.lstsq(design, places[near], rcond=None)
     middle = places[near].mean(0)
     return middle + np.clip(solved[2] - middle, -8, 8)

@@ -1,4 +1,4 @@
-"""Speech variants: speed, tempo, pauses, mixing, noise and rooms, with the times of words that stay true."""
+"""Speech variants: speed, tempo, pauses, mixing, noise and rooms, with correct times of words."""
 
 from pipeline_assets.variants.speech.kind import Speech
 from pipeline_assets.variants.speech.schemas import SpeechColumns

@@ -1,18 +1,15 @@
-"""Speech as a kind of data: whole clips in memory, one after the other, each with the times of what is said."""
+"""Speech as a kind of data: whole clips in memory, one after the other, with the times of their words."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from pipeline_assets.errors import BadRecipe, UnfitParent
-from pipeline_assets.variants import segments
+from pipeline_assets.labeling import segments
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.recipes import Recipe, generator
 from pipeline_assets.variants.speech import sound
-from pipeline_assets.variants.speech.catalogue import SPEECH
-
-ENCODINGS = {"flac": "audio/flac", "wav": "audio/wav"}
-"""The steps that end a recipe, and what their bytes are."""
+from pipeline_assets.variants.speech.catalogue import ENCODINGS, SPEECH
 
 RECIPES = {
     "speed": Recipe("speed", factor=(0.9, 1.1)),
@@ -32,10 +29,11 @@ RECIPES = {
 
 
 class Speech:
-    """Variants of WAV, FLAC, MP3 and Ogg files as FLAC, unless a recipe says otherwise."""
+    """Variants of WAV, FLAC, MP3 and Ogg files, as FLAC by default."""
 
     name = "speech"
     heeds_labels = False
+    labels_version = 1
     operations = SPEECH
     recipes = RECIPES
 
@@ -43,47 +41,47 @@ class Speech:
         """The recipe with its encoding, resolved. Raises BadRecipe."""
         ends = [step.name in ENCODINGS for step in recipe.steps]
         if any(ends[:-1]):
-            raise BadRecipe(f"{' and '.join(ENCODINGS)} say how the result is written: one of them ends a recipe.")
+            raise BadRecipe(f"{' and '.join(ENCODINGS)} are encodings: a recipe has one of them, as its last step.")
         if len(ends) == sum(ends):
-            raise BadRecipe("a recipe of speech does something before the result is written.")
+            raise BadRecipe("a recipe of speech needs a step before the encoding.")
         return SPEECH.resolve(recipe if ends[-1] else recipe.then(Recipe("flac")))
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """Each task with its variant, in order; a parent of several tasks in a row is decoded once."""
+        """Yield each task with its variant, in order; consecutive tasks with the same parent decode it once."""
         decoded: dict[str, sound.Clip | UnfitParent] = {}
         for task, parents in work:
             decoded = {parent.sha256: decoded.get(parent.sha256) or _read(parent) for parent in parents}
             try:
-                yield task, _made(task, parents, [_or_raise(decoded[parent.sha256]) for parent in parents])
+                yield task, _variant(task, parents, [_or_raise(decoded[parent.sha256]) for parent in parents])
             except UnfitParent as unfit:
                 yield task, unfit
 
-    def problems(self, made: Made) -> list[str]:
-        """Segments that are not within the clip."""
-        return segments.problems(made.labels.get("segments", []), made.columns["duration_s"])
+    def problems(self, variant: Made) -> list[str]:
+        """Segments outside the clip."""
+        return segments.problems(variant.labels.get("segments", []), variant.columns["duration_s"])
 
-    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-        """Waveforms over spectrograms, with segments' words at their times."""
+    def contact_sheet(self, rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        """Waveforms above spectrograms, with segments' words at their times."""
         from pipeline_assets.variants.speech.pictures import sheet
 
-        return sheet(shown)
+        return sheet(rows)
 
 
 def _read(parent: Parent) -> sound.Clip | UnfitParent:
-    """The parent's sound without its labels, which are read for each task: the same bytes may come with others."""
+    """The parent's sound without labels. Labels are read for each task: the same bytes may have different ones."""
     try:
         return sound.read(parent.data)
     except UnfitParent as unfit:
         return unfit
 
 
-def _or_raise(found: sound.Clip | UnfitParent) -> sound.Clip:
-    if isinstance(found, UnfitParent):
-        raise UnfitParent(found.reason, found.detail)
-    return found
+def _or_raise(clip: sound.Clip | UnfitParent) -> sound.Clip:
+    if isinstance(clip, UnfitParent):
+        raise UnfitParent(clip.reason, clip.detail)
+    return clip
 
 
-def _made(task: Task, parents: tuple[Parent, ...], clips: list[sound.Clip]) -> Made:
+def _variant(task: Task, parents: tuple[Parent, ...], clips: list[sound.Clip]) -> Made:
     clip, *others = (
         replace(clip, segments=segments.of_labels(parent.labels, clip.duration_s))
         for parent, clip in zip(parents, clips, strict=True)
@@ -97,14 +95,14 @@ def _made(task: Task, parents: tuple[Parent, ...], clips: list[sound.Clip]) -> M
         if clip.samples.size > 4 * sound.DEFAULT_LIMITS.max_samples:
             raise UnfitParent("too_long", f"the result would last {clip.duration_s:.0f} s")
     bits = dict(last.parameters)["bits"]
-    if _same(before, clip, bits):
+    if _are_equal(before, clip, bits):
         raise UnfitParent("unchanged", "the result sounds as its parent does, to the sample")
     labels = segments.as_labels(parents[0].labels, clip.segments)
     data: bytes = SPEECH[last.name].function(clip, generator(task.seed, last.name), bits=bits)
     return Made(data, ENCODINGS[last.name], f"{last.name}, {bits} bits, lossless", labels, _columns(clip))
 
 
-def _same(before: sound.Clip, after: sound.Clip, bits: int) -> bool:
+def _are_equal(before: sound.Clip, after: sound.Clip, bits: int) -> bool:
     return (
         before.samples.shape == after.samples.shape
         and before.rate_hz == after.rate_hz

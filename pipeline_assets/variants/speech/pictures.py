@@ -1,14 +1,14 @@
-"""What speech looks like on a contact sheet: a waveform over a spectrogram, with the words under it."""
+"""Contact sheets of speech: a waveform above a spectrogram, with the words below."""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline_assets.variants import segments
-from pipeline_assets.variants.contact_sheet import FAINT, INK, Cell, drawn
+from pipeline_assets.labeling import segments
+from pipeline_assets.variants.contact_sheet import FAINT, INK, Cell, draw
 from pipeline_assets.variants.kinds import Made, Parent, Task
 from pipeline_assets.variants.speech import sound
-from pipeline_assets.variants.speech.kind import ENCODINGS
+from pipeline_assets.variants.speech.catalogue import ENCODINGS
 
 WIDTH_PX, WAVE_PX, SPECTRUM_PX, WORDS_PX = 260, 64, 72, 18
 SHOWN_S = 60.0
@@ -19,10 +19,10 @@ FLOOR_DB = -70.0
 _HEAT = np.array([[12, 8, 38], [84, 18, 110], [187, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 
 
-def sheet(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-    """A PNG: each parent in a row with its variants, all of a row at one scale of time and loudness."""
-    rows = []
-    for parent, variants in shown:
+def sheet(rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+    """A PNG: each parent in a row with its variants, at one scale of time and loudness per row."""
+    lines = []
+    for parent, variants in rows:
         original = sound.read(parent.data)
         clips = [(original, segments.of_labels(parent.labels, original.duration_s), f"parent {parent.sha256[:8]}")]
         for task, made in variants:
@@ -30,8 +30,8 @@ def sheet(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
             clips.append((sound.read(made.data), tuple(made.labels.get("segments", [])), name))
         longest = min(max(clip.duration_s for clip, _, _ in clips), SHOWN_S)
         loudest = max(float(np.abs(clip.samples).max()) for clip, _, _ in clips)
-        rows.append([Cell(picture(clip, spans, longest, loudest), name, _facts(clip)) for clip, spans, name in clips])
-    return drawn(rows)
+        lines.append([Cell(picture(clip, spans, longest, loudest), name, _facts(clip)) for clip, spans, name in clips])
+    return draw(lines)
 
 
 def picture(clip: sound.Clip, spans: segments.Segments, width_s: float, loudest: float) -> Image.Image:
@@ -39,30 +39,30 @@ def picture(clip: sound.Clip, spans: segments.Segments, width_s: float, loudest:
     image = Image.new("RGB", (WIDTH_PX, WAVE_PX + SPECTRUM_PX + WORDS_PX), (246, 247, 249))
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(11)
     mono = clip.samples[: round(width_s * clip.rate_hz)].mean(axis=1)
-    used = max(1, round(WIDTH_PX * len(mono) / (width_s * clip.rate_hz)))
+    columns = max(1, round(WIDTH_PX * len(mono) / (width_s * clip.rate_hz)))
     for span in spans:
         left, right = (span[side] / width_s * WIDTH_PX for side in ("start_s", "end_s"))
         pen.rectangle((left, 0, right, WAVE_PX - 1), SPAN)
         pen.text((left + 1, WAVE_PX + SPECTRUM_PX + 2), str(span.get("text", ""))[:12], INK, font)
-    _wave(pen, mono, used, loudest)
-    image.paste(_spectrogram(mono, used), (0, WAVE_PX))
+    _wave(pen, mono, columns, loudest)
+    image.paste(_spectrogram(mono, columns), (0, WAVE_PX))
     return image
 
 
-def _wave(pen: ImageDraw.ImageDraw, mono: npt.NDArray[np.float32], used: int, loudest: float) -> None:
-    """Lowest to highest sample of each column."""
+def _wave(pen: ImageDraw.ImageDraw, mono: npt.NDArray[np.float32], columns: int, loudest: float) -> None:
+    """The lowest to the highest sample of each column."""
     scale = (WAVE_PX / 2 - 2) / max(loudest, 0.01)
-    pen.line((0, WAVE_PX / 2, used, WAVE_PX / 2), FAINT)
-    for x, part in enumerate(np.array_split(mono, used)):
+    pen.line((0, WAVE_PX / 2, columns, WAVE_PX / 2), FAINT)
+    for x, part in enumerate(np.array_split(mono, columns)):
         if len(part):
             pen.line((x, WAVE_PX / 2 - part.max() * scale, x, WAVE_PX / 2 - part.min() * scale), WAVE)
 
 
-def _spectrogram(mono: npt.NDArray[np.float32], used: int) -> Image.Image:
-    """Power of each column's moment, low tones at the bottom, 70 dB from dark to bright."""
+def _spectrogram(mono: npt.NDArray[np.float32], columns: int) -> Image.Image:
+    """The power spectrum of each column, low frequencies at the bottom, 70 dB from dark to bright."""
     window = 512
     padded = np.pad(mono, (window // 2, window // 2))
-    starts = np.linspace(0, max(len(mono) - 1, 0), used).astype(np.int64)
+    starts = np.linspace(0, max(len(mono) - 1, 0), columns).astype(np.int64)
     frames = padded[starts[:, None] + np.arange(window)] * np.hanning(window)
     power = np.square(np.abs(np.fft.rfft(frames, axis=1)))[:, 1:]
     level = 10 * np.log10(np.maximum(power / max(power.max(initial=0), 1e-9), 1e-10))
@@ -70,7 +70,7 @@ def _spectrogram(mono: npt.NDArray[np.float32], used: int) -> Image.Image:
     low = np.minimum(share.astype(np.int64), len(_HEAT) - 2)
     colours = _HEAT[low] + (share - low)[..., None] * (_HEAT[low + 1] - _HEAT[low])
     picture = Image.fromarray(colours.transpose(1, 0, 2)[::-1].astype(np.uint8), "RGB")
-    return picture.resize((used, SPECTRUM_PX), Image.Resampling.BILINEAR)
+    return picture.resize((columns, SPECTRUM_PX), Image.Resampling.BILINEAR)
 
 
 def _facts(clip: sound.Clip) -> str:

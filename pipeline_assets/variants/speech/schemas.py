@@ -1,10 +1,10 @@
-"""The columns that speech variants have beside those of every variant."""
+"""The columns specific to speech variants."""
 
 import dataframely as dy
 
 
 class SpeechColumns(dy.Schema):
-    """What a clip of sound is."""
+    """Properties of a clip of sound."""
 
     duration_s = dy.Float64(min=0)
     sample_rate_hz = dy.Int32(min=1)

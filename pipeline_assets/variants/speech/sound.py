@@ -1,6 +1,6 @@
-"""Between files of sound and samples: bounded reading of whatever libsndfile knows, and lossless writing.
+"""Decodes and encodes sound: bounded reading of the formats of libsndfile, and lossless writing.
 
-Files are read as float32 in [-1, 1] and written as FLAC or WAV. Rounding to 16 or 24 bits happens here alone.
+Files are read as float32 in [-1, 1] and written as FLAC or WAV. Only this module rounds, to 16 or 24 bits.
 """
 
 import io
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.held import size_of
-from pipeline_assets.variants.segments import Segments
+from pipeline_assets.labeling.segments import Segments
+from pipeline_assets.runtime.blobs import size_of
 
 Samples = npt.NDArray[np.float32]
 
@@ -25,7 +25,7 @@ MAX_PEAK = 64.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What a clip may be. samples: of all channels, 128 MiB as float32: 35 minutes at 16 kHz, or 6 of 44.1 kHz stereo."""
+    """Limits on a clip. samples: of all channels, 128 MiB as float32: 35 minutes at 16 kHz, or 6 of 44.1 kHz stereo."""
 
     max_samples: int = 2**25
     max_bytes: int = 2**29
@@ -36,7 +36,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Clip:
-    """Sound with the times of what is said. samples: (N, C) float32, at least one of each."""
+    """Sound with the times of its words. samples: (N, C) float32, N and C at least 1."""
 
     samples: Samples
     rate_hz: int
@@ -48,7 +48,7 @@ class Clip:
         return len(self.samples) / self.rate_hz
 
     def with_(self, samples: Samples, segments: Segments | None = None) -> "Clip":
-        """The same with other samples, and other segments if their times have moved."""
+        """A copy with other samples, and with other segments if given."""
         return replace(self, samples=samples, segments=self.segments if segments is None else segments)
 
 
@@ -65,18 +65,18 @@ def read(data: bytes | Path, limits: Limits = DEFAULT_LIMITS) -> Clip:
     try:
         with sf.SoundFile(data if isinstance(data, Path) else io.BytesIO(data)) as file:
             _check(file.samplerate, file.channels, limits)
-            most = limits.max_samples // file.channels
-            if file.frames > most and file.format != "MP3":  # there it is an estimate
+            max_samples = limits.max_samples // file.channels
+            if file.frames > max_samples and file.format != "MP3":  # there it is an estimate
                 raise UnfitParent("too_long", f"{file.frames / file.samplerate:.0f} s of {file.channels} channels")
-            samples = _read_up_to(file, most + 1)
+            samples = _read_up_to(file, max_samples + 1)
             rate_hz = file.samplerate
     except (sf.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise UnfitParent("undecodable", f"the decoder says: {error!s:.200}") from error
-    if len(samples) > most:
-        raise UnfitParent("too_long", f"more than {most / rate_hz:.0f} s")
+    if len(samples) > max_samples:
+        raise UnfitParent("too_long", f"more than {max_samples / rate_hz:.0f} s")
     if not len(samples):
         raise UnfitParent("empty", "the file holds no samples")
-    if not np.abs(samples).max() <= MAX_PEAK:  # not a number is not below it either
+    if not np.abs(samples).max() <= MAX_PEAK:  # a NaN compares false too
         raise UnfitParent("undecodable", "samples that are no numbers, or far above full scale")
     return Clip(samples, int(rate_hz))
 
@@ -88,22 +88,22 @@ def _check(rate_hz: int, channels: int, limits: Limits) -> None:
         raise UnfitParent("unsupported", f"{channels} channels; at most {limits.max_channels} are read")
 
 
-def _read_up_to(file: "object", most: int) -> Samples:
-    """Block by block: a header may declare what the file does not hold."""
+def _read_up_to(file: "object", limit: int) -> Samples:
+    """Read in blocks: a header may declare more samples than the file has."""
     blocks = []
-    left = most
-    while left > 0:
-        block: Samples = file.read(min(left, 2**20), dtype="float32", always_2d=True)  # type: ignore[attr-defined]
+    remaining = limit
+    while remaining > 0:
+        block: Samples = file.read(min(remaining, 2**20), dtype="float32", always_2d=True)  # type: ignore[attr-defined]
         if not len(block):
             break
         blocks.append(block)
-        left -= len(block)
+        remaining -= len(block)
     return np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32)
 
 
 def whole_numbers(samples: Samples, bits: int) -> npt.NDArray[np.int16] | npt.NDArray[np.int32]:
-    """Samples rounded to 16 or 24 bits: int16, or int32 whose low 8 bits are 0. What is louder than full scale is
-    scaled down as a whole, never clipped.
+    """Samples rounded to 16 or 24 bits: int16, or int32 whose low 8 bits are 0. A clip above full
+    scale is scaled down as a whole, never clipped.
     """
     peak = float(np.abs(samples).max(initial=0))
     scale = 2 ** (bits - 1) / max(peak, 1.0)
@@ -111,8 +111,8 @@ def whole_numbers(samples: Samples, bits: int) -> npt.NDArray[np.int16] | npt.ND
     return rounded.astype(np.int16) if bits == 16 else rounded.astype(np.int32) << 8
 
 
-def written(clip: Clip, file_format: str, bits: int) -> bytes:
-    """The clip as FLAC or WAV of 16 or 24 bits: lossless beyond the rounding. The bytes hold no time and no chance."""
+def encode(clip: Clip, file_format: str, bits: int) -> bytes:
+    """The clip as FLAC or WAV of 16 or 24 bits: lossless beyond the rounding. The bytes are deterministic."""
     import soundfile as sf
 
     out = io.BytesIO()
@@ -128,12 +128,12 @@ def resampled(samples: Samples, from_hz: float, to_hz: float) -> Samples:
 
     if from_hz == to_hz:
         return samples
-    found: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ").astype(np.float32, copy=False)
-    return found if len(found) else samples[:1]
+    result: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ").astype(np.float32, copy=False)
+    return result if len(result) else samples[:1]
 
 
-def like(clip: Clip, model: Clip) -> Samples:
-    """A clip's samples at the rate of another and with its channels: repeated if it has one, else mixed down first."""
+def matched(clip: Clip, model: Clip) -> Samples:
+    """A clip's samples at the rate and with the channels of another: one channel is repeated, more are mixed down first."""
     samples = clip.samples
     channels = model.samples.shape[1]
     if samples.shape[1] != channels:

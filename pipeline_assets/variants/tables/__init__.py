@@ -1,4 +1,4 @@
-"""Variants of tables: cells deleted with the truth kept, numbers jittered, categories swapped, synthetic rows."""
+"""Variants of tables: cells deleted with a mask of the deletions, numbers jittered, categories swapped, synthetic rows."""
 
 from pipeline_assets.variants.tables.kind import Tables
 from pipeline_assets.variants.tables.schemas import TableColumns

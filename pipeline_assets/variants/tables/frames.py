@@ -1,7 +1,7 @@
-"""How a table is written as bytes, and read again from bytes that nobody vouches for.
+"""Writes a table as bytes, and reads one from untrusted bytes.
 
-Parquet as polars writes it: zstd at level 3, row groups of 131,072 rows, no statistics. Values below nulls are not in it,
-so that a deleted cell is gone; equal frames have equal bytes, for one version of polars.
+Parquet as polars writes it: zstd at level 3, row groups of 131,072 rows, no statistics. Values under nulls are not
+in it, so that a deleted cell is gone; equal frames have equal bytes, for one version of polars.
 """
 
 import io
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.held import bytes_of, size_of
+from pipeline_assets.runtime.blobs import bytes_of, size_of
 
 MEDIA_TYPE = "application/vnd.apache.parquet"
 ENCODING = "parquet, lossless"
@@ -23,14 +23,14 @@ MAX_CELLS = 200_000_000
 
 
 def write_table(frame: pl.DataFrame) -> bytes:
-    """The frame as bytes, the same for equal frames."""
-    written = io.BytesIO()
-    frame.rechunk().write_parquet(written, compression="zstd", compression_level=3, statistics=False, row_group_size=131_072)
-    return written.getvalue()
+    """The frame as bytes, equal for equal frames."""
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=3, statistics=False, row_group_size=131_072)
+    return buffer.getvalue()
 
 
 def read_table(data: bytes | Path) -> pl.DataFrame:
-    """A frame of Parquet, of any writer's.  Raises UnfitParent for other bytes and for what is too large or has no rows."""
+    """A frame from Parquet by any writer.  Raises UnfitParent for other bytes and for tables that are too large or empty."""
     size = size_of(data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a table has {MAX_BYTES:,} at most")

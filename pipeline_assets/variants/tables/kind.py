@@ -1,4 +1,4 @@
-"""Tables as a kind of data: Parquet in, Parquet out, with the truth about what was deleted."""
+"""Tables as a kind of data: Parquet, with a mask of deleted cells."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,12 +19,13 @@ from pipeline_assets.variants.tables.operations import TABLES
 class Tables:
     """Frames of any columns, in Parquet.
 
-    labels: {"keys": [...]}, optional: columns that name rows. No cell of theirs is deleted or changed, and synthetic rows
-    have new ones. Labels are carried.
+    labels: {"keys": [...]}, optional: columns that identify rows. Their cells are never deleted or changed, and synthetic
+    rows have new ones. Labels are copied.
     """
 
     name = "tables"
     heeds_labels = False
+    labels_version = 1
     operations: Operations = TABLES
     recipes: Mapping[str, Recipe] = {
         "missing_completely_at_random": Recipe("delete_mcar"),
@@ -37,49 +38,49 @@ class Tables:
     }
 
     def complete(self, recipe: Recipe) -> Recipe:
-        """Resolved; there is nothing to choose in how a table is written."""
+        """The recipe resolved; tables have no choice of encoding."""
         return self.operations.resolve(recipe)
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """One by one, in order; a parent is read once for tasks that follow each other."""
+        """Yield variants one by one, in order; consecutive tasks with the same parent read it once."""
         last: Parent | None = None
         frame: pl.DataFrame | UnfitParent = UnfitParent("undecodable", "")
         for task, (parent, *_) in work:
             if parent is not last:
                 last, frame = parent, _read(parent)
-            yield task, frame if isinstance(frame, UnfitParent) else _made(task, frame, parent.labels)
+            yield task, frame if isinstance(frame, UnfitParent) else _variant(task, frame, parent.labels)
 
-    def problems(self, made: Made) -> list[str]:
-        """Keys that are not there, a mask that is not the table's, cells that it marks and that are not null, copies."""
-        copied = _copied(made)
-        found = [f"{copied} synthetic rows are real ones"] if copied else []
-        if not made.data:
-            return found
-        frame = read_table(made.data)
-        found += [f"the key {key} is no column" for key in made.labels.get("keys", ()) if key not in frame.columns]
-        if frame.height != made.columns["rows"]:
-            found.append(f"{frame.height} rows, and the column says {made.columns['rows']}")
+    def problems(self, variant: Made) -> list[str]:
+        """Missing keys, a mask of another shape, marked cells that are not null, and copies of real rows."""
+        copied = _copied(variant)
+        faults = [f"{copied} synthetic rows are real ones"] if copied else []
+        if not variant.data:
+            return faults
+        frame = read_table(variant.data)
+        faults += [f"the key {key} is no column" for key in variant.labels.get("keys", ()) if key not in frame.columns]
+        if frame.height != variant.columns["rows"]:
+            faults.append(f"{frame.height} rows, and the column says {variant.columns['rows']}")
         deleted = 0
-        if made.also:
-            mask = read_table(made.also["mask_sha256"])
+        if variant.extra_contents:
+            mask = read_table(variant.extra_contents["mask_sha256"])
             if mask.height != frame.height or not set(mask.columns) <= set(frame.columns):
-                return [*found, "the mask's shape is not the table's"]
+                return [*faults, "the mask's shape is not the table's"]
             deleted = int(mask.select(pl.sum_horizontal(pl.all().sum())).item())
             if not all((~mask[name] | frame[name].is_null()).all() for name in mask.columns):
-                found.append("the mask marks a cell that is not null")
-        if deleted != made.columns["cells_deleted"]:
-            found.append(f"the mask marks {deleted} cells, and the column says {made.columns['cells_deleted']}")
-        return found
+                faults.append("the mask marks a cell that is not null")
+        if deleted != variant.columns["cells_deleted"]:
+            faults.append(f"the mask marks {deleted} cells, and the column says {variant.columns['cells_deleted']}")
+        return faults
 
-    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-        """Each table in a row of pictures: which cells are null, deleted or changed; of synthetic rows, how they compare."""
+    def contact_sheet(self, rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        """Each table in a row of pictures: its null, deleted and changed cells; comparisons of synthetic rows."""
         from pipeline_assets.variants.tables.sheet import contact_sheet
 
-        return contact_sheet(shown)
+        return contact_sheet(rows)
 
 
-def _copied(made: Made) -> int:
-    steps = json.loads(made.columns["report_json"])
+def _copied(variant: Made) -> int:
+    steps = json.loads(variant.columns["report_json"])
     return sum(step.get("rows_copied", 0) for step in steps if not step.get("common"))
 
 
@@ -96,7 +97,7 @@ def _read(parent: Parent) -> pl.DataFrame | UnfitParent:
         return UnfitParent("undecodable", f"can't be read: {error}")
 
 
-def _made(task: Task, frame: pl.DataFrame, labels: Mapping[str, Any]) -> Made | UnfitParent:
+def _variant(task: Task, frame: pl.DataFrame, labels: Mapping[str, Any]) -> Made | UnfitParent:
     draft = Draft(frame, tuple(labels.get("keys") or ()), task.seed)
     try:
         for number, step in enumerate(task.recipe.steps):
@@ -107,7 +108,7 @@ def _made(task: Task, frame: pl.DataFrame, labels: Mapping[str, Any]) -> Made | 
     if draft.frame.equals(frame):
         return UnfitParent("unchanged", "no cell of this table was changed")
     deleted = sum(int(marks.sum()) for marks in draft.deleted.values())
-    also = {"mask_sha256": write_table(draft.mask())} if deleted else {}
+    extra_contents = {"mask_sha256": write_table(draft.mask())} if deleted else {}
     return Made(
         write_table(draft.frame),
         MEDIA_TYPE,
@@ -116,8 +117,8 @@ def _made(task: Task, frame: pl.DataFrame, labels: Mapping[str, Any]) -> Made | 
         columns={
             "rows": draft.frame.height,
             "cells_deleted": deleted,
-            "mask_sha256": sha256(also["mask_sha256"]).hexdigest() if also else None,
-            "report_json": json.dumps(draft.told, sort_keys=True, separators=(",", ":")),
+            "mask_sha256": sha256(extra_contents["mask_sha256"]).hexdigest() if extra_contents else None,
+            "report_json": json.dumps(draft.reports, sort_keys=True, separators=(",", ":")),
         },
-        also=also,
+        extra_contents=extra_contents,
     )

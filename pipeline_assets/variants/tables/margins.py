@@ -1,8 +1,9 @@
-"""One column's distribution: fitted to real values, drawn from by standard normal numbers.
+"""One column's distribution: fitted to real values, sampled by standard normal numbers.
 
-A column of few distinct values is drawn exactly, as thresholds; another through its quantiles. No quantile is one row's
-value: each is the mean of five neighbours at least. A number of few rows is drawn as the mean of it and its neighbours; a
-category of few rows is never drawn.
+A column of few distinct values is sampled exactly, by thresholds; another by its quantiles. No quantile is one row's value:
+each is the mean of at least five neighbours. Rare numbers are sampled as their mean if together they have enough rows, and
+else as the next number that has enough, which is unchanged; a rare category is never sampled. A column with few values
+gives only nulls.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ QUANTILES, GROUP = 1000, 5
 
 @dataclass(frozen=True)
 class Margin:
-    """A column that can be drawn.
+    """A column that can be sampled.
 
     levels: as numbers, ascending; a category's are 0, 1, ... for `names`. bounds: the standard normal number at which each
     level ends (steps) or that belongs to it (smooth). null_bound: below it, the column's second number means null.
@@ -40,7 +41,9 @@ class Margin:
     names: tuple[str, ...] = ()
 
     def numbers(self, series: pl.Series) -> Floats:
-        """Values as numbers, NaN for nulls and for categories that are never drawn."""
+        """Values as numbers, NaN for nulls and for rare categories."""
+        if not self.levels.size:
+            return np.full(series.len(), np.nan)
         if self.names:
             codes = dict(zip(self.names, range(len(self.names)), strict=True))
             series = series.cast(pl.String).replace_strict(codes, default=None, return_dtype=pl.Float64)
@@ -49,26 +52,28 @@ class Margin:
     def drawn(self, normals: Floats) -> Floats:
         """Values as numbers for standard normal ones."""
         if self.is_smooth:
-            found = np.interp(normals, self.bounds, self.levels)
-            return found if self.dtype.is_float() else np.rint(found)
+            numbers = np.interp(normals, self.bounds, self.levels)
+            return numbers if self.dtype.is_float() else np.rint(numbers)
         if not self.levels.size:
             return np.full(normals.shape, np.nan)
         return self.levels[np.searchsorted(self.bounds[:-1], normals)]
 
     def series(self, numbers: Floats) -> pl.Series:
         """Numbers as a column, NaN as null."""
+        if not self.levels.size:
+            return pl.Series(self.name, [None], dtype=self.dtype).new_from_index(0, numbers.size)
         if self.names:
             codes = pl.Series(np.nan_to_num(numbers, nan=len(self.names)).astype(np.uint32))
             values = pl.Series([*self.names, None], dtype=pl.String).gather(codes)
             if self.dtype != pl.Boolean:
                 return values.cast(self.dtype).alias(self.name)
             return (values == "true").alias(self.name)
-        found = pl.Series(self.name, numbers).fill_nan(None)
-        return found.cast(self.dtype) if is_number(self.dtype) else found.cast(pl.Int64).cast(self.dtype)
+        column = pl.Series(self.name, numbers).fill_nan(None)
+        return column.cast(self.dtype) if is_number(self.dtype) else column.cast(pl.Int64).cast(self.dtype)
 
 
 def as_numbers(series: pl.Series) -> Floats:
-    """A column of numbers, times or truths as float64; NaN for what is null or not finite."""
+    """A column of numbers, times or booleans as float64; NaN for values that are null or not finite."""
     physical = series.cast(pl.UInt8) if series.dtype == pl.Boolean else series.to_physical()
     numbers = physical.cast(pl.Float64).fill_null(float("nan")).to_numpy(writable=True)
     numbers[~np.isfinite(numbers)] = np.nan
@@ -76,11 +81,18 @@ def as_numbers(series: pl.Series) -> Floats:
 
 
 def fitted(series: pl.Series, *, rare: int) -> Margin:
-    """The distribution of a column of numbers, times, truths or text; of text, in order of frequency."""
+    """The distribution of a column of numbers, times, booleans or text; text is ordered by frequency.
+
+    rare: a value of fewer rows than this is rare.
+    """
+    if series.drop_nulls().len() < rare:
+        return _never_drawn(series)
     if is_category(series.dtype):
         return _fitted_categories(series, rare)
     numbers = as_numbers(series)
     observed = np.sort(numbers[~np.isnan(numbers)])
+    if observed.size < rare:
+        return _never_drawn(series)
     null_bound = float(ndtri(1 - observed.size / numbers.size))
     levels, counts = np.unique(observed, return_counts=True)
     if levels.size <= STEPS:
@@ -88,7 +100,7 @@ def fitted(series: pl.Series, *, rare: int) -> Margin:
         levels = levels if series.dtype.is_float() else np.rint(levels)
         return Margin(series.name, series.dtype, levels, _ends(counts), False, null_bound)
     starts = np.unique(
-        np.linspace(0, observed.size, min(QUANTILES, observed.size // GROUP), endpoint=False).astype(np.int64)
+        np.linspace(0, observed.size, min(QUANTILES, observed.size // max(GROUP, rare)), endpoint=False).astype(np.int64)
     )
     sizes = np.diff(starts, append=observed.size)
     means = np.add.reduceat(observed, starts) / sizes
@@ -97,9 +109,9 @@ def fitted(series: pl.Series, *, rare: int) -> Margin:
 
 
 def ordered(margin: Margin, codes: Floats, by: Sequence[Floats]) -> Margin:
-    """A category's levels in the order of their means of the column that they tell most of; codes: `margin.numbers`.
+    """A category's levels in the order of their means of the column that they explain best; codes: `margin.numbers`.
 
-    by: scores of other columns, NaN where unknown. Thresholds can carry one order only, so it is the one that matters most.
+    by: scores of other columns, NaN where unknown. Thresholds preserve only one order: that of the best explained column.
     """
     best, best_means = 0.0, np.arange(len(margin.names), dtype=np.float64)
     for scores in by:
@@ -118,35 +130,49 @@ def ordered(margin: Margin, codes: Floats, by: Sequence[Floats]) -> Margin:
 
 def _fitted_categories(series: pl.Series, rare: int) -> Margin:
     text = series.cast(pl.String).drop_nulls().alias("value")
-    counted = text.value_counts().sort("count", "value", descending=[True, False])
-    # An enum's values and truths are declared, whoever has them.
+    frequencies = text.value_counts().sort("count", "value", descending=[True, False])
+    # The values of an enum and a boolean are declared, so none is rare.
     if not isinstance(series.dtype, pl.Enum | pl.Boolean):
-        counted = counted.filter(pl.col("count") >= rare)
-    names = tuple(counted["value"].to_list())
-    ends = _ends(counted["count"].to_numpy().astype(np.float64))
+        frequencies = frequencies.filter(pl.col("count") >= rare)
+    names = tuple(frequencies["value"].to_list())
+    ends = _ends(frequencies["count"].to_numpy().astype(np.float64))
     null_bound = float(ndtri(1 - text.len() / series.len()))
     return Margin(series.name, series.dtype, np.arange(len(names), dtype=np.float64), ends, False, null_bound, names)
 
 
+def _never_drawn(series: pl.Series) -> Margin:
+    return Margin(series.name, series.dtype, np.empty(0), np.empty(0), False, float("inf"))
+
+
 def _merged(levels: Floats, counts: npt.NDArray[np.int64], rare: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Levels that few rows have together with the next ones, as their mean, until enough rows have them."""
-    sums, sizes = [], []
-    total, size = 0.0, 0
+    """Merge rare levels into their mean as soon as they have enough rows together.
+
+    A rest that stays rare does not move a level with enough rows: its rows count there, its value is ignored. A rest after
+    such a mean is merged into it. At least `rare` rows must have levels.
+    """
+    values: list[float] = []
+    sizes: list[int] = []
+    is_mean, total, size = False, 0.0, 0
     for level, count in zip(levels.tolist(), counts.tolist(), strict=True):
+        if count >= rare:
+            values.append(level)
+            sizes.append(count + size)
+            is_mean, total, size = False, 0.0, 0
+            continue
         total, size = total + level * count, size + count
         if size >= rare:
-            sums.append(total)
+            values.append(total / size)
             sizes.append(size)
-            total, size = 0.0, 0
+            is_mean, total, size = True, 0.0, 0
     if size:
-        total, size = total + (sums.pop() if sums else 0.0), size + (sizes.pop() if sizes else 0)
-        sums.append(total)
-        sizes.append(size)
-    return np.array(sums) / np.maximum(sizes, 1), np.array(sizes, dtype=np.int64)
+        if is_mean:
+            values[-1] = (values[-1] * sizes[-1] + total) / (sizes[-1] + size)
+        sizes[-1] += size
+    return np.array(values), np.array(sizes, dtype=np.int64)
 
 
 def _ends(counts: Floats | npt.NDArray[np.int64]) -> Floats:
-    """Standard normal numbers that cut off these shares; the last is infinite."""
+    """The standard normal quantiles of these shares; the last is infinite."""
     ends: Floats = ndtri(np.minimum(np.cumsum(counts) / max(counts.sum(), 1e-300), 1.0))
     if ends.size:
         ends[-1] = np.inf

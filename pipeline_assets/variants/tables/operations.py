@@ -1,6 +1,6 @@
-"""What can be done to a table: cells deleted in three ways, numbers jittered, categories swapped, all rows made anew.
+"""The operations on tables: delete cells in three ways, jitter numbers, swap categories, synthesize rows.
 
-Each takes (draft) and its parameters. Whole columns are worked on at once; every column has a random stream of its own.
+Each takes (draft) and its parameters. Columns are changed as a whole; every column has its own random stream.
 """
 
 from collections.abc import Mapping
@@ -35,21 +35,21 @@ EXACT_FLOAT = 2**53
 
 @TABLES.operation()
 def delete_mcar(draft: Draft, *, share: Share = (0.05, 0.2), columns: Columns = ()) -> None:
-    """Delete cells completely at random: each with the same chance, whatever stands anywhere."""
+    """Delete cells completely at random: each with the same probability."""
     names = draft.columns(columns, columns_of(draft.frame))
     part = drawn(share, draft.random("share"))
     _delete(draft, names, {name: np.float32(part) for name in names})
-    draft.told.append({"operation": "delete_mcar", "share": part})
+    draft.reports.append({"operation": "delete_mcar", "share": part})
 
 
 @TABLES.operation()
 def delete_mar(
     draft: Draft, *, share: HalfShare = (0.05, 0.2), by: str = "", strength: Strength = 0.9, columns: Columns = ()
 ) -> None:
-    """Delete cells at random given a column: the chance follows the row's rank in `by`, which itself is kept.
+    """Delete cells at random given a column: the probability follows the row's rank in `by`, which is kept.
 
-    by: its name; empty: a complete column that has an order, drawn. The chance grows evenly with the rank, from
-    share * (1 - strength) to share * (1 + strength); a null of `by` has the chance `share`.
+    by: a column's name; empty: a random complete column that has an order. The probability is linear in the rank, from
+    share * (1 - strength) to share * (1 + strength); a null of `by` has the probability `share`.
     """
     part = drawn(share, draft.random("share"))
     by = by or _drawn_column(draft)
@@ -60,19 +60,19 @@ def delete_mar(
         raise UnfitParent("no_columns", f"no column beside {by} and the keys")
     chance = _chances(draft.frame.select(by), part, strength)[by]
     _delete(draft, names, dict.fromkeys(names, chance))
-    draft.told.append({"operation": "delete_mar", "share": part, "by": by})
+    draft.reports.append({"operation": "delete_mar", "share": part, "by": by})
 
 
 @TABLES.operation()
 def delete_mnar(draft: Draft, *, share: HalfShare = (0.05, 0.2), strength: Strength = 0.9, columns: Columns = ()) -> None:
-    """Delete cells not at random: the chance follows the cell's own rank in its column, which nobody sees afterwards.
+    """Delete cells not at random: the probability follows the cell's rank in its own column.
 
-    It grows evenly with the rank, from share * (1 - strength) to share * (1 + strength).
+    It is linear in the rank, from share * (1 - strength) to share * (1 + strength).
     """
     names = draft.columns(columns, columns_of(draft.frame, ordered=True))
     part = drawn(share, draft.random("share"))
     _delete(draft, names, _chances(draft.frame.select(names), part, strength))
-    draft.told.append({"operation": "delete_mnar", "share": part})
+    draft.reports.append({"operation": "delete_mnar", "share": part})
 
 
 @TABLES.operation()
@@ -84,20 +84,20 @@ def jitter(
 ) -> None:
     """Add normal noise to numbers: `scale` standard deviations of their column.
 
-    Results stay between the column's least and greatest value, and whole numbers whole. Nulls and what is not finite stay.
+    Results stay within the column's range, and integers stay integers. Nulls and values that are not finite are unchanged.
     """
     names = draft.columns(columns, columns_of(draft.frame, numbers=True))
     size = drawn(scale, draft.random("scale"))
     jittered = [_jittered(draft.frame[name], size, draft.random(f"noise {name}")) for name in names]
     draft.frame = draft.frame.with_columns(jittered)
-    draft.told.append({"operation": "jitter", "scale": size})
+    draft.reports.append({"operation": "jitter", "scale": size})
 
 
 @TABLES.operation()
 def swap_categories(draft: Draft, *, share: Share = (0.02, 0.1), columns: Columns = ()) -> None:
-    """Exchange categories among rows drawn for each column, so that each keeps its frequencies.
+    """Exchange categories among rows sampled per column, so that each column keeps its frequencies.
 
-    Categories are text, truths and whole numbers of few distinct values.
+    Categories are text, booleans and integers of few distinct values.
     """
     names = draft.columns(columns, [name for name in draft.frame.columns if columns or _is_like_category(draft.frame[name])])
     part = drawn(share, draft.random("share"))
@@ -110,10 +110,10 @@ def swap_categories(draft: Draft, *, share: Share = (0.02, 0.1), columns: Column
         source[rows] = np.roll(rows, 1)
         swapped.append(series.gather(source))
     draft.frame = draft.frame.with_columns(swapped)
-    draft.told.append({"operation": "swap_categories", "share": part})
+    draft.reports.append({"operation": "swap_categories", "share": part})
 
 
-@TABLES.operation()
+@TABLES.operation(version=2)
 def synthesize(
     draft: Draft,
     *,
@@ -121,20 +121,20 @@ def synthesize(
     rare: Annotated[int, Field(ge=1)] = 5,
     common: Annotated[int, Field(ge=0)] = 0,
 ) -> None:
-    """Draw rows that no one has from a model of the table: its columns' distributions and their correlations.
+    """Sample new rows from a model of the table: its columns' distributions and their correlations.
 
-    rows: how many; 0: as many as the table has. rare: no category of fewer rows is repeated. common: a drawn row equal to
-    a real one is drawn anew and at last left out, unless this many real rows at least are equal; 0: always.
+    rows: their number; 0: that of the table. rare: no value of fewer rows is repeated. common: a row equal to a real one
+    is sampled again and finally left out, unless at least this many real rows are equal; 0: always.
     """
     from pipeline_assets.variants.tables.synthesis import synthetic
 
     draft.frame, report = synthetic(draft.frame, draft.keys, draft.random, rows=rows, rare=rare, common=common)
     draft.deleted = {}
-    draft.told.append({"operation": "synthesize", **report})
+    draft.reports.append({"operation": "synthesize", **report})
 
 
 def _delete(draft: Draft, names: list[str], chances: Mapping[str, np.float32 | Floats]) -> None:
-    """Delete each observed cell with its chance."""
+    """Delete each observed cell with its probability."""
     marks: dict[str, Bools] = {}
     for name in names:
         draws = draft.random(f"delete {name}").random(draft.frame.height, dtype=np.float32)
@@ -143,7 +143,7 @@ def _delete(draft: Draft, names: list[str], chances: Mapping[str, np.float32 | F
 
 
 def _chances(frame: pl.DataFrame, share: float, strength: float) -> dict[str, Floats]:
-    """For each column, chances with the mean `share` that grow evenly with rank; equal values have equal ones."""
+    """For each column, probabilities with the mean `share`, linear in the rank; equal values have equal ones."""
     ranked = frame.select(
         (1 + strength * (2 * (_orderable(name, dtype).rank() - 0.5) / pl.col(name).count() - 1))
         .fill_null(1.0)
@@ -155,7 +155,7 @@ def _chances(frame: pl.DataFrame, share: float, strength: float) -> dict[str, Fl
 
 
 def _orderable(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The column as something that has ranks: a dictionary's text as such, truths as numbers."""
+    """The column in a type that has ranks: a dictionary as text, booleans as numbers."""
     column = pl.col(name)
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return column.cast(pl.String)
@@ -163,15 +163,15 @@ def _orderable(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _drawn_column(draft: Draft) -> str:
-    """A column that has an order, without nulls and with more than one value."""
-    found = [
+    """A random column that has an order, without nulls and with more than one value."""
+    candidates = [
         name
         for name in columns_of(draft.frame, ordered=True)
         if name not in draft.keys and not draft.frame[name].has_nulls() and draft.frame[name].n_unique() > 1
     ]
-    if not found:
+    if not candidates:
         raise UnfitParent("no_columns", "no complete column that deletions could depend on")
-    return found[int(draft.random("by").integers(len(found)))]
+    return candidates[int(draft.random("by").integers(len(candidates)))]
 
 
 def _observed(series: pl.Series) -> Bools:

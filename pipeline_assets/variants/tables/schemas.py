@@ -1,10 +1,10 @@
-"""What the table of table variants has beside every kind's columns."""
+"""The columns specific to table variants."""
 
 import dataframely as dy
 
 
 class TableColumns(dy.Schema):
-    """A variant of a table lies in the object store; here is what was done to it."""
+    """A variant of a table is in the object store; these columns describe its changes."""
 
     rows = dy.Int64(min=0)
     cells_deleted = dy.Int64(min=0, description="cells that were there and are null now")

@@ -1,7 +1,7 @@
-"""The picture of table variants. A map of cells for what was deleted or changed; for synthetic rows two comparisons with
-the real ones: quantiles of each column, and correlations of each pair.
+"""The contact sheet of table variants: a map of deleted and changed cells; for synthetic rows two comparisons with the
+real ones: quantiles of each column, and correlations of each pair.
 
-Drawn by vl-convert inside this process, as the model's pictures are.
+vl-convert draws it in this process, like the model's pictures.
 """
 
 import json
@@ -37,10 +37,10 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-def contact_sheet(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-    """PNG: for each parent its variants' panels, some in a line, each under its recipe's name."""
+def contact_sheet(rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+    """A PNG: for each parent the panels of its variants, several per line, with the names of their recipes."""
     lines: list[list[alt.Chart]] = []
-    for parent, variants in shown:
+    for parent, variants in rows:
         real, keys = read_table(parent.data), tuple(parent.labels.get("keys") or ())
         lines.append([])
         for task, made in variants:
@@ -48,14 +48,14 @@ def contact_sheet(shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
             if len(lines[-1]) + len(panels) > PER_LINE:
                 lines.append([])
             lines[-1] += panels
-    joined = [alt.hconcat(*line, spacing=36).resolve_scale(color="independent") for line in lines if line]
-    sheet = alt.vconcat(*joined, spacing=28).resolve_scale(color="independent")
+    joined_lines = [alt.hconcat(*line, spacing=36).resolve_scale(color="independent") for line in lines if line]
+    sheet = alt.vconcat(*joined_lines, spacing=28).resolve_scale(color="independent")
     png: bytes = vl_convert.vegalite_to_png({**sheet.to_dict(), "config": _CONFIG}, scale=2)
     return png
 
 
 def cells(real: pl.DataFrame, variant: pl.DataFrame, mask: pl.DataFrame | None, names: list[str]) -> pl.DataFrame:
-    """What became of each cell: row, column, state."""
+    """The state of each cell: row, column, state."""
     states = []
     for name in names:
         before, after = real[name], variant[name]
@@ -74,23 +74,23 @@ def cells(real: pl.DataFrame, variant: pl.DataFrame, mask: pl.DataFrame | None, 
 
 
 def quantiles(real: pl.DataFrame, synthetic: pl.DataFrame) -> pl.DataFrame:
-    """Quantiles of each column of numbers or times, scaled so that the real ones go from 0 to 1: column, real, synthetic."""
+    """Quantiles of each column of numbers or times, scaled so that real ones span 0 to 1: column, real, synthetic."""
     at = np.linspace(0.01, 0.99, 60)
-    found = [pl.DataFrame(schema={"column": pl.String, "real": pl.Float64, "synthetic": pl.Float64})]
+    parts = [pl.DataFrame(schema={"column": pl.String, "real": pl.Float64, "synthetic": pl.Float64})]
     for name in columns_of(real, ordered=True):
         if is_category(real.schema[name]):
             continue
-        one, other = (as_numbers(frame[name]) for frame in (real, synthetic))
-        if np.isnan(one).all() or np.isnan(other).all():
+        real_numbers, synthetic_numbers = (as_numbers(frame[name]) for frame in (real, synthetic))
+        if np.isnan(real_numbers).all() or np.isnan(synthetic_numbers).all():
             continue
-        both = [np.nanquantile(values, at) for values in (one, other)]
+        both = [np.nanquantile(values, at) for values in (real_numbers, synthetic_numbers)]
         low, spread = both[0].min(), np.ptp(both[0]) or 1.0
-        found.append(
+        parts.append(
             pl.DataFrame(
                 {"column": [name] * at.size, **dict(zip(("real", "synthetic"), (both - low) / spread, strict=True))}
             )
         )
-    return pl.concat(found)
+    return pl.concat(parts)
 
 
 def paired_correlations(real: pl.DataFrame, synthetic: pl.DataFrame) -> pl.DataFrame:
@@ -105,23 +105,35 @@ def paired_correlations(real: pl.DataFrame, synthetic: pl.DataFrame) -> pl.DataF
     return pl.DataFrame(rows, ["column", "other", "correlation"], orient="row")
 
 
-def _panels(real: pl.DataFrame, keys: tuple[str, ...], recipe: str, made: Made) -> list[alt.Chart]:
-    variant = read_table(made.data)
+def _panels(real: pl.DataFrame, keys: tuple[str, ...], recipe: str, variant_made: Made) -> list[alt.Chart]:
+    variant = read_table(variant_made.data)
     names = [name for name in real.columns if name not in keys][:COLUMNS]
-    told = [step for step in json.loads(made.columns["report_json"]) if step["operation"] == "synthesize"]
-    if told:
-        one, other = (frame.select(names).head(COMPARED_ROWS) for frame in (real, variant))
-        return [_quantile_panel(one, other, recipe), _correlation_panel(one, other, facts(told[-1]))]
-    mask = read_table(made.also["mask_sha256"]).head(ROWS) if made.also else None
-    count = f"{made.columns['cells_deleted']:,} of {real.height * (real.width - len(keys)):,} cells deleted"
-    return [_cell_panel(cells(real.head(ROWS), variant.head(ROWS), mask, names), names, recipe, count if made.also else " ")]
+    synthesis_reports = [
+        step for step in json.loads(variant_made.columns["report_json"]) if step["operation"] == "synthesize"
+    ]
+    if synthesis_reports:
+        real_rows, synthetic_rows = (frame.select(names).head(COMPARED_ROWS) for frame in (real, variant))
+        return [
+            _quantile_panel(real_rows, synthetic_rows, recipe),
+            _correlation_panel(real_rows, synthetic_rows, facts(synthesis_reports[-1])),
+        ]
+    mask = read_table(variant_made.extra_contents["mask_sha256"]).head(ROWS) if variant_made.extra_contents else None
+    count = f"{variant_made.columns['cells_deleted']:,} of {real.height * (real.width - len(keys)):,} cells deleted"
+    return [
+        _cell_panel(
+            cells(real.head(ROWS), variant.head(ROWS), mask, names),
+            names,
+            recipe,
+            count if variant_made.extra_contents else " ",
+        )
+    ]
 
 
-def _cell_panel(shown: pl.DataFrame, names: list[str], recipe: str, subtitle: str) -> alt.Chart:
+def _cell_panel(cell_states: pl.DataFrame, names: list[str], recipe: str, subtitle: str) -> alt.Chart:
     colour = alt.Color("state:N", scale=alt.Scale(domain=list(CELLS), range=list(CELLS.values())))
     column = alt.X("column:N", sort=names, title=None, axis=alt.Axis(labelAngle=-50))
-    row = alt.Y("row:O", title=f"the first {shown['row'].n_unique()} rows", axis=alt.Axis(labels=False))
-    chart = alt.Chart(shown).mark_rect(stroke=PAPER, strokeWidth=0.5).encode(column, row, colour)
+    row = alt.Y("row:O", title=f"the first {cell_states['row'].n_unique()} rows", axis=alt.Axis(labels=False))
+    chart = alt.Chart(cell_states).mark_rect(stroke=PAPER, strokeWidth=0.5).encode(column, row, colour)
     return _sized(chart, recipe, subtitle)
 
 
@@ -139,10 +151,10 @@ def _quantile_panel(real: pl.DataFrame, synthetic: pl.DataFrame, recipe: str) ->
 
 
 def _correlation_panel(real: pl.DataFrame, synthetic: pl.DataFrame, subtitle: str) -> alt.Chart:
-    shown = paired_correlations(real, synthetic)
+    pairs = paired_correlations(real, synthetic)
     order = real.columns
     chart = (
-        alt.Chart(shown)
+        alt.Chart(pairs)
         .mark_rect()
         .encode(
             alt.X("other:N", sort=order, title=None, axis=alt.Axis(labelAngle=-50)),

@@ -1,4 +1,4 @@
-"""Variants of texts: synonyms, another order of words, words left out, typing mistakes; names and numbers stay."""
+"""Variants of texts: synonyms, reordered words, deleted words, typing errors; names and numbers stay."""
 
 from pipeline_assets.variants.text.kind import Texts
 from pipeline_assets.variants.text.schemas import TextColumns

@@ -1,10 +1,10 @@
-"""Texts as a kind of data: UTF-8 in, UTF-8 out, labelled spans follow."""
+"""Texts as a kind of data: UTF-8 with labelled spans, which move with the text."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline_assets.errors import UnfitParent
-from pipeline_assets.held import bytes_of, size_of
+from pipeline_assets.runtime.blobs import bytes_of, size_of
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
 from pipeline_assets.variants.operations import Operations
 from pipeline_assets.variants.recipes import Recipe, generator
@@ -21,11 +21,12 @@ Steps = list[tuple[Callable[..., None], dict[str, Any]]]
 class Texts:
     """Texts of any length up to 4 MiB: titles, captions, reports.
 
-    labels: {"spans": [{"start", "end", "label", "text"}]} in characters, optional; they follow, all else is carried.
+    labels: {"spans": [{"start", "end", "label", "text"}]} in characters, optional; spans move with the text.
     """
 
     name = "text"
     heeds_labels = True
+    labels_version = 1
     operations: Operations = TEXT
     recipes: Mapping[str, Recipe] = {
         "synonyms": Recipe("synonyms"),
@@ -37,11 +38,11 @@ class Texts:
     }
 
     def complete(self, recipe: Recipe) -> Recipe:
-        """Resolved; there is nothing to choose in how a text is written."""
+        """The recipe resolved; texts have no choice of encoding."""
         return self.operations.resolve(recipe)
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """One by one, in order; a parent is taken apart once for tasks that follow each other."""
+        """Yield variants one by one, in order; consecutive tasks with the same parent parse it once."""
         compiled: dict[Recipe, Steps] = {}
         last: Parent | None = None
         words: Words | UnfitParent = UnfitParent("undecodable", "")
@@ -53,35 +54,35 @@ class Texts:
             if isinstance(words, UnfitParent):
                 yield task, words
             else:
-                yield task, _made(words, compiled[task.recipe], task.seed, parent.labels)
+                yield task, _variant(words, compiled[task.recipe], task.seed, parent.labels)
 
-    def problems(self, made: Made) -> list[str]:
-        """Spans that are not what the text has there, and a text that is not the content."""
-        text = str(made.columns["text"])
-        content = bytes_of(made.data).decode()
-        found = [] if content in ("", text) else ["the column `text` is not the content"]
-        for span in made.labels.get("spans", ()):
+    def problems(self, variant: Made) -> list[str]:
+        """Spans that differ from the text at their place, and a column `text` that differs from the content."""
+        text = str(variant.columns["text"])
+        content = bytes_of(variant.data).decode()
+        faults = [] if content in ("", text) else ["the column `text` is not the content"]
+        for span in variant.labels.get("spans", ()):
             start, end = span["start"], span["end"]
             if not 0 <= start < end <= len(text):
-                found.append(f"a span from {start} to {end} is not within {len(text)} characters")
+                faults.append(f"a span from {start} to {end} is not within {len(text)} characters")
             elif text[start:end] != span["text"]:
-                found.append(f"the span {span['text']!r} is {text[start:end]!r} in the text")
-        return found
+                faults.append(f"the span {span['text']!r} is {text[start:end]!r} in the text")
+        return faults
 
-    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-        """Each text above its variants, in which new words are coloured and lost ones struck out."""
+    def contact_sheet(self, rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        """Each text above its variants, with inserted words coloured and deleted ones struck out."""
         from pipeline_assets.variants.text.sheet import contact_sheet
 
         return contact_sheet(
             [
                 (text_of(parent), [(task.recipe.name, str(made.columns["text"])) for task, made in variants])
-                for parent, variants in shown
+                for parent, variants in rows
             ]
         )
 
 
 def text_of(parent: Parent) -> str:
-    """A parent's text. Raises UnfitParent if there is none."""
+    """A parent's text. Raises UnfitParent if the bytes are not a text within the limits."""
     size = size_of(parent.data)
     if size > MAX_BYTES:
         raise UnfitParent("too_large", f"{size:,} bytes, and a text has {MAX_BYTES:,} at most")
@@ -104,7 +105,7 @@ def _words_of(parent: Parent) -> Words | UnfitParent:
         return UnfitParent("undecodable", f"can't be read: {error}")
 
 
-def _made(words: Words, steps: Steps, seed: int, labels: Mapping[str, Any]) -> Made | UnfitParent:
+def _variant(words: Words, steps: Steps, seed: int, labels: Mapping[str, Any]) -> Made | UnfitParent:
     draft = Draft.of(words)
     random = generator(seed)
     for function, parameters in steps:

@@ -1,6 +1,6 @@
-"""English words as the project keeps them: synonyms of each, in its own form, and whether it is common. From WordNet 3.0.
+"""The English lexicon: the synonyms of a word, in the same form, and whether it is common. From WordNet 3.0.
 
-The file beside this module, `synonyms.parquet`, is made by `make_synonyms.py`; its licence is in `WORDNET-LICENSE.txt`.
+`make_synonyms.py` writes `synonyms.parquet` in this folder; its licence is in `WORDNET-LICENSE.txt`.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SYNONYMS = Path(__file__).with_name("synonyms.parquet")
 
 
 def word_set(words: str) -> frozenset[str]:
-    """Words with spaces between, as a set."""
+    """Words separated by spaces, as a set."""
     return frozenset(words.split())
 
 
@@ -35,35 +35,56 @@ FUNCTION_WORDS = word_set(
 )
 """Words that carry a sentence's grammar, and numbers in words: no synonym is put in their place."""
 
+NEVER = word_set(
+    """
+    bastard bitch bonk colored coloured cretin cripple darkie dumb dummy fanny floozy goddam goddamn goddamned gyp
+    gypsy harlot heathen hooker hump hussy idiot idiotic imbecile insane jackass jerk lame loony lunatic maniac midget
+    moron moronic mulatto mute negress negro negroid niggard niggardly nigrify nutty oriental penis pervert pimp piss
+    pissed polack porno pornography psycho pygmy redneck retard retarded savage screw sex sexy shit shitty skank slag
+    slave slut sodomite sodomy spastic spook squaw strumpet suck sucker tart tit tits titty tramp vagina wank wench
+    whore whoredom whorehouse whoring
+    """
+)
+"""Never put into a title, beside all that WordNet marks as a slur, disparagement or obscenity."""
+
 
 @dataclass(frozen=True)
 class Lexicon:
-    """entries: words with synonyms. common: words that people use and that are no names."""
+    """entries: words with synonyms. common: words in common use that are not names. irregular: see `takes_an`."""
 
     entries: dict[str, tuple[str, str]]
     common: frozenset[str]
-    _found: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    irregular: frozenset[str]
+    _cache: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     def synonyms(self, word: str, senses: int) -> tuple[str, ...]:
-        """Words to put in a lower-case word's place, in its form; none for a word that is unknown or ambiguous.
+        """Replacements for a lower-case word, in its form; none for a word that is unknown or ambiguous.
 
-        senses: the meaning that they share is among this many first ones of both words.
+        senses: the shared meaning is among this many first ones of both words.
         """
         entry = self.entries.get(word)
         if entry is None:
             return ()
-        if (word, senses) not in self._found:
+        if (word, senses) not in self._cache:
             words, ranks = entry
             near = sum(int(rank) <= senses for rank in ranks)
-            self._found[word, senses] = tuple(words.split()[:near])
-        return self._found[word, senses]
+            self._cache[word, senses] = tuple(words.split()[:near])
+        return self._cache[word, senses]
+
+    def takes_an(self, word: str) -> bool:
+        """Whether a lower-case word takes "an" instead of "a": by its first letter, with a list of exceptions."""
+        return (word[0] in VOWELS) != (word in self.irregular)
+
+
+VOWELS = "aeiou"
 
 
 @cache
 def lexicon() -> Lexicon:
-    """Read once a process, in about a tenth of a second."""
+    """The lexicon, read once per process in about 0.1 s."""
     table = pl.read_parquet(SYNONYMS)
     common = table.filter("is_common")["word"].to_list()
     have = table.filter(pl.col("synonyms") != "")
     entries = dict(zip(have["word"].to_list(), have.select("synonyms", "ranks").iter_rows(), strict=True))
-    return Lexicon(entries, frozenset(common) | FUNCTION_WORDS)
+    irregular = table.filter(pl.col("takes_an") != pl.col("word").str.contains(f"^[{VOWELS}]"))["word"].to_list()
+    return Lexicon(entries, frozenset(common) | FUNCTION_WORDS, frozenset(irregular))

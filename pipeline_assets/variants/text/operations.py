@@ -1,6 +1,6 @@
-"""What can be done to a text, in place, on a draft: other words, another order, fewer words, mistakes.
+"""The operations on texts, in place on a draft: synonyms, reordering, deletion, typing errors.
 
-Each takes (draft, random) and its parameters. Each changes one word at least where it can, and none that is protected.
+Each takes (draft, random) and its parameters. Each changes at least one word if possible, and no protected one.
 """
 
 from typing import Annotated, Literal
@@ -19,38 +19,38 @@ Share = _Share | tuple[_Share, _Share]
 """Of the words that could be changed; one word at least is."""
 
 _KEY_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_CONSONANT_SOUNDS = ("eu", "uni", "use", "usu", "uti", "one", "once")
-_VOWEL_SOUNDS = ("hour", "honest", "honor", "honour", "heir")
 
 
 def _neighbours() -> dict[str, str]:
-    """Letters beside each on a QWERTY keyboard, whose rows are half a key apart."""
-    found = {}
+    """The neighbours of each letter on a QWERTY keyboard, whose rows are half a key apart."""
+    neighbours = {}
     for row, keys in enumerate(_KEY_ROWS):
         above = _KEY_ROWS[row - 1] if row else ""
         below = _KEY_ROWS[row + 1] if row + 1 < len(_KEY_ROWS) else ""
         for at, key in enumerate(keys):
-            beside = keys[max(at - 1, 0) : at] + keys[at + 1 : at + 2]
-            found[key] = beside + above[at : at + 2] + below[max(at - 1, 0) : at + 1]
-    return found
+            adjacent = keys[max(at - 1, 0) : at] + keys[at + 1 : at + 2]
+            neighbours[key] = adjacent + above[at : at + 2] + below[max(at - 1, 0) : at + 1]
+    return neighbours
 
 
 NEIGHBOURS = _neighbours()
 
 
-@TEXT.operation()
+@TEXT.operation(version=2)
 def synonyms(
     draft: Draft, random: np.random.Generator, *, share: Share = (0.3, 0.6), senses: Annotated[int, Field(ge=1, le=3)] = 1
 ) -> None:
-    """Put synonyms of the same part of speech, in the same form, in the place of words.
+    """Replace words by synonyms of the same part of speech, in the same form.
 
-    senses: the meaning that two words share is among this many first ones of both. "a" and "an" follow.
+    senses: the shared meaning is among this many first ones of both words. "a" and "an" are adapted.
     """
-    known = lexicon().synonyms
-    choices = {place: others for place in _left(draft) if (others := known(draft.pieces[place].lower(), senses))}
+    synonyms_of = lexicon().synonyms
+    choices = {
+        place: alternatives for place in _left(draft) if (alternatives := synonyms_of(draft.pieces[place].lower(), senses))
+    }
     for place, draw in _picked(list(choices), share, random):
-        others = choices[place]
-        draft.put(place, others[int(draw * len(others))])
+        alternatives = choices[place]
+        draft.put(place, alternatives[int(draw * len(alternatives))])
         _fit_article(draft, place)
 
 
@@ -58,25 +58,25 @@ def synonyms(
 def reorder(
     draft: Draft, random: np.random.Generator, *, share: Share = (0.1, 0.3), distance: Annotated[int, Field(ge=1)] = 3
 ) -> None:
-    """Exchange words with others of their clause, at most `distance` of its words away. A word moves once."""
+    """Exchange words with others of their clause, at most `distance` words away. A word moves at most once."""
     clauses: dict[int, list[int]] = {}
     for place, clause in zip(draft.words.free, draft.words.clause, strict=True):
         if clause >= 0 and draft.pieces[place]:
             clauses.setdefault(clause, []).append(place)
-    where = {place: (members, at) for members in clauses.values() if len(members) > 1 for at, place in enumerate(members)}
-    for place, draw in _picked(list(where), share, random):
-        if place in where:
-            members, at = where.pop(place)
-            near = [p for p in members[max(at - distance, 0) : at + 1 + distance] if p in where]
+    slots = {place: (members, at) for members in clauses.values() if len(members) > 1 for at, place in enumerate(members)}
+    for place, draw in _picked(list(slots), share, random):
+        if place in slots:
+            members, at = slots.pop(place)
+            near = [p for p in members[max(at - distance, 0) : at + 1 + distance] if p in slots]
             if near:
-                other = near[int(draw * len(near))]
-                del where[other]  # a word that moved twice might be back where it was
-                _exchange(draft, place, other)
+                partner = near[int(draw * len(near))]
+                del slots[partner]  # a word that moved twice could return to its place
+                _exchange(draft, place, partner)
 
 
 @TEXT.operation()
 def delete(draft: Draft, random: np.random.Generator, *, share: Share = (0.1, 0.3)) -> None:
-    """Leave words out. One word of the text stays at least, and so does a word that is a clause of its own."""
+    """Delete words. At least one word of the text stays, and so does the only word of a clause."""
     words = sum(map(bool, draft.pieces[1::2]))
     picked = _picked(_left(draft), share, random)[: max(words - 1, 0)]
     for place in sorted(place for place, _ in picked):
@@ -93,7 +93,7 @@ def typos(
 ) -> None:
     """Mistype words of three letters or more: a neighbouring key, two letters swapped, or one left out.
 
-    The first letter stays. One mistake a word.
+    The first letter stays. At most one mistake per word.
     """
     places = [place for place in _left(draft) if len(draft.pieces[place]) > 2]
     picked = _picked(places, share, random)
@@ -105,40 +105,42 @@ def typos(
 
 
 def _left(draft: Draft) -> list[int]:
-    """Places of words that may change and are still there."""
+    """Places of words that may change and are not deleted."""
     pieces = draft.pieces
     return [place for place in draft.words.free if pieces[place]]
 
 
 def _picked(places: list[int], share: Share, random: np.random.Generator) -> list[tuple[int, float]]:
-    """A share of the places, in an order drawn too, each with a number in [0, 1) for what is to be done there."""
+    """A random share of the places in random order, each with a random number in [0, 1)."""
     count = len(places)
     if not count:
         return []
-    wanted = max(1, round(drawn(share, random) * count))
+    count_picked = max(1, round(drawn(share, random) * count))
     draws = random.random(2 * count).tolist()
     order = sorted(range(count), key=draws.__getitem__)
-    return [(places[at], draws[count + at]) for at in order[:wanted]]
+    return [(places[at], draws[count + at]) for at in order[:count_picked]]
 
 
 def _fit_article(draft: Draft, place: int) -> None:
-    """Make "a" or "an" of the article before a word, if there is one that may change."""
+    """Adapt the article "a" or "an" before a word, if it may change."""
     if not draft.words.is_free(place - 2) or draft.pieces[place - 1] != " ":
         return
     article, word = draft.pieces[place - 2], draft.pieces[place].lower()
     if article.lower() in ("a", "an"):
-        vowel = word.startswith(_VOWEL_SOUNDS) or (word[0] in "aeiou" and not word.startswith(_CONSONANT_SOUNDS))
-        draft.pieces[place - 2] = ("A" if article[0] == "A" else "a") + ("n" if vowel else "")
+        draft.pieces[place - 2] = ("A" if article[0] == "A" else "a") + ("n" if lexicon().takes_an(word) else "")
 
 
-def _exchange(draft: Draft, one: int, other: int) -> None:
-    """Words change places; a sentence's capital stays at its start."""
+def _exchange(draft: Draft, first_place: int, second_place: int) -> None:
+    """Exchange words; a sentence's capital stays at its start."""
     starts, pieces = draft.words.starts, draft.pieces
-    first, second = pieces[one], pieces[other]
-    if one in starts or other in starts:
+    first, second = pieces[first_place], pieces[second_place]
+    if first_place in starts or second_place in starts:
         first, second = (_lowered(word) for word in (first, second))
-        first, second = (cased(first, "A") if other in starts else first), (cased(second, "A") if one in starts else second)
-    pieces[one], pieces[other] = second, first
+        first, second = (
+            (cased(first, "A") if second_place in starts else first),
+            (cased(second, "A") if first_place in starts else second),
+        )
+    pieces[first_place], pieces[second_place] = second, first
 
 
 def _lowered(word: str) -> str:
@@ -146,7 +148,7 @@ def _lowered(word: str) -> str:
 
 
 def _leave_out(draft: Draft, place: int) -> None:
-    """Empty a word and one of the spaces around it. Where no space can go (it is a clause of its own), the word stays."""
+    """Delete a word and one of the spaces around it. A word without such a space (the only one of a clause) stays."""
     pieces, closed = draft.pieces, draft.words.closed
     before, after = place - 1, place + 1
     while not pieces[before] and before > 0 and not pieces[before - 1]:

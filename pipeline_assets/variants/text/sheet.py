@@ -1,6 +1,6 @@
-"""The picture of text variants: each text, and below it its variants with what is new in them and what is gone.
+"""The contact sheet of text variants: each text above its variants, with inserted and deleted words marked.
 
-An SVG drawn by vl-convert, which finds a font for every script that the machine has one for.
+An SVG drawn by vl-convert, which finds installed fonts for every script.
 """
 
 import re
@@ -20,27 +20,27 @@ Run = tuple[str, str]
 """A piece of text and how it is drawn: "same", "new" or "gone"."""
 
 
-def contact_sheet(shown: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> bytes:
-    """PNG. shown: each parent's text with (recipe's name, variant's text)."""
-    drawn: list[str] = []
+def contact_sheet(rows: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> bytes:
+    """PNG. rows: each parent's text with (recipe's name, variant's text)."""
+    elements: list[str] = []
     y = MARGIN_PX
-    for whole, variants in shown:
-        parent = whole[:SHOWN_CHARACTERS]
+    for parent_text, variants in rows:
+        parent = parent_text[:SHOWN_CHARACTERS]
         for line in lines([(parent, "same")]):
             y += LINE_PX
-            drawn.append(f'<text x="{MARGIN_PX}" y="{y}" font-weight="bold">{_runs(line)}</text>')
+            elements.append(f'<text x="{MARGIN_PX}" y="{y}" font-weight="bold">{_runs(line)}</text>')
         for name, text in variants:
             y += LINE_PX
-            drawn.append(f'<text x="{MARGIN_PX}" y="{y}" fill="{MUTED}">{_escaped(name)[:26]}</text>')
+            elements.append(f'<text x="{MARGIN_PX}" y="{y}" fill="{MUTED}">{_escaped(name)[:26]}</text>')
             for number, line in enumerate(lines(changes(parent, text[:SHOWN_CHARACTERS]))):
                 y += LINE_PX if number else 0
-                drawn.append(f'<text x="{MARGIN_PX + COLUMN_PX}" y="{y}">{_runs(line)}</text>')
+                elements.append(f'<text x="{MARGIN_PX + COLUMN_PX}" y="{y}">{_runs(line)}</text>')
         y += GAP_PX
     height = y + MARGIN_PX
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH_PX}" height="{height}" xml:space="preserve"'
         f' font-family="sans-serif" font-size="15" fill="{INK}">'
-        f'<rect width="{WIDTH_PX}" height="{height}" fill="{PAPER}"/>{"".join(drawn)}</svg>'
+        f'<rect width="{WIDTH_PX}" height="{height}" fill="{PAPER}"/>{"".join(elements)}</svg>'
     )
     import vl_convert
 
@@ -49,23 +49,23 @@ def contact_sheet(shown: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> byt
 
 
 def changes(before: str, after: str) -> list[Run]:
-    """The variant's text with what is new and what is gone, in its order. Without "gone" it is the variant."""
+    """The variant's text with inserted and deleted pieces, in order. Without the pieces "gone" it is the variant."""
     old, new = _TOKENS.findall(before), _TOKENS.findall(after)
     runs: list[Run] = []
     old_words, new_words = ([token.rstrip() for token in tokens] for tokens in (old, new))
-    for what, a, b, c, d in SequenceMatcher(None, old_words, new_words, autojunk=False).get_opcodes():
-        if what in ("delete", "replace"):
+    for tag, a, b, c, d in SequenceMatcher(None, old_words, new_words, autojunk=False).get_opcodes():
+        if tag in ("delete", "replace"):
             runs.append(("".join(old[a:b]), "gone"))
-        if what != "delete":
-            runs.append(("".join(new[c:d]), "same" if what == "equal" else "new"))
+        if tag != "delete":
+            runs.append(("".join(new[c:d]), "same" if tag == "equal" else "new"))
     return runs
 
 
 def lines(runs: Iterable[Run]) -> list[list[Run]]:
-    """Broken between words where a line is full; an ellipsis where the text goes on after the last line."""
+    """Wrap text between words; an ellipsis marks a text that continues after the last line."""
     broken: list[list[Run]] = [[]]
     room = TEXT_CHARACTERS
-    for text, how in runs:
+    for text, style in runs:
         for token in _TOKENS.findall(text):
             if len(token.rstrip()) > room and broken[-1]:
                 if len(broken) == MAX_LINES:
@@ -74,7 +74,7 @@ def lines(runs: Iterable[Run]) -> list[list[Run]]:
                 broken.append([])
                 room = TEXT_CHARACTERS
             room -= len(token)
-            broken[-1].append((token[:TEXT_CHARACTERS], how))
+            broken[-1].append((token[:TEXT_CHARACTERS], style))
     return broken
 
 
@@ -85,12 +85,12 @@ def _runs(line: Iterable[Run]) -> str:
         "gone": f' fill="{GONE}" text-decoration="line-through"',
     }
     merged: list[Run] = []
-    for text, how in line:
-        if merged and merged[-1][1] == how:
-            merged[-1] = (merged[-1][0] + text, how)
+    for text, style in line:
+        if merged and merged[-1][1] == style:
+            merged[-1] = (merged[-1][0] + text, style)
         else:
-            merged.append((text, how))
-    return "".join(f"<tspan{styles[how]}>{_escaped(text)}</tspan>" for text, how in merged)
+            merged.append((text, style))
+    return "".join(f"<tspan{styles[style]}>{_escaped(text)}</tspan>" for text, style in merged)
 
 
 def _escaped(text: str) -> str:

@@ -1,7 +1,7 @@
-"""A text as words with what stands between them, and which of its words may change.
+"""A text as words and separators, with the words that may change.
 
-Names, numbers, addresses and labelled spans may not; how they are told is said at `parse`. A draft changes words in place,
-so that every piece keeps its number, and spans are found again by the pieces that they begin and end in.
+Names, numbers, addresses and labelled spans may not change; `parse` documents how it recognises them. A draft changes
+words in place, so that every piece keeps its number, and spans are located by their first and last piece.
 """
 
 import re
@@ -33,11 +33,11 @@ Span = dict[str, Any]
 
 @dataclass(frozen=True)
 class Words:
-    """A parsed text. pieces: what stands before, between and after words at even places, words at odd ones.
+    """A parsed text. pieces: separators at even places, words at odd ones.
 
-    free: places of words that may change, in order. clause: for each of them a number that words of one clause share, -1
-    for a word that joins clauses. starts: free places whose capital is their sentence's. closed: even places that a span
-    covers, in part at least.
+    free: places of words that may change, in order. clause: for each of them the number of its clause, -1 for a word that
+    joins clauses. starts: free places whose capital is only due to the start of a sentence. closed: even places that a span
+    covers at least partly.
     """
 
     pieces: tuple[str, ...]
@@ -48,34 +48,34 @@ class Words:
     spans: tuple[Span, ...]
 
     def is_free(self, place: int) -> bool:
-        """Whether the word at a place may change; False where there is none."""
+        """Whether the word at a place may change; False if there is no word."""
         at = bisect_left(self.free, place)
         return at < len(self.free) and self.free[at] == place
 
 
 @dataclass
 class Draft:
-    """A variant in the making: `pieces` change, their number does not. A deleted word is an empty piece."""
+    """A draft of a variant: `pieces` change, their number does not. A deleted word is an empty piece."""
 
     words: Words
     pieces: list[str]
 
     @classmethod
     def of(cls, words: Words) -> "Draft":
-        """An unchanged one."""
+        """A draft without changes."""
         return cls(words, list(words.pieces))
 
     @property
     def text(self) -> str:
-        """As it stands."""
+        """The current text."""
         return "".join(self.pieces)
 
     def put(self, place: int, word: str) -> None:
-        """Replace a word, which takes over the case of the one before it."""
+        """Replace a word; the new word takes the case of the old one."""
         self.pieces[place] = cased(word, self.pieces[place])
 
     def spans(self) -> list[Span]:
-        """The labelled spans where they are now: the same texts, since no piece of theirs has changed."""
+        """The labelled spans at their new places, with the same texts, since their pieces never change."""
         if not self.words.spans:
             return []
         before, after = _offsets(self.words.pieces), _offsets(self.pieces)
@@ -89,18 +89,19 @@ class Draft:
 
 def of_labels(text: str, labels: Mapping[str, Any]) -> Words:
     """A text with the spans of its labels, if it has any. Raises UnfitParent(bad_labels)."""
-    spans = labels.get("spans") or ()
+    entries = labels.get("spans")
+    spans = () if entries is None else entries
     if not isinstance(spans, list | tuple) or not all(isinstance(span, Mapping) for span in spans):
         raise UnfitParent("bad_labels", "spans are a list of objects with start, end, label and text")
     return parse(text, spans)
 
 
 def parse(text: str, spans: Iterable[Mapping[str, Any]] = ()) -> Words:
-    """Take a text apart.
+    """Parse a text.
 
-    Protected are: words that a span covers in part; @names, #tags, addresses; all that holds anything but letters, hyphens
-    and apostrophes; capitalised words and the particles between two of them ("Isle of Man"). A capital at a sentence's
-    start is no name if the next word has none and the lexicon has the word, not as a name.
+    Protected words: those that a span covers partly; @names, #tags, addresses; words with characters other than letters,
+    hyphens and apostrophes; capitalised words and the particles between two of them ("Isle of Man"). A capital at a
+    sentence's start is no name if the next word has none and the lexicon has the word, not as a name.
     spans: start and end in characters, label, text.  Raises UnfitParent for spans that are not the text's.
     """
     pieces = tuple(_WORD.split(text))
@@ -111,8 +112,8 @@ def parse(text: str, spans: Iterable[Mapping[str, Any]] = ()) -> Words:
     number = 0
     for place in range(1, len(pieces), 2):
         word = pieces[place]
-        between = pieces[place - 1]
-        if between != " " and (not between.isspace() or "\n" in between):
+        separator = pieces[place - 1]
+        if separator != " " and (not separator.isspace() or "\n" in separator):
             number += 1
         joins = word in _JOINING_CLAUSES
         number += joins
@@ -123,32 +124,32 @@ def parse(text: str, spans: Iterable[Mapping[str, Any]] = ()) -> Words:
     return Words(pieces, tuple(free), tuple(clause), frozenset(starts).intersection(free), closed, true)
 
 
-def cased(word: str, like: str) -> str:
+def cased(word: str, model: str) -> str:
     """A lower-case word in another's case."""
-    if like[:1].isupper():
-        return word.upper() if len(like) > 1 and like.isupper() else word[:1].upper() + word[1:]
+    if model[:1].isupper():
+        return word.upper() if len(model) > 1 and model.isupper() else word[:1].upper() + word[1:]
     return word
 
 
 def _names(pieces: tuple[str, ...]) -> tuple[set[int], set[int]]:
-    """Places of words that are names or parts of some, and of those whose capital is only their sentence's."""
+    """Places of names or their parts, and of words whose capital is only due to the start of a sentence."""
     capitals = [place for place in range(1, len(pieces), 2) if pieces[place][0].isupper()]
     names, starts = set(capitals), set[int]()
     for place in capitals:
         begins = place == 1 or _STARTS.search(pieces[place - 1])
-        alone = place + 2 not in names or pieces[place + 1] not in (" ", "-")
-        if begins and alone and pieces[place].lower().replace("’", "'") in lexicon().common:
+        is_single = place + 2 not in names or pieces[place + 1] not in (" ", "-")
+        if begins and is_single and pieces[place].lower().replace("’", "'") in lexicon().common:
             starts.add(place)
     names -= starts
     for place in capitals:
-        between: list[int] = []
+        particles: list[int] = []
         for after in range(place + 2, min(place + 8, len(pieces)), 2):
             if after in names:
-                names.update(between)
+                names.update(particles)
                 break
             if pieces[after] not in _IN_NAMES or pieces[after - 1] != " ":
                 break
-            between.append(after)
+            particles.append(after)
     return names, starts - names
 
 
@@ -164,13 +165,13 @@ def _checked(span: Mapping[str, Any], text: str) -> Span:
 def _covered(pieces: tuple[str, ...], spans: Iterable[Span]) -> frozenset[int]:
     """Places of pieces that share a character with a span."""
     offsets = _offsets(pieces)
-    found: set[int] = set()
+    places: set[int] = set()
     for span in spans:
         first, last = (bisect_right(offsets, at) - 1 for at in (span["start"], span["end"] - 1))
-        found.update(range(first, last + 1))
-    return frozenset(found)
+        places.update(range(first, last + 1))
+    return frozenset(places)
 
 
 def _offsets(pieces: Iterable[str]) -> list[int]:
-    """Where each piece begins. Of empty pieces at one place, a search from the right finds the one that is not."""
+    """The start of each piece. Among pieces with one start, a search from the right finds the one that is not empty."""
     return list(accumulate(map(len, pieces), initial=0))[:-1]

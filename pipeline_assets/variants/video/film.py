@@ -1,7 +1,7 @@
-"""A video as two streams that can be begun anew: pictures that come evenly, and the samples of its sound. Nothing is held.
+"""A video as two restartable streams: pictures at a constant rate, and the samples of its sound. Nothing is kept in memory.
 
-Pictures are counted in ticks: tick k is shown from k / rate on. The sound of a film is as long as its pictures, to the
-sample, so that what keeps the ticks keeps the sound in sync. Pictures are yuv420p, sound is int16.
+Pictures are counted in ticks: tick k is shown from k / rate on. The sound is as long as the pictures, to the sample, so
+that an operation that preserves ticks preserves the sync. Pictures are yuv420p, sound is int16.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_assets.errors import BadClip
-from pipeline_assets.ingestion import videos
-from pipeline_assets.variants.segments import Segments
+from pipeline_assets.ingestion.media import videos
+from pipeline_assets.labeling.segments import Segments
+from pipeline_assets.runtime.blobs import size_of
+from pipeline_assets.variants.photos.marks import Marks
 from pipeline_assets.variants.video import filters
 
 if TYPE_CHECKING:
@@ -34,9 +36,10 @@ def _silent() -> Iterator[Samples]:
 
 @dataclass(frozen=True)
 class Film:
-    """pictures: gives `ticks` frames; sound: gives chunks of samples, `samples` of them in all, none without sound.
+    """pictures: yields `ticks` frames; sound: yields chunks of samples, `samples` of them in all, none without sound.
 
-    rate: pictures a second. sample_rate_hz and channels are 0 without sound.
+    rate: pictures per second. sample_rate_hz and channels are 0 without sound. marks: boxes and masks that
+    hold for every picture; None if unknown.
     """
 
     width_px: int
@@ -48,6 +51,7 @@ class Film:
     channels: int = 0
     sound: Callable[[], Iterator[Samples]] = field(default=_silent)
     segments: Segments = ()
+    marks: Marks | None = None
 
     @property
     def has_audio(self) -> bool:
@@ -61,19 +65,19 @@ class Film:
 
     @property
     def samples(self) -> int:
-        """Samples of its sound, of one channel."""
+        """Samples per channel of its sound."""
         return self.samples_at(self.ticks)
 
     def samples_at(self, tick: int) -> int:
-        """The sample that is heard when a tick begins."""
+        """The sample at the start of a tick."""
         return round(Fraction(tick * self.sample_rate_hz) / self.rate)
 
 
 def film(data: bytes | Path, limits: videos.VideoLimits = videos.DEFAULT_LIMITS) -> Film:
-    """A file as a film: at most two channels, an even width and height, turned upright. Raises BadClip."""
+    """Open a file as a film: at most two channels, an even width and height, upright. Raises BadClip."""
     facts = videos.facts(data, limits)
     channels = min(facts.channels, 2)
-    made = Film(
+    silent_film = Film(
         facts.width_px // 2 * 2,
         facts.height_px // 2 * 2,
         facts.rate,
@@ -83,21 +87,21 @@ def film(data: bytes | Path, limits: videos.VideoLimits = videos.DEFAULT_LIMITS)
         channels,
     )
     if not channels:
-        return made
+        return silent_film
     return Film(
-        made.width_px,
-        made.height_px,
-        made.rate,
-        made.ticks,
-        made.pictures,
-        made.sample_rate_hz,
+        silent_film.width_px,
+        silent_film.height_px,
+        silent_film.rate,
+        silent_film.ticks,
+        silent_film.pictures,
+        silent_film.sample_rate_hz,
         channels,
-        lambda: exactly(_sound(data, facts, channels), made.samples, channels),
+        lambda: exactly(_sound(data, facts, channels), silent_film.samples, channels),
     )
 
 
 def selected(pictures: "Iterator[VideoFrame]", ticks: Iterable[int]) -> "Iterator[VideoFrame]":
-    """The pictures at these ticks, which never decrease: what speed, pauses and other rates come down to."""
+    """The pictures at these ticks, which never decrease: the basis of speed, pauses and other rates."""
     at = -1
     frame: VideoFrame | None = None
     for tick in ticks:
@@ -108,7 +112,7 @@ def selected(pictures: "Iterator[VideoFrame]", ticks: Iterable[int]) -> "Iterato
 
 
 def exactly(chunks: Iterable[Samples], count: int, channels: int) -> Iterator[Samples]:
-    """The first `count` samples of the chunks; silence for those that they lack."""
+    """The first `count` samples of the chunks, extended with silence."""
     left = count
     for chunk in chunks:
         if left <= 0:
@@ -120,8 +124,8 @@ def exactly(chunks: Iterable[Samples], count: int, channels: int) -> Iterator[Sa
         left -= 2**16
 
 
-def cut(chunks: Iterable[Samples], at: int, put_in: Callable[[], Iterable[Samples]]) -> Iterator[Samples]:
-    """The chunks with something put in after `at` samples."""
+def insert(chunks: Iterable[Samples], at: int, put_in: Callable[[], Iterable[Samples]]) -> Iterator[Samples]:
+    """The chunks with others inserted after `at` samples."""
     before = 0
     is_done = False
     for chunk in chunks:
@@ -145,63 +149,63 @@ def chunked(chunks: Iterable[Samples], size: int) -> Iterator[Samples]:
         waiting.append(chunk)
         have += len(chunk)
         if have >= size:
-            joined = np.concatenate(waiting)
-            whole = have // size * size
-            yield from (joined[at : at + size] for at in range(0, whole, size))
-            waiting, have = [joined[whole:]], have - whole
+            samples = np.concatenate(waiting)
+            complete = have // size * size
+            yield from (samples[at : at + size] for at in range(0, complete, size))
+            waiting, have = [samples[complete:]], have - complete
     if have:
         yield np.concatenate(waiting)
 
 
 def _pictures(data: bytes | Path, facts: videos.VideoFacts, limits: videos.VideoLimits) -> "Iterator[VideoFrame]":
-    """One picture a tick: the last one that has begun, give or take half a tick."""
+    """One picture per tick: the last one that has begun, to half a tick."""
     with videos.opened(data) as container:
         stream = container.streams.video[0]
-        stream.thread_count = 1
-        upright = filters.Upright(facts)
-        held: VideoFrame | None = None
-        tick = due = 0
+        upright, budget = filters.Upright(facts), videos.Budget(size_of(data), limits)
+        current: VideoFrame | None = None
+        tick = next_tick = 0
         for frame in container.decode(stream):
             if frame.is_corrupt:
                 raise BadClip("truncated", f"picture {tick} is damaged")
             videos.check_size(frame.width, frame.height, limits)
+            budget.take(frame.width * frame.height)
             if frame.pts is not None and frame.time_base:
-                due = round((frame.pts * Fraction(frame.time_base) - facts.start) * facts.rate)
-            while held is not None and tick < min(due, facts.ticks):
-                yield held
+                next_tick = round((frame.pts * Fraction(frame.time_base) - facts.start) * facts.rate)
+            while current is not None and tick < min(next_tick, facts.ticks):
+                yield current
                 tick += 1
-            held = upright(frame)
-            due += 1
-        if held is None:
+            current = upright(frame)
+            next_tick += 1
+        if current is None:
             raise BadClip("undecodable", "no picture of it decodes")
         while tick < facts.ticks:
-            yield held
+            yield current
             tick += 1
 
 
 def _sound(data: bytes | Path, facts: videos.VideoFacts, channels: int) -> Iterator[Samples]:
-    """From the first picture's start on, by the file's times: what is missing is silent, what is too early left out."""
+    """The sound from the first picture's start, by the file's times: gaps are silent, earlier samples left out."""
     with videos.opened(data) as container:
         stream = container.streams.audio[0]
         convert = filters.AsInt16(facts.sample_rate_hz, channels)
-        given = 0
+        position = 0
         for frame in container.decode(stream):
-            at = _sample_of(frame, facts, given)
+            at = _sample_of(frame, facts, position)
             samples = convert(frame)
-            if abs(at - given) > (MAX_DRIFT_S * facts.sample_rate_hz if given else 0):
-                if at > given:
-                    yield from exactly((), at - given, channels)
+            if abs(at - position) > (MAX_DRIFT_S * facts.sample_rate_hz if position else 0):
+                if at > position:
+                    yield from exactly((), at - position, channels)
                 else:
-                    samples = samples[given - at :]
-                given = max(at, given)
+                    samples = samples[position - at :]
+                position = max(at, position)
             if len(samples):
                 yield samples
-                given += len(samples)
+                position += len(samples)
         yield convert(None)
 
 
 def _sample_of(frame: "AudioFrame", facts: videos.VideoFacts, otherwise: int) -> int:
-    """Where a chunk of sound belongs, in samples from the film's start."""
+    """The position of a chunk of sound, in samples from the film's start."""
     if frame.pts is None or not frame.time_base:
         return otherwise
     return round((frame.pts * Fraction(frame.time_base) - facts.start) * facts.sample_rate_hz)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_assets.ingestion.videos import VideoFacts
+from pipeline_assets.ingestion.media.videos import VideoFacts
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
@@ -22,7 +22,7 @@ _TURNS = {90: ("transpose", "2"), 180: ("transpose", "2"), 270: ("transpose", "1
 
 
 class Scaled:
-    """Fits pictures into a size with their aspect kept, black around them, as yuv420p. Sizes are even."""
+    """Fits pictures into a size as yuv420p, with black borders that preserve their aspect ratio. Sizes are even."""
 
     def __init__(self, width_px: int, height_px: int, turn_deg: int = 0, *, is_cropped: bool = False) -> None:
         self.width_px, self.height_px = width_px, height_px
@@ -32,7 +32,7 @@ class Scaled:
         self._of: tuple[Any, ...] = ()
 
     def __call__(self, frame: "VideoFrame") -> "VideoFrame":
-        """The picture so; itself where nothing is to do."""
+        """The fitted picture; the same object if it fits already."""
         if not self._turn_deg and frame.format.name == "yuv420p" and (frame.width, frame.height) == self._size:
             return frame
         kind = (frame.width, frame.height, frame.format.name)
@@ -70,14 +70,14 @@ class Scaled:
 
 
 class Upright(Scaled):
-    """Turns a file's pictures as they are shown, and leaves out a last odd column or row."""
+    """Rotates a file's pictures upright, and crops a last odd column or row."""
 
     def __init__(self, facts: VideoFacts) -> None:
         super().__init__(facts.width_px // 2 * 2, facts.height_px // 2 * 2, facts.turn_deg, is_cropped=True)
 
 
 class Converted:
-    """Pictures in another pixel format, of their size. model: whose colour matrix and range a result in YUV has."""
+    """Converts pictures to another pixel format. model: a picture with the colour matrix and range of results in YUV."""
 
     def __init__(self, pixel_format: str, model: "VideoFrame | None" = None) -> None:
         self._format = pixel_format
@@ -85,14 +85,14 @@ class Converted:
         self._graph: Any = None
 
     def __call__(self, frame: "VideoFrame") -> "VideoFrame":
-        """One picture; all must be of one size and format."""
+        """Convert one picture; all must have one size and format."""
         if self._graph is None:
             self._graph = self._built(frame)
         self._graph.vpush(frame)
-        made: VideoFrame = self._graph.vpull()
+        converted: VideoFrame = self._graph.vpull()
         if self._model is not None:
-            tag(made, self._model)
-        return made
+            tag(converted, self._model)
+        return converted
 
     def _built(self, frame: "VideoFrame") -> Any:
         import av
@@ -102,23 +102,25 @@ class Converted:
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 90_000)
         )
-        how = f"flags={SCALE}"
+        options = f"flags={SCALE}"
         if self._model is not None:
             matrix = _MATRICES.get(int(self._model.colorspace), "bt601")
-            how += f":out_color_matrix={matrix}:out_range={'full' if int(self._model.color_range) == _FULL else 'limited'}"
-        scale, format_ = graph.add("scale", how), graph.add("format", f"pix_fmts={self._format}")
+            options += (
+                f":out_color_matrix={matrix}:out_range={'full' if int(self._model.color_range) == _FULL else 'limited'}"
+            )
+        scale, format_ = graph.add("scale", options), graph.add("format", f"pix_fmts={self._format}")
         graph.link_nodes(source, scale, format_, graph.add("buffersink")).configure()
         return graph
 
 
-def tag(made: Any, model: Any) -> None:
-    """Say that a picture's, or a stream's, colours are coded as another's."""
-    made.color_range, made.colorspace = model.color_range, model.colorspace
-    made.color_primaries, made.color_trc = model.color_primaries, model.color_trc
+def tag(target: Any, model: Any) -> None:
+    """Copy the colour metadata of a picture to another or to a stream."""
+    target.color_range, target.colorspace = model.color_range, model.colorspace
+    target.color_primaries, target.color_trc = model.color_primaries, model.color_trc
 
 
 class AsInt16:
-    """Decoded sound as (n, C) int16 at one rate."""
+    """Converts decoded sound to (n, C) int16 at one rate."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         import av
@@ -127,13 +129,13 @@ class AsInt16:
         self._resampler = av.AudioResampler(format="s16", layout=LAYOUTS[channels], rate=rate_hz)
 
     def __call__(self, frame: "AudioFrame | None") -> Samples:
-        """A chunk's samples; None for what is left at the end."""
-        found = [_samples(part, self._channels) for part in self._resampler.resample(frame)]
-        return np.concatenate(found) if found else np.empty((0, self._channels), np.int16)
+        """The samples of a chunk; None flushes the rest."""
+        chunks = [_samples(part, self._channels) for part in self._resampler.resample(frame)]
+        return np.concatenate(chunks) if chunks else np.empty((0, self._channels), np.int16)
 
 
 def frame_of(samples: Samples, rate_hz: int, at: int) -> "AudioFrame":
-    """Samples as a frame that begins with sample `at`."""
+    """Samples as a frame that starts at sample `at`."""
     import av
 
     frame = av.AudioFrame.from_ndarray(
@@ -146,7 +148,7 @@ def frame_of(samples: Samples, rate_hz: int, at: int) -> "AudioFrame":
 
 
 def faster(chunks: Iterable[Samples], factor: float, rate_hz: int, channels: int) -> Iterator[Samples]:
-    """Sound at another tempo, its pitch kept: about as long as before, over factor. By `atempo`, a few chunks at a time."""
+    """Sound at another tempo with the same pitch, about 1 / factor as long. Uses `atempo`, a few chunks at a time."""
     import av
 
     graph = av.filter.Graph()
@@ -165,7 +167,7 @@ def faster(chunks: Iterable[Samples], factor: float, rate_hz: int, channels: int
 
 
 def resampled(chunks: Iterable[Samples], from_hz: int, to_hz: int, channels: int) -> Iterator[Samples]:
-    """Sound at another rate and with other channels."""
+    """Sound at another rate and with another number of channels."""
     convert = AsInt16(to_hz, channels)
     at = 0
     for chunk in chunks:
@@ -186,5 +188,5 @@ def _pulled(graph: Any, channels: int) -> Iterator[Samples]:
 
 
 def _samples(frame: Any, channels: int) -> Samples:
-    found: Samples = frame.to_ndarray().reshape(-1, channels)
-    return found
+    samples: Samples = frame.to_ndarray().reshape(-1, channels)
+    return samples

@@ -1,4 +1,4 @@
-"""Video as a kind of data: streamed from decoder to encoder, so that an hour takes no more memory than a minute."""
+"""Video as a kind of data: streamed from decoder to encoder, so that memory does not depend on the length."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -8,21 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_assets.cores import ahead, core_count
 from pipeline_assets.errors import BadClip, BadRecipe, UnfitParent
-from pipeline_assets.variants import segments
+from pipeline_assets.labeling import segments
+from pipeline_assets.runtime.cores import ahead, core_count
 from pipeline_assets.variants.kinds import Made, Outcome, Parent, Task, Work
+from pipeline_assets.variants.photos import marks
 from pipeline_assets.variants.photos.ready_made import LOOKS
 from pipeline_assets.variants.recipes import Recipe, generator
-from pipeline_assets.variants.video.catalogue import VIDEO
+from pipeline_assets.variants.video.catalogue import ENCODINGS, MARKS_STAY_TRUE, VIDEO
 from pipeline_assets.variants.video.film import Film, film
-from pipeline_assets.variants.video.looks import MOVING
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
-ENCODINGS = ("mp4", "ffv1")
-"""The steps that end a recipe."""
 
 RECIPES = {
     "faster": Recipe("speed", factor=(1.1, 1.5)),
@@ -39,17 +37,18 @@ RECIPES = {
 
 
 class Stopped(Exception):
-    """Nobody wants what is being made."""
+    """The consumer closed the iterator."""
 
 
 class Video:
-    """Variants of MP4, MOV, WebM and Matroska files as MP4, unless a recipe says otherwise.
+    """Variants of MP4, MOV, WebM and Matroska files, as MP4 by default.
 
-    threads: one a core unless said, each with a variant of its own; they change no bytes.
+    threads: one per core by default, each makes one variant; their number does not change the bytes.
     """
 
     name = "video"
     heeds_labels = False
+    labels_version = 2
     operations = VIDEO
     recipes = RECIPES
 
@@ -60,13 +59,13 @@ class Video:
         """The recipe with its encoding, resolved. Raises BadRecipe."""
         ends = [step.name in ENCODINGS for step in recipe.steps]
         if any(ends[:-1]):
-            raise BadRecipe(f"{' and '.join(ENCODINGS)} say how the result is written: one of them ends a recipe.")
+            raise BadRecipe(f"{' and '.join(ENCODINGS)} are encodings: a recipe has one of them, as its last step.")
         if len(ends) == sum(ends):
-            raise BadRecipe("a recipe of video does something before the result is written.")
+            raise BadRecipe("a recipe of video needs a step before the encoding.")
         return VIDEO.resolve(recipe if ends[-1] else recipe.then(Recipe("mp4")))
 
     def make(self, work: Iterable[Work]) -> Iterator[Outcome]:
-        """Each task with its variant, in order. A large result is a temporary file. Closing it stops what is being made."""
+        """Yield each task with its variant, in order. A large result is a temporary file. Closing it stops the work."""
         stop = threading.Event()
         threads = self.threads or core_count()
 
@@ -77,23 +76,25 @@ class Video:
                 yield task, parents, [sources[parent.sha256] for parent in parents]
 
         with ThreadPoolExecutor(threads, "variants-video") as pool:
-            yield from ahead(pool, lambda one: _outcome(*one, stop), tasks(), threads + 1, stop.set)
+            yield from ahead(pool, lambda item: _outcome(*item, stop), tasks(), threads + 1, stop.set)
 
-    def problems(self, made: Made) -> list[str]:
-        """Segments that are not within the video."""
-        return segments.problems(made.labels.get("segments", []), made.columns["duration_s"])
+    def problems(self, variant: Made) -> list[str]:
+        """Segments, boxes and masks outside the video."""
+        size = variant.columns["width_px"], variant.columns["height_px"]
+        faults = segments.problems(variant.labels.get("segments", []), variant.columns["duration_s"])
+        return faults + marks.problems(variant.labels, *size)
 
-    def contact_sheet(self, shown: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
-        """A strip of frames of each video, over the waveform of its sound."""
+    def contact_sheet(self, rows: list[tuple[Parent, list[tuple[Task, Made]]]]) -> bytes:
+        """A strip of frames of each video, above the waveform of its sound."""
         from pipeline_assets.variants.video.pictures import sheet
 
-        return sheet(shown)
+        return sheet(rows)
 
 
 class Source:
-    """A parent without its labels, which are read for each task: the same bytes may come with others.
+    """A parent without labels. Labels are read for each task: the same bytes may have different ones.
 
-    It is opened where it is first worked on, and for all tasks that follow each other with it. Safe on threads.
+    It is opened on first use, once for consecutive tasks. Thread-safe.
     """
 
     def __init__(self, data: bytes | Path) -> None:
@@ -119,43 +120,57 @@ def _outcome(
 ) -> tuple[Task, Made | UnfitParent]:
     try:
         films = [source.film() for source in sources]
-        return task, _made(task, parents, [replace(one, pictures=partial(_until, stop, one)) for one in films])
+        return task, _variant(
+            task, parents, [replace(parent_film, pictures=partial(_until, stop, parent_film)) for parent_film in films]
+        )
     except BadClip as bad:
         return task, UnfitParent(bad.reason, bad.detail)
     except UnfitParent as unfit:
         return task, unfit
 
 
-def _until(stop: threading.Event, shown: Film) -> "Iterator[VideoFrame]":
-    """A film's pictures until it is stopped. Raises Stopped."""
-    for frame in shown.pictures():
+def _until(stop: threading.Event, film: Film) -> "Iterator[VideoFrame]":
+    """A film's pictures until the event is set. Raises Stopped."""
+    for frame in film.pictures():
         if stop.is_set():
             raise Stopped
         yield frame
 
 
-def _made(task: Task, parents: tuple[Parent, ...], films: list[Film]) -> Made:
-    from pipeline_assets.variants.video.writing import written
+def _variant(task: Task, parents: tuple[Parent, ...], films: list[Film]) -> Made:
+    from pipeline_assets.variants.video.writing import encode
 
-    made, *others = (
-        replace(one, segments=segments.of_labels(parent.labels, one.duration_s))
-        for parent, one in zip(parents, films, strict=True)
+    result, *others = (
+        replace(
+            parent_film,
+            segments=segments.of_labels(parent.labels, parent_film.duration_s),
+            marks=_marks_of(parent, parent_film),
+        )
+        for parent, parent_film in zip(parents, films, strict=True)
     )
     *steps, last = task.recipe.steps
-    if any(step.name in MOVING for step in steps) and any("boxes" in parent.labels for parent in parents):
-        raise UnfitParent("bad_labels", f"boxes do not follow {task.recipe.name} in a video")
     for number, step in enumerate(steps):
         operation = VIDEO[step.name]
         random = generator(task.seed, f"{number} {step.name}")
-        made = operation.function(made, random, *others[: operation.parents - 1], **dict(step.parameters))
-    how = VIDEO[last.name].function(made, generator(task.seed, last.name), **dict(last.parameters))
-    data = written(made, how)
+        result = operation.function(result, random, *others[: operation.parents - 1], **dict(step.parameters))
+        result = result if step.name in MARKS_STAY_TRUE else replace(result, marks=None)
+    output = VIDEO[last.name].function(result, generator(task.seed, last.name), **dict(last.parameters))
+    data = encode(result, output)
     columns = {
-        "duration_s": made.duration_s,
-        "width_px": made.width_px,
-        "height_px": made.height_px,
-        "frames": made.ticks,
-        "frame_rate": float(made.rate),
-        "has_audio": made.has_audio,
+        "duration_s": result.duration_s,
+        "width_px": result.width_px,
+        "height_px": result.height_px,
+        "frames": result.ticks,
+        "frame_rate": float(result.rate),
+        "has_audio": result.has_audio,
     }
-    return Made(data, how.media_type, how.encoding, segments.as_labels(parents[0].labels, made.segments), columns)
+    labels = {name: value for name, value in parents[0].labels.items() if name not in marks.KEYS}
+    if result.marks is not None:
+        mark_labels = result.marks.to_labels(result.width_px, result.height_px)
+        labels |= {name: mark_labels[name] for name in marks.KEYS if name in parents[0].labels}
+    return Made(data, output.media_type, output.encoding, segments.as_labels(labels, result.segments), columns)
+
+
+def _marks_of(parent: Parent, film: Film) -> marks.Marks:
+    """A parent's marks on its film, without a last odd row or column. Raises UnfitParent(bad_labels)."""
+    return marks.read(parent.labels).clipped(0, 0, film.width_px, film.height_px)

@@ -1,10 +1,10 @@
-"""The columns that video variants have beside those of every variant."""
+"""The columns specific to video variants."""
 
 import dataframely as dy
 
 
 class VideoColumns(dy.Schema):
-    """What a video is."""
+    """Properties of a video."""
 
     duration_s = dy.Float64(min=0)
     width_px = dy.Int32(min=1)

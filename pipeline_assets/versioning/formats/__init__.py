@@ -1,11 +1,11 @@
-"""Formats of other tools, by name. Each is a module of its own, loaded when it is asked for.
+"""Formats of other tools, by name. Each is a module of its own, loaded on first use.
 
 A file format's module has two functions:
 
-    export(pinned: Pinned, target: Target, asked: Asked, tell) -> Exported     writes a data set into an empty folder
-    batches(source: Path, asked: Reading) -> Iterator[Batch | Rejected]        reads one, whoever wrote it
+    export(pinned: Pinned, target: Target, options: ExportOptions, tell) -> Exported    writes into an empty folder
+    batches(source: Path, reading: Reading) -> Iterator[Batch | Rejected]               reads, whoever wrote it
 
-That of a repository of another tool, whose files keep their contents and names, has `export` and `import_`.
+The module of another tool's repository format, whose files keep their contents and names, has `export` and `import_`.
 """
 
 import importlib
@@ -17,7 +17,7 @@ _HERE = "pipeline_assets.versioning.formats"
 
 @dataclass(frozen=True)
 class Format:
-    """Where a format's code is. about: what is written, in a few words. with_bytes: whether a table's files go along."""
+    """A format's module. about: what it writes, in a few words. with_bytes: whether a table's files are included."""
 
     module: str
     about: str
@@ -29,15 +29,15 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "parquet": Format(f"{_HERE}.parquet", "NAME-00000.parquet: columns as they are", with_bytes=False),
+    "parquet": Format(f"{_HERE}.parquet", "NAME-00000.parquet: unchanged columns", with_bytes=False),
     "feather": Format(f"{_HERE}.feather", "NAME-00000.feather: Arrow IPC files, memory-mappable", with_bytes=False),
-    "hdf5": Format(f"{_HERE}.hdf5", "NAME-00000.h5: a dataset a column, null masks beside them"),
-    "tfrecord": Format(f"{_HERE}.tfrecord", "NAME-00000.tfrecord: one tf.train.Example a row"),
-    "webdataset": Format(f"{_HERE}.webdataset", "NAME-000000.tar: key.jpg and key.json a row"),
-    "coco": Format(f"{_HERE}.coco", "images/ and annotations.json: classes as annotations, titles as captions"),
+    "hdf5": Format(f"{_HERE}.hdf5.format", "NAME-00000.h5: one dataset per column, with null masks"),
+    "tfrecord": Format(f"{_HERE}.tfrecord.format", "NAME-00000.tfrecord: one tf.train.Example per row"),
+    "webdataset": Format(f"{_HERE}.webdataset.format", "NAME-000000.tar: key.jpg and key.json per row"),
+    "coco": Format(f"{_HERE}.coco.format", "images/ and annotations.json: classes as annotations, titles as captions"),
 }
 REPOSITORIES: dict[str, Format] = {
-    "git-lfs": Format(f"{_HERE}.git_lfs", "NAME/ as pointers in the git work tree TARGET, objects for `git lfs`"),
-    "dvc": Format(f"{_HERE}.dvc", "NAME.dvc in the git work tree TARGET, a remote for `dvc pull`"),
+    "git-lfs": Format(f"{_HERE}.git_lfs.git_lfs", "NAME/ as pointers in the git work tree TARGET, objects for `git lfs`"),
+    "dvc": Format(f"{_HERE}.dvc.dvc", "NAME.dvc in the git work tree TARGET, a remote for `dvc pull`"),
 }
-"""Together with FORMATS, what `darkroom export --format` and `darkroom import --format` know."""
+"""Repository formats: with FORMATS, the choices of `darkroom export --format` and `darkroom import --format`."""

@@ -1,4 +1,4 @@
-"""Column types as text, and cells as plain integers, for formats that have fewer types than a table."""
+"""Column types as text, and cells as integers, for formats with fewer types than tables."""
 
 import re
 
@@ -16,7 +16,7 @@ _LIST = re.compile(r"List\((.*)\)")
 
 
 def type_name(dtype: pl.DataType) -> str | None:
-    """A type as text that `type_of` reads; None for one that has no counterpart outside Arrow."""
+    """A type as text for `type_of`; None for a type that only Arrow has."""
     if isinstance(dtype, pl.List):
         inner = _NAMES.get(dtype.inner)  # type: ignore[arg-type]
         return f"List({inner})" if inner and (_is_number(dtype.inner) or dtype.inner == pl.String) else None
@@ -24,12 +24,12 @@ def type_name(dtype: pl.DataType) -> str | None:
 
 
 def type_of(name: str) -> pl.DataType:
-    """The type that `type_name` wrote. Raises ValueError for other text."""
-    found = _LIST.fullmatch(name)
-    inner = _PLAIN.get(found[1] if found else name)
-    if inner is None or (found and not (_is_number(inner) or inner == pl.String)):
-        raise ValueError(f"{name[:100]!r} is no type of a column")
-    return pl.List(inner) if found else inner
+    """The inverse of `type_name`. Raises ValueError for other text."""
+    list_match = _LIST.fullmatch(name)
+    inner = _PLAIN.get(list_match[1] if list_match else name)
+    if inner is None or (list_match and not (_is_number(inner) or inner == pl.String)):
+        raise ValueError(f"{name[:100]!r} is no column type")
+    return pl.List(inner) if list_match else inner
 
 
 def check_types(schema: pl.Schema, kind: str) -> None:
@@ -42,21 +42,21 @@ def check_types(schema: pl.Schema, kind: str) -> None:
 
 
 def check_lists(frame: pl.DataFrame, kind: str) -> None:
-    """Raise ExportRefused for a null within a list, which has no place in formats of plain arrays."""
+    """Raise ExportRefused for a null within a list, which formats of plain arrays can't hold."""
     for name, dtype in frame.schema.items():
         if isinstance(dtype, pl.List) and frame[name].explode(empty_as_null=False, keep_nulls=False).null_count():
             raise ExportRefused(f"{kind} holds no nulls within lists, and {name} has some: export as parquet or feather.")
 
 
 def to_plain(column: pl.Series) -> pl.Series:
-    """Dates as days and times as microseconds since 1970, truth as 0 and 1; other columns as they are."""
+    """Dates as days and times as microseconds since 1970, booleans as 0 and 1; other columns unchanged."""
     if column.dtype.is_temporal():
         return column.to_physical().cast(pl.Int64)
     return column.cast(pl.Int64) if column.dtype == pl.Boolean else column
 
 
 def from_plain(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """What `to_plain` made, with its type again. Raises PolarsError if a value does not fit."""
+    """The inverse of `to_plain`. Raises PolarsError if a value does not fit the type."""
     if isinstance(dtype, pl.Date):
         return column.cast(pl.Int32).cast(dtype)
     return column.cast(dtype)

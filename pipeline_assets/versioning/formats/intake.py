@@ -1,4 +1,4 @@
-"""An import's contents on their way into the store, each once: from a folder of another tool's objects, or bytes at hand."""
+"""Stores the contents of an import, each once: from a folder of another tool's objects, or from memory."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -7,30 +7,34 @@ from pathlib import Path
 import polars as pl
 
 from pipeline_assets.errors import ImportRefused
-from pipeline_assets.transfer import Digests, digests_of_file, put_hashed
-from pipeline_assets.versioning import folder as folders
-from pipeline_assets.versioning.manifest import path_fault
-from pipeline_assets.versioning.packs import PACKED_BELOW, Packer, Place
-from pipeline_assets.versioning.pins import PinnedFolder, manifest_rows, places_of
-from resources.object_io import content_key
-from resources.object_store import ObjectStore
+from pipeline_assets.runtime.transfer import Digests, digests_of_file, put_hashed
+from pipeline_assets.versioning.formats.foreign_files import facts_of
+from pipeline_assets.versioning.pin import folder as folders
+from pipeline_assets.versioning.pin.manifest import path_fault
+from pipeline_assets.versioning.pin.pins import PinnedFolder, manifest_rows, places_of
+from resources.objects.object_info import content_key
+from resources.objects.packs import PACKED_BELOW, Packer, Place
+from resources.objects.store import ObjectStore
 
 
 class Intake:
-    """Takes contents into the store: small ones in packs, others as objects. before: a manifest whose contents it has."""
+    """Takes contents into the store: small ones in packs, others as objects.
 
-    def __init__(self, objects: ObjectStore, before: pl.DataFrame) -> None:
+    previous: a manifest whose contents the store may have.
+    """
+
+    def __init__(self, objects: ObjectStore, previous: pl.DataFrame) -> None:
         self._objects = objects
-        self._places = places_of(before)
+        self._places = places_of(previous, objects)
         self._packer = Packer(objects)
         self.read = self.new = self.new_bytes = 0
 
     def has(self, sha256: str) -> bool:
-        """Whether this content needs no reading."""
+        """Whether the store has this content already."""
         return bytes.fromhex(sha256) in self._places
 
     def take(self, digests: Digests, content: bytes | Path) -> None:
-        """Keep a content of these digests, in memory or as a file that stays as it is until this returns."""
+        """Store a content of these digests, in memory or as a file that must not change until this returns."""
         self.read += 1
         sha256 = bytes.fromhex(digests.sha256)
         if sha256 in self._places:
@@ -46,23 +50,29 @@ class Intake:
         self.new_bytes += digests.size_bytes
 
     def close(self, files: Iterable[tuple[str, str, int]]) -> PinnedFolder:
-        """Send what is left. Returns the manifest of files: path, sha256 in hex, size in bytes."""
+        """Send the last pack. Returns the manifest. files: path, sha256 in hex, size in bytes."""
         self._places |= self._packer.close()
         rows = [(path, bytes.fromhex(sha256), size) for path, sha256, size in files]
         schema = {"path": pl.String, "sha256": pl.Binary, "size_bytes": pl.Int64}
-        found = pl.DataFrame(rows, schema=schema, orient="row").sort("path")
-        return PinnedFolder(manifest_rows(found, self._places), self.read, self.new, self.new_bytes, ())
+        frame = pl.DataFrame(rows, schema=schema, orient="row").sort("path")
+        return PinnedFolder(manifest_rows(frame, self._places), self.read, self.new, self.new_bytes, ())
 
 
 def local_contents(
     root: Path, keys: Iterable[str], digests: Callable[[bytes, bytes], Digests]
 ) -> Iterator[tuple[str, Digests, bytes | Path]]:
-    """The files of these keys below a folder, each with its digests: small ones held, large ones as their path.
+    """The files of these keys below a folder, each with its digests: small ones in memory, large ones as paths.
 
-    digests: makes them of a small content's sha256 and bytes. A key that is no file is left out. Raises PinRefused for a
+    digests: computes them from a small content's sha256 and bytes. A key that is no file, or lies behind a link, is left
+    out: else a repository could import any file of yours whose hash it knows. Raises PinRefused for a
     file that changes or vanishes while it is read.
     """
-    stamps = [stamp for key in keys if (stamp := _stamp(root, key))]
+    plain: set[str] = set()
+    stamps = [
+        (key, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        for key in keys
+        if (facts := facts_of(root, key, plain))
+    ]
     files = pl.DataFrame(stamps, schema=folders.FILES, orient="row")
     small = files.filter(pl.col("size_bytes") < PACKED_BELOW)
     for content in folders.contents(root, small, PACKED_BELOW):
@@ -72,34 +82,26 @@ def local_contents(
         yield key, digests_of_file(root / key), root / key
 
 
-def _stamp(root: Path, key: str) -> tuple[str, int, int, int, int] | None:
-    try:
-        facts = (root / key).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return key, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
+def paths_below(paths: Iterable[str], folder: str, source: str) -> dict[str, str]:
+    """The paths in `folder` (all if it is empty), each with its path relative to it.
 
-
-def below(paths: Iterable[str], folder: str, source: str) -> dict[str, str]:
-    """The paths that lie in `folder` (all if it is empty), each with what it is called there.
-
-    Raises ImportRefused for a path that no data set may have, and if none is left.
+    Raises ImportRefused for an invalid path, and if there is none.
     """
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
-    found = {path: path.removeprefix(prefix) for path in paths if path.startswith(prefix)}
-    for path in found.values():
+    names = {path: path.removeprefix(prefix) for path in paths if path.startswith(prefix)}
+    for path in names.values():
         if fault := path_fault(path):
             raise ImportRefused(f"{source} names {os.fsencode(path)[:200]!r}, which can't be part of a data set: {fault}.")
-    if not found:
-        told = f" below {folder}" if folder else ""
-        raise ImportRefused(f"{source} names no files{told}: there is nothing to import.")
-    return found
+    if not names:
+        place = f" below {folder}" if folder else ""
+        raise ImportRefused(f"{source} names no files{place}: there is nothing to import.")
+    return names
 
 
 def refuse_missing(missing: list[str], total: int, hint: str) -> None:
-    """Raise ImportRefused if any content is missing. missing: paths, with why if that is not plain absence."""
+    """Raise ImportRefused if any content is missing. missing: paths, with the reason if they are not just absent."""
     if missing:
         raise ImportRefused(
-            f"The contents of {len(missing):,} of {total:,} files are not there, first {missing[0]}. {hint} "
+            f"The contents of {len(missing):,} of {total:,} files are missing, first {missing[0]}. {hint} "
             "Nothing was pinned."
         )

@@ -1,4 +1,4 @@
-"""Where an export's contents land: another tool's object store, filled with contents of a pinned set, each verified."""
+"""Fills another tool's object store with the verified contents of a pinned set."""
 
 import shutil
 import tempfile
@@ -12,26 +12,26 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from pipeline_assets.errors import ExportRefused
-from pipeline_assets.transfer import Digests, digests_of_bytes, digests_of_file, spool
-from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.runtime.transfer import Digests, digests_of_bytes, digests_of_file, spool
+from pipeline_assets.versioning.pin.contents import Pinned
 from resources.errors import ObjectError
-from resources.object_store import ObjectStore
+from resources.objects.store import ObjectStore
 
-HELD_BELOW = 64 * 1024**2
-"""Smaller files pass through memory; larger ones through a file, in bytes."""
+IN_MEMORY_BELOW = 64 * 1024**2
+"""Smaller files pass through memory; larger ones through a file."""
 
 Address = Callable[[Digests], str]
-"""The key under which the other tool looks for a content."""
+"""The key of a content in the other tool's store."""
 
 
 @dataclass
 class Landing:
-    """A store with the keys and sizes of what it held already, which is not written again. sent, sent_bytes: what was."""
+    """A store with the keys and sizes of its objects, which are not written again. sent, sent_bytes: newly written."""
 
     store: ObjectStore
     address: Address
     scratch: Path
-    there: dict[str, int]
+    existing_sizes: dict[str, int]
     sent: int = 0
     sent_bytes: int = 0
     folder: Path | None = field(init=False)
@@ -41,44 +41,43 @@ class Landing:
         self.folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def land(self, pinned: Pinned, files: pl.DataFrame) -> dict[str, Digests]:
-        """Write each file's content; the digests by path. Raises ExportRefused for one that can't be had or is damaged."""
-        once = files.unique("sha256", keep="first", maintain_order=True)
-        found: dict[bytes, Digests] = {}
-        small = once.filter(pl.col("size_bytes") < HELD_BELOW)
-        for _, error in self.store.put_many(self._missing(pinned, small, found)):
+        """Write each file's content; the digests by path. Raises ExportRefused for a missing or damaged one."""
+        contents = files.unique("sha256", keep="first", maintain_order=True)
+        digests_by_sha256: dict[bytes, Digests] = {}
+        small = contents.filter(pl.col("size_bytes") < IN_MEMORY_BELOW)
+        for _, error in self.store.put_many(self._unsent(pinned, small, digests_by_sha256)):
             if error:
                 raise error
-        for row in once.filter(pl.col("size_bytes") >= HELD_BELOW).iter_rows(named=True):
-            found[row["sha256"]] = self._land_large(pinned, row)
-        return {path: found[sha256] for path, sha256 in files.select("path", "sha256").iter_rows()}
+        for row in contents.filter(pl.col("size_bytes") >= IN_MEMORY_BELOW).iter_rows(named=True):
+            digests_by_sha256[row["sha256"]] = self._land_large(pinned, row)
+        return {path: digests_by_sha256[sha256] for path, sha256 in files.select("path", "sha256").iter_rows()}
 
     def take(self, path: Path) -> Digests:
-        """Move a file of the scratch folder to where its content belongs."""
+        """Move a file of the scratch folder into the store."""
         digests = digests_of_file(path)
         self._place(path, digests)
         return digests
 
-    def _missing(self, pinned: Pinned, files: pl.DataFrame, found: dict[bytes, Digests]) -> Iterator[tuple[str, bytes]]:
+    def _unsent(
+        self, pinned: Pinned, files: pl.DataFrame, digests_by_sha256: dict[bytes, Digests]
+    ) -> Iterator[tuple[str, bytes]]:
         for row, data in pinned.read(files):
             if isinstance(data, ObjectError):
-                raise refused(row, data)
-            digests = found[row["sha256"]] = digests_of_bytes(data)
+                raise export_error(row, data)
+            digests = digests_by_sha256[row["sha256"]] = digests_of_bytes(data)
             if self._wants(digests):
                 yield self.address(digests), data
 
     def _land_large(self, pinned: Pinned, row: Mapping[str, Any]) -> Digests:
-        beside = self.scratch / row["sha256"].hex()
-        try:
-            store = pinned.stores[row["store"]]
-            digests = spool(store, row["key"], row["version_id"], row["size_bytes"], beside, row["offset"] or 0)
-        except ObjectError as error:
-            raise refused(row, error) from None
-        if digests.sha256 != row["sha256"].hex():
-            raise ExportRefused(
-                f"{row['path']} is damaged in the store (its sha256 is {digests.sha256}): restore {row['key']}."
-            )
-        self._place(beside, digests)
-        return digests
+        spool_path = self.scratch / row["sha256"].hex()
+        outcome = _spool(pinned, row, spool_path)
+        if isinstance(outcome, ExportRefused):
+            attempts = (_spool(pinned, {**place, "path": row["path"]}, spool_path) for place in pinned.others_of(row))
+            outcome = next((attempt for attempt in attempts if isinstance(attempt, Digests)), outcome)
+        if isinstance(outcome, ExportRefused):
+            raise outcome
+        self._place(spool_path, outcome)
+        return outcome
 
     def _place(self, path: Path, digests: Digests) -> None:
         if not self._wants(digests):
@@ -93,17 +92,29 @@ class Landing:
 
     def _wants(self, digests: Digests) -> bool:
         key = self.address(digests)
-        if self.there.get(key) == digests.size_bytes:
+        if self.existing_sizes.get(key) == digests.size_bytes:
             return False
-        self.there[key] = digests.size_bytes
+        self.existing_sizes[key] = digests.size_bytes
         self.sent += 1
         self.sent_bytes += digests.size_bytes
         return True
 
 
+def _spool(pinned: Pinned, row: Mapping[str, Any], path: Path) -> Digests | ExportRefused:
+    """Copy a large content from its place into a file; its digests, or the error."""
+    try:
+        store = pinned.stores[row["store"]]
+        digests = spool(store, row["key"], row["version_id"], row["size_bytes"], path, row["offset"] or 0)
+    except ObjectError as error:
+        return export_error(row, error)
+    if digests.sha256 == row["sha256"].hex():
+        return digests
+    return ExportRefused(f"{row['path']} is damaged in the store (its sha256 is {digests.sha256}): restore {row['key']}.")
+
+
 @contextmanager
 def landing(store: ObjectStore, address: Address, prefix: str = "", scratch: Path | None = None) -> Iterator[Landing]:
-    """A landing with a scratch folder of its own, inside `scratch` if named. prefix: below it lies what is there."""
+    """A landing with its own scratch folder, inside `scratch` if given. prefix: of the store's existing objects."""
     if scratch:
         scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="darkroom-", dir=scratch))
@@ -123,6 +134,6 @@ def rows_file(pinned: Pinned, scratch: Path) -> Path | None:
     return path
 
 
-def refused(row: Mapping[str, Any], error: ObjectError) -> ExportRefused:
-    """The error for a file whose bytes can't be had."""
+def export_error(row: Mapping[str, Any], error: ObjectError) -> ExportRefused:
+    """The error for a file whose bytes can't be read."""
     return ExportRefused(f"{row['path']} can't be exported: {error}")

@@ -1,27 +1,26 @@
-"""Parquet: columns with their types, nulls and lists as they are; `bytes` as a binary column where it is asked for."""
+"""Parquet: columns with their types, nulls and lists as they are; `bytes` as a binary column if requested."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from polars.exceptions import PanicException, PolarsError
 
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.formats import incoming
+from pipeline_assets.versioning.formats import bounds, incoming, parquet_pages
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
-from pipeline_assets.versioning.formats.records import Asked
+from pipeline_assets.versioning.formats.records import ExportOptions
 from pipeline_assets.versioning.formats.shards import Exported, Target, Tell, export_shards
-from resources.spool import to_arrow
+from pipeline_assets.versioning.pin.contents import Pinned
+from resources.lake.spool import to_arrow
 
-MAX_ROW_GROUP_BYTES = 4 * 1024**3
-"""Unpacked, as the file tells. A row group is read a batch at a time, but its pages are unpacked whole."""
-MAX_RATIO = 1_000
-"""A row group that grows more than so many times when it is unpacked, beyond 64 MB, is a bomb."""
+REPEATED_BYTES = 256 * 1024**2
+"""Limit of rows read together, if each had the longest value of its columns' dictionaries."""
 
 
 class ParquetShard:
-    """A Parquet file, a row group a batch."""
+    """A Parquet file, one row group per batch."""
 
     def __init__(self, path: Path, schema: pl.Schema) -> None:
         self._writer = pq.ParquetWriter(path, to_arrow(pl.DataFrame(schema=schema)).schema, compression="zstd")
@@ -35,41 +34,72 @@ class ParquetShard:
         self._writer.close()
 
 
-def export(pinned: Pinned, target: Target, asked: Asked, tell: Tell) -> Exported:
+def export(pinned: Pinned, target: Target, options: ExportOptions, tell: Tell) -> Exported:
     """Write NAME-00000.parquet and so on."""
-    return export_shards(pinned, target, asked, tell, kind="parquet", name="{:05}.parquet", open_shard=ParquetShard)
+    return export_shards(pinned, target, options, tell, kind="parquet", name="{:05}.parquet", open_shard=ParquetShard)
 
 
-def batches(source: Path, asked: Reading) -> Iterator[Batch | Rejected]:
-    """The rows of a Parquet file, or of all that a folder has. A file that is damaged is rejected from there on."""
+@incoming.with_empty_batch
+def batches(source: Path, reading: Reading) -> Iterator[Batch | Rejected]:
+    """The rows of a Parquet file, or of all in a folder. A damaged page rejects itself and all rows after it."""
     for path in incoming.shards(source, (".parquet", ".pq")):
-        try:
-            with pq.ParquetFile(path) as file:
-                fault = _fault(file.metadata)
-                if fault:
-                    yield Rejected(path.name, "too_large", fault)
-                    continue
-                groups = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
-                row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-                for batch in file.iter_batches(batch_size=incoming.rows_a_batch(row_bytes)):
-                    yield from incoming.batches_of(path.name, frame(batch), asked)
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            yield Rejected(path.name, "unreadable", str(error))
+        yield from bounds.within_bounds(path, _shard(path, reading))
 
 
-def frame(batch: pa.RecordBatch) -> pl.DataFrame:
-    """A record batch in polars. Raises ArrowException for values that break the rules of their type."""
-    batch.validate(full=True)
-    found = pl.from_arrow(batch)
-    assert isinstance(found, pl.DataFrame)  # noqa: S101  a record batch never becomes a series
-    return found
+def _shard(path: Path, reading: Reading) -> Iterator[Batch | Rejected]:
+    rows = rows_read = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+            require_types(file.schema_arrow)
+            for batch in file.iter_batches(batch_size=_rows_at_once(path, file)):
+                yield from sound(path.name, batch, rows_read, reading)
+                rows_read += batch.num_rows
+    except bounds.Refused as refused:
+        yield Rejected(path.name, refused.reason, str(refused), max(rows - rows_read, 1))
+    except (OSError, parquet_pages.BadPages, pa.ArrowException, PolarsError, PanicException, UnicodeDecodeError) as error:
+        yield Rejected(path.name, "unreadable", f"row {rows_read:,} and all after it: {error}", max(rows - rows_read, 1))
 
 
-def _fault(facts: pq.FileMetaData) -> str | None:
-    groups: Sequence[pq.RowGroupMetaData] = [facts.row_group(n) for n in range(facts.num_row_groups)]
-    for group in groups:
-        packed = sum(group.column(n).total_compressed_size for n in range(group.num_columns))
-        unpacked = group.total_byte_size
-        if unpacked > MAX_ROW_GROUP_BYTES or unpacked > 64 * 1024**2 + MAX_RATIO * packed:
-            return f"a row group would unpack from {packed:,} to {unpacked:,} bytes"
-    return None
+def require_types(schema: pa.Schema) -> None:
+    """Raise Refused for a column of an unsupported type."""
+    if fault := bounds.unsupported(schema):
+        raise bounds.Refused("unsupported", fault)
+
+
+def sound(shard: str, batch: pa.RecordBatch, first: int, reading: Reading) -> Iterator[Batch | Rejected]:
+    """A record batch in polars; rows with values that are invalid for their type are rejected. first: its first row."""
+
+    def frame(start: int, end: int) -> pl.DataFrame:
+        part = batch.slice(start, end - start)
+        part.validate(full=True)
+        rows = pl.DataFrame(pl.from_arrow(part))
+        rows.columns = part.schema.names  # polars gives an empty name another
+        return rows
+
+    for rows in incoming.frames_around(batch.num_rows, frame, (pa.ArrowException, UnicodeDecodeError)):
+        if isinstance(rows, incoming.Misfit):
+            yield Rejected(f"{shard}: row {first + rows.row:,}", "schema", str(rows.error))
+        else:
+            yield from incoming.batches_of(shard, rows, reading)
+
+
+def _rows_at_once(path: Path, file: pq.ParquetFile) -> int:
+    """Number of rows to read together in bounded memory, whatever the file claims. Raises Refused and BadPages."""
+    facts, size, rows = file.metadata, path.stat().st_size, incoming.BATCH_ROWS
+    with path.open("rb") as pages:
+        for number in range(facts.num_row_groups):
+            group = facts.row_group(number)
+            columns = [group.column(n) for n in range(group.num_columns)]
+            if any(column.file_path for column in columns):
+                raise bounds.Refused("external", "columns of it lie in other files")
+            chunks = [parquet_pages.chunk(pages, size, column) for column in columns]
+            unpacked = max(group.total_byte_size, sum(chunk.unpacked for chunk in chunks))
+            packed = min(size, sum(column.total_compressed_size for column in columns))
+            for n, chunk in enumerate(chunks):
+                if file.schema.column(n).max_repetition_level:
+                    unpacked += chunk.repeating * chunk.longest
+            bounds.require("a row group", packed, unpacked, unpacked)
+            rows = min(rows, incoming.rows_a_batch(group.total_byte_size // max(group.num_rows, 1)))
+            rows = min(rows, max(1, REPEATED_BYTES // max(1, sum(chunk.longest for chunk in chunks))))
+    return rows

@@ -1,7 +1,7 @@
-"""A pinned data set as batches of rows with their files' bytes: what every exporter reads.
+"""A pinned data set as batches of rows with their files' bytes, for all exporters.
 
-The batches are the same on every run, of a bounded size, and in one order: days ascending, in a day as they are stored,
-and a folder's files by path.
+Batches are equal in every run, of bounded size, and ordered: days ascending, rows of a day as stored, a folder's files by
+path.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,24 @@ from functools import cached_property
 import polars as pl
 
 from pipeline_assets.errors import ExportRefused
-from pipeline_assets.versioning.contents import Pinned
-from pipeline_assets.versioning.manifest import CONTENT_COLUMNS
-from pipeline_assets.versioning.reference import TableVersion
-from pipeline_assets.versioning.selection import FOLDER_COLUMNS, condition, fitting
+from pipeline_assets.versioning.checkout.selection import FOLDER_COLUMNS, condition, condition_errors
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.manifest import CONTENT_COLUMNS
+from pipeline_assets.versioning.pin.reference import TableVersion
 from resources.errors import ObjectError
 
 BATCH_ROWS = 1_024
 BATCH_BYTES = 32 * 1024**2
-"""Of files. One that is larger comes alone."""
+"""Limit of the files of a batch. A larger file is alone in its batch."""
 MAX_FILE_BYTES = 256 * 1024**2
-"""A larger file can't be a cell of a row."""
+"""Limit of a file in a row."""
 PATH, BYTES = "path", "bytes"
-"""Columns that a table's rows gain: the name and content of their file, null where a row has none."""
+"""Columns added to a table's rows: the name and content of their file, null for rows without a file."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What of a data set is wanted, and how it is cut. columns: None for all. where: a condition in SQL."""
+class ExportOptions:
+    """What to export, and the size of shards. columns: None for all. where: a condition in SQL."""
 
     columns: Sequence[str] | None = None
     days: tuple[date, date] | None = None
@@ -41,50 +41,54 @@ class Asked:
 
 @dataclass(frozen=True)
 class Records:
-    """The rows that are asked for. Iterating reads them anew."""
+    """The rows to export. Each iteration reads them again."""
 
     pinned: Pinned
-    asked: Asked
+    options: ExportOptions
 
     @cached_property
     def schema(self) -> pl.Schema:
-        """Of every batch; `bytes` is last if it is there. Raises ExportRefused for columns that are not."""
-        own = pl.Schema([(name, self._stored[name]) for name in self._columns])
+        """The schema of every batch; `bytes` is last, if included. Raises ExportRefused for unknown columns."""
+        if invalid := [name for name in self._columns if "\0" in name]:
+            raise ExportRefused(
+                f"No format holds the column {invalid[0]!r}: its name has the character NUL. Leave it out (--columns)."
+            )
+        schema = pl.Schema([(name, self._stored[name]) for name in self._columns])
         if not self._has_bytes:
-            return own
-        return pl.Schema([*own.items(), *((PATH, pl.String()) for _ in range(PATH not in own)), (BYTES, pl.Binary())])
+            return schema
+        return pl.Schema([*schema.items(), *((PATH, pl.String()) for _ in range(PATH not in schema)), (BYTES, pl.Binary())])
 
     @cached_property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         table = self.pinned.reference.table
         if table is None:
             return self._files.height
-        if self.asked.days is None and self.asked.where is None:
+        if self.options.days is None and self.options.where is None:
             return table.rows
-        with fitting(self.asked.where):
+        with condition_errors(self.options.where):
             return int(self.selected.select(pl.len()).collect().item())
 
     @cached_property
     def selected(self) -> pl.LazyFrame:
-        """The table's rows that are asked for, with all columns. Raises BadSelection."""
-        days, where = self.asked.days, self.asked.where
+        """The table's selected rows, with all columns. Raises BadSelection."""
+        days, where = self.options.days, self.options.where
         rows = self.pinned.rows()
         rows = rows if where is None else rows.filter(condition(rows, where, self._stored.names()))
         return rows if days is None else rows.filter(pl.col("day").is_between(*days))
 
     @cached_property
     def _files(self) -> pl.DataFrame:
-        """A folder's files that are asked for. Raises BadSelection."""
-        files, where = self.pinned.files, self.asked.where
+        """A folder's selected files. Raises BadSelection."""
+        files, where = self.pinned.files, self.options.where
         if where is None:
             return files
-        with fitting(where):
+        with condition_errors(where):
             return files.filter(condition(files.lazy(), where, FOLDER_COLUMNS))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        """Raises ObjectError for a file whose bytes are missing or damaged."""
-        for batch in self._cut(self._row_batches()):
+        """The batches. Raises ObjectError for a file whose bytes are missing or damaged."""
+        for batch in self._split(self._row_batches()):
             yield batch.select(self.schema.names())
 
     @cached_property
@@ -94,21 +98,21 @@ class Records:
     @cached_property
     def _stored(self) -> pl.Schema:
         if self._table is None:
-            if self.asked.days:
+            if self.options.days:
                 raise ExportRefused(f"{self.pinned.reference.name} is a folder, and has no days: leave --days out.")
             return _folder_rows(self.pinned.files.head(0)).schema
         return self.pinned.rows().collect_schema()
 
     @cached_property
     def _columns(self) -> list[str]:
-        if self.asked.columns is None:
+        if self.options.columns is None:
             return self._stored.names()
-        unknown = [name for name in self.asked.columns if name not in self._stored]
+        unknown = [name for name in self.options.columns if name not in self._stored]
         if unknown:
             raise ExportRefused(
                 f"{self.pinned.reference.name} has no column {unknown[0]}. It has: {', '.join(self._stored.names())}."
             )
-        return list(dict.fromkeys(self.asked.columns))
+        return list(dict.fromkeys(self.options.columns))
 
     @cached_property
     def _content(self) -> str | None:
@@ -116,8 +120,8 @@ class Records:
 
     @cached_property
     def _has_bytes(self) -> bool:
-        """Whether rows come with bytes: they are asked for, and name contents."""
-        if self._content is None or not self.asked.with_bytes:
+        """Whether rows include bytes: these are requested, and the rows name contents."""
+        if self._content is None or not self.options.with_bytes:
             return False
         if BYTES in self._stored or (self._table and PATH in self._stored):
             raise ExportRefused(f"The table has a column {PATH} or {BYTES} of its own: export it with --no-bytes.")
@@ -128,13 +132,13 @@ class Records:
             for files in self._files.iter_slices(BATCH_ROWS):
                 yield _folder_rows(files)
             return
-        needed = list(dict.fromkeys([*self._columns, *([self._content] if self._has_bytes and self._content else [])]))
+        columns = list(dict.fromkeys([*self._columns, *([self._content] if self._has_bytes and self._content else [])]))
         days = self.selected.select(pl.col("day").unique().sort()).collect()["day"]
         for day in days:
-            rows = self.selected.filter(pl.col("day") == day).select(needed)
+            rows = self.selected.filter(pl.col("day") == day).select(columns)
             yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
-    def _cut(self, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def _split(self, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         if not self._has_bytes:
             yield from batches
             return
@@ -143,32 +147,32 @@ class Records:
         sizes = files["size_bytes"].to_numpy()
         for batch in batches:
             hexes = batch[self._content or ""]
-            found = [None if text is None else places.get(bytes.fromhex(text)) for text in hexes]
-            weights = [0 if at is None else int(sizes[at]) for at in found]
+            places_of_rows = [None if text is None else places.get(bytes.fromhex(text)) for text in hexes]
+            weights = [0 if at is None else int(sizes[at]) for at in places_of_rows]
             if max(weights, default=0) > MAX_FILE_BYTES:
                 raise ExportRefused(
-                    f"A file of {max(weights):,} bytes is too large for a row: take the files by `darkroom checkout`."
+                    f"A file of {max(weights):,} bytes is too large for a row: get the files with `darkroom checkout`."
                 )
-            for start, end in _spans(weights, min(BATCH_BYTES, self.asked.shard_bytes)):
-                yield self._with_bytes(batch[start:end], found[start:end])
+            for start, end in _spans(weights, min(BATCH_BYTES, self.options.shard_bytes)):
+                yield self._with_bytes(batch[start:end], places_of_rows[start:end])
 
-    def _with_bytes(self, batch: pl.DataFrame, found: Sequence[int | None]) -> pl.DataFrame:
-        files = self.pinned.files[sorted({at for at in found if at is not None})]
+    def _with_bytes(self, batch: pl.DataFrame, places: Sequence[int | None]) -> pl.DataFrame:
+        files = self.pinned.files[sorted({at for at in places if at is not None})]
         data: dict[bytes, bytes] = {}
         for row, content in self.pinned.read(files):
             if isinstance(content, ObjectError):
                 raise content
             data[row["sha256"]] = content
-        hashes = [None if at is None else self.pinned.files["sha256"][at] for at in found]
-        paths = [None if at is None else self.pinned.files["path"][at] for at in found]
-        gained = [pl.Series(BYTES, [None if sha256 is None else data[sha256] for sha256 in hashes], pl.Binary)]
+        hashes = [None if at is None else self.pinned.files["sha256"][at] for at in places]
+        paths = [None if at is None else self.pinned.files["path"][at] for at in places]
+        added = [pl.Series(BYTES, [None if sha256 is None else data[sha256] for sha256 in hashes], pl.Binary)]
         if self._table is not None:
-            gained.append(pl.Series(PATH, paths, pl.String))
-        return batch.with_columns(gained)
+            added.append(pl.Series(PATH, paths, pl.String))
+        return batch.with_columns(added)
 
 
 def cost(frame: pl.DataFrame) -> int:
-    """About how many bytes the rows hold. It depends on the values alone, so that shards are cut alike on every run."""
+    """Approximate bytes of the rows. It depends on the values only, so that shards are equal in every run."""
     return sum(_cost(column) for column in frame)
 
 
@@ -187,12 +191,12 @@ def _folder_rows(files: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spans(weights: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
-    """Stretches of a batch whose files weigh no more than the limit, but for one that does alone."""
-    start, held = 0, 0
+    """Ranges of a batch whose files stay within the limit, except for a single larger file."""
+    start, span_bytes = 0, 0
     for at, weight in enumerate(weights):
-        if at > start and held + weight > limit:
+        if at > start and span_bytes + weight > limit:
             yield start, at
-            start, held = at, 0
-        held += weight
+            start, span_bytes = at, 0
+        span_bytes += weight
     if weights:
         yield start, len(weights)

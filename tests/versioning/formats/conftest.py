@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from formats_world import World
 
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from pipeline_assets.versioning.contents import Pinned
 from pipeline_assets.versioning.formats import FORMATS
-from pipeline_assets.versioning.formats.records import Asked
+from pipeline_assets.versioning.formats.records import ExportOptions
 from pipeline_assets.versioning.formats.shards import Exported, Target
-from pipeline_assets.versioning.manifest import SCHEMA
-from pipeline_assets.versioning.pins import Label, reference, store_folder
-from pipeline_assets.versioning.reference import Code, TableVersion
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.manifest import SCHEMA
+from pipeline_assets.versioning.pin.pins import Label, reference, store_folder
+from pipeline_assets.versioning.pin.reference import Code, TableVersion
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 
 ROWS, DAYS = 24, 3
 FIRST = date(2026, 2, 1)
@@ -74,6 +74,9 @@ class World:
             {
                 "day": rows["day"].unique().sort()[0],
                 "sha256": [hexes(photo) for photo in photos],
+                "key": [f"uploads/2026-02-01/1/{n}.jpg" for n in range(len(photos))],
+                "version_id": "1",
+                "uploaded_at": datetime(2026, 2, 1, tzinfo=UTC),
                 "media_type": "image/jpeg",
                 "verdict": "ok",
                 "width_px": pl.Series([40] * len(photos), dtype=pl.Int32),
@@ -116,7 +119,7 @@ class World:
         return TableVersion(version=version, first_day=days[0], last_day=days[-1], rows=rows.height, digest="0" * 32)
 
 
-def exported(pinned: Pinned, folder: Path, kind: str, asked: Asked = Asked()) -> Exported:  # noqa: B008  it is frozen
+def exported(pinned: Pinned, folder: Path, kind: str, asked: ExportOptions = ExportOptions()) -> Exported:  # noqa: B008  it is frozen
     """Export without telling how far it is."""
     done: Exported = FORMATS[kind].load().export(pinned, Target(folder), asked, lambda line: None)
     return done

@@ -4,14 +4,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pipeline_assets.transfer import digests_of_bytes
-from pipeline_assets.versioning.contents import Pinned
+from pipeline_assets.runtime.transfer import digests_of_bytes
 from pipeline_assets.versioning.formats.intake import Intake
-from pipeline_assets.versioning.packs import PACKED_BELOW
-from pipeline_assets.versioning.pins import NO_FILES, Label, PinnedFolder, reference, store_folder
-from pipeline_assets.versioning.reference import Code
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.pins import NO_FILES, Label, PinnedFolder, reference, store_folder
+from pipeline_assets.versioning.pin.reference import Code
+from resources.lake.lake import Lake
+from resources.objects.packs import PACKED_BELOW
+from resources.objects.store import ObjectStore
 
 CONTENTS = {
     "a-b": b"sorts before a/",
@@ -20,7 +20,7 @@ CONTENTS = {
     "a/b/lines.txt": b"with\r\nreturns\r\n",
     "empty": b"",
     "large.bin": b"l" * (PACKED_BELOW + 7),
-    'ümlaut/日本 "q".txt': b"unicode",
+    "ümlaut/日本 q.txt": b"unicode",
 }
 
 

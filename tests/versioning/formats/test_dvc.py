@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import ExportRefused, ImportRefused
-from pipeline_assets.transfer import md5_of
-from pipeline_assets.versioning.formats import dvc, dvc_contents, dvc_files, landing
-from pipeline_assets.versioning.pins import NO_FILES, PinnedFolder
+from pipeline_assets.runtime.transfer import md5_of
+from pipeline_assets.versioning.formats import landing
+from pipeline_assets.versioning.formats.dvc import contents, dvc, dvc_files
+from pipeline_assets.versioning.pin.pins import NO_FILES, PinnedFolder
 from resources.errors import InsecureEndpoint
-from resources.object_store import ObjectStore
+from resources.objects.store import ObjectStore
 from tests.versioning.formats.pinned_folders import (
     CONTENTS,
     committed,
@@ -29,7 +31,7 @@ from tests.versioning.formats.pinned_folders import (
 
 WRITTEN_BY_DVC = """\
 outs:
-- md5: 30681dcca80723d101d3e00772f428a1.dir
+- md5: 5a27a7d7db1c7972bf7aa7e440468c51.dir
   size: 1048628
   nfiles: 7
   hash: md5
@@ -58,15 +60,15 @@ def imported(tree: Path, store: ObjectStore, before: Any = NO_FILES, **how: Any)
 def test_each_file_is_byte_for_byte_what_dvc_writes(
     tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "HELD_BELOW", 1000)  # so that one content goes the way of large ones
+    monkeypatch.setattr(landing, "IN_MEMORY_BELOW", 1000)  # so that one content goes the way of large ones
     tree, remote = tmp_path / "tree", tmp_path / "remote"
     assert dvc.export(pinned_folder(tmp_path / "root", store, CONTENTS), tree, str(remote)) == len(CONTENTS)
     assert (tree / "set.dvc").read_text() == WRITTEN_BY_DVC
     assert (tree / ".dvc/config").read_text() == CONFIG_BY_DVC.format(remote)
     assert (tree / ".gitignore").read_text() == "/set\n"
-    listing = contents_of(remote).pop("files/md5/30/681dcca80723d101d3e00772f428a1.dir")
+    listing = contents_of(remote).pop("files/md5/5a/27a7d7db1c7972bf7aa7e440468c51.dir")
     keys = {dvc_files.content_key(md5_of(data)): data for data in CONTENTS.values()}
-    assert contents_of(remote) == {**keys, "files/md5/30/681dcca80723d101d3e00772f428a1.dir": listing}
+    assert contents_of(remote) == {**keys, "files/md5/5a/27a7d7db1c7972bf7aa7e440468c51.dir": listing}
     assert not list(remote.glob("darkroom-*"))
 
 
@@ -92,7 +94,7 @@ def test_large_contents_of_a_remote_go_through_a_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dvc.export(pinned_folder(tmp_path / "root", folder_store, CONTENTS), tmp_path / "tree", s3_url, s3_options)
-    monkeypatch.setattr(dvc_contents, "HELD_BELOW", 1000)
+    monkeypatch.setattr(contents, "IN_MEMORY_BELOW", 1000)
     found = imported(tmp_path / "tree", folder_store, access=s3_options, folder="set")
     assert read(opened(found, folder_store)) == CONTENTS
 
@@ -102,8 +104,10 @@ def test_an_endpoint_of_others_never_gets_our_keys(tmp_path: Path, folder_store:
         exported, {".dvc/config": b"[core]\nremote = r\n['remote \"r\"']\nurl = s3://b\nendpointurl = http://evil.example\n"}
     )
     ours = {"endpoint": "http://127.0.0.1:1", "access_key": "k", "secret_key": "s", "allow_http": True}
-    with pytest.raises(InsecureEndpoint, match=r"evil\.example"):
+    with pytest.raises(ImportRefused, match=r"--endpoint http://evil\.example"):
         imported(exported, folder_store, access=ours)
+    with pytest.raises(InsecureEndpoint, match=r"evil\.example"):
+        imported(exported, folder_store, access=ours, endpoint="http://evil.example/")
 
 
 def test_an_export_is_imported_as_the_same_data_set_and_not_read_again(
@@ -116,6 +120,16 @@ def test_an_export_is_imported_as_the_same_data_set_and_not_read_again(
     again = imported(exported, store, found.files)
     assert (again.read, again.new) == (0, 0)
     assert again.files["path"].to_list() == sorted(f"set/{path}" for path in CONTENTS)
+
+
+def test_what_was_lost_from_the_store_since_the_import_before_is_imported_again(
+    folder_store: ObjectStore, exported: Path
+) -> None:
+    found = imported(exported, folder_store, folder="set")
+    for key in found.files["key"].unique():
+        folder_store.delete(key)
+    again = imported(exported, folder_store, found.files, folder="set")
+    assert read(opened(again, folder_store)) == CONTENTS
 
 
 def cached(cache: Path, data: bytes, ending: str = "", below: str = "files/md5/") -> str:
@@ -152,6 +166,124 @@ def test_files_folders_and_those_of_dvc_2_are_imported_from_the_cache(repository
     assert only.files["path"].to_list() == ["deep/one.csv"]
 
 
+LOCK = """\
+schema: '2.0'
+stages:
+  prepare:
+    cmd: python prepare.py
+    deps: [{{path: raw, hash: md5, md5: {0}, size: 1}}]
+    params: {{params.yaml: {{seed: 1}}}}
+    outs:
+    - {{path: rows.csv, hash: md5, md5: {1}, size: 6}}
+    - {{path: ../images, hash: md5, md5: {2}, nfiles: 1}}
+  build@us:
+    cmd: python build.py us
+    outs: [{{path: model-us.bin, hash: md5, md5: {3}}}]
+  score@0-1:
+    outs: [{{path: score.json, hash: md5, md5: {4}}}]
+  check:
+    cmd: 'true'
+"""
+PIPELINE = """\
+stages:
+  prepare: {wdir: deep, cmd: python prepare.py, outs: [rows.csv, ../images]}
+  build: {foreach: [us, uk], do: {cmd: "python build.py ${item}", outs: ["model-${item}.bin"]}}
+  score: {matrix: {a: [0], b: [1]}, cmd: x, metrics: [{score.json: {cache: false}}]}
+  check: {cmd: "true"}
+"""
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """A DVC repository whose data are outputs of stages: plain, of foreach, of a matrix, a folder, and a metric in git."""
+    tree = tmp_path / "pipeline"
+    cache = tree / ".dvc/cache"
+    listing = dvc_files.directory_json([("x.png", cached(cache, b"a picture"))])
+    md5s = ["0" * 32, cached(cache, b"a file"), cached(cache, listing, ".dir"), cached(cache, b"us"), md5_of(b"{}")]
+    texts = {"sub/dvc.lock": LOCK.format(*md5s), "sub/dvc.yaml": PIPELINE, ".dvc/config": "", "sub/score.json": "{}"}
+    return written(tree, {path: text.encode() for path, text in texts.items()})
+
+
+FROM_STAGES = {
+    "sub/deep/rows.csv": b"a file",
+    "sub/images/x.png": b"a picture",
+    "sub/model-us.bin": b"us",
+    "sub/score.json": b"{}",
+}
+
+
+def test_outputs_that_only_stages_name_are_imported(pipeline: Path, folder_store: ObjectStore) -> None:
+    found = imported(pipeline, folder_store)
+    assert (read(opened(found, folder_store)), found.left_out) == (FROM_STAGES, ())
+    again = imported(pipeline, folder_store, found.files)
+    assert (again.read, again.new) == (0, 0)
+    written(
+        pipeline, {"one.dvc": f"outs: [{{md5: {cached(pipeline / '.dvc/cache', b'1')}, path: one, hash: md5}}]".encode()}
+    )
+    both = imported(pipeline, folder_store)
+    assert read(opened(both, folder_store)) == {**FROM_STAGES, "one": b"1"}
+    only = imported(pipeline, folder_store, targets=["sub/dvc.lock"])
+    assert read(opened(only, folder_store)) == FROM_STAGES
+
+
+def test_a_lock_of_dvc_1_is_read_too(pipeline: Path, folder_store: ObjectStore) -> None:
+    md5 = cached(pipeline / ".dvc/cache", b"old", below="")
+    written(pipeline, {"sub/dvc.lock": f"check: {{cmd: x, outs: [{{path: old, md5: {md5}}}]}}".encode()})
+    assert read(opened(imported(pipeline, folder_store), folder_store)) == {"sub/old": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"sub/score.json": b"other"}, "sub/score.json: it is neither in the cache nor the remote"),
+        ({"sub/dvc.yaml": PIPELINE.replace("  score:", "  other:").encode()}, "its stage score@0-1 is not in dvc.yaml"),
+        (
+            {"sub/dvc.yaml": PIPELINE.replace("cmd: x", "cmd: x, wdir: 'a/${item.a}'").encode()},
+            r"works in a/\$\{item.a\}, which is filled in",
+        ),
+    ],
+)
+def test_an_output_of_a_stage_that_can_not_be_had_is_said_and_costs_no_other(
+    pipeline: Path, folder_store: ObjectStore, change: dict[str, bytes], told: str
+) -> None:
+    found = imported(written(pipeline, change), folder_store)
+    expected = {path: data for path, data in FROM_STAGES.items() if path != "sub/score.json"}
+    assert read(opened(found, folder_store)) == expected
+    [said] = found.left_out
+    assert re.search(told, said), said
+
+
+def test_a_folder_of_a_stage_that_was_never_pushed_is_said(pipeline: Path, folder_store: ObjectStore) -> None:
+    for listing in (pipeline / ".dvc/cache").rglob("*.dir"):
+        listing.unlink()
+    found = imported(pipeline, folder_store)
+    assert "sub/images of sub/dvc.lock: The listing" in found.left_out[0]
+    shutil.rmtree(pipeline / ".dvc/cache")
+    (pipeline / "sub/score.json").unlink()
+    with pytest.raises(ImportRefused, match=r"Nothing that .* names is available"):
+        imported(pipeline, folder_store)
+
+
+@pytest.mark.parametrize(
+    ("lock", "told"),
+    [
+        ("schema: '2.0'\nstages: 7", "no valid DVC file"),
+        ("schema: '2.0'", "no valid DVC file"),
+        ("stages: [", "no valid DVC file"),
+        ("stages: !!int ''", "no valid DVC file"),
+        ("schema: '2.0'\nstages: {a: 7}", "no valid DVC file"),
+        ("schema: '2.0'\nstages: {check: {outs: [7]}}", "is available, first 7 of"),
+        ("schema: '2.0'\nstages: {check: {outs: [{path: s3://b/x, etag: y}]}}", "by no md5"),
+        ("schema: '2.0'\nstages: {check: {outs: [{path: ../../x, md5: %s}]}}" % ("a" * 32), "can't be part"),
+        ("", "DVC tracks nothing there"),
+    ],
+)
+def test_a_lock_that_is_broken_or_leads_out_is_said(pipeline: Path, folder_store: ObjectStore, lock: str, told: str) -> None:
+    written(pipeline, {"sub/dvc.lock": lock.encode()})
+    with pytest.raises(ImportRefused, match=told):
+        imported(pipeline, folder_store)
+
+
 def test_what_the_cache_lacks_or_has_damaged_comes_from_the_remote(exported: Path, folder_store: ObjectStore) -> None:
     md5 = md5_of(CONTENTS["a-b"])
     written(exported, {f".dvc/cache/{dvc_files.content_key(md5)}": b"damaged"})
@@ -161,7 +293,7 @@ def test_what_the_cache_lacks_or_has_damaged_comes_from_the_remote(exported: Pat
 def test_missing_and_damaged_contents_are_told_and_nothing_is_imported(exported: Path, folder_store: ObjectStore) -> None:
     place = exported.parent / "remote" / dvc_files.content_key(md5_of(CONTENTS["a-b"]))
     place.write_bytes(b"damaged")
-    with pytest.raises(ImportRefused, match=r"1 of 7 files are not there, first set/a-b \(.*damaged\).*dvc fetch"):
+    with pytest.raises(ImportRefused, match=r"1 of 7 files are missing, first set/a-b \(it is damaged.*\).*dvc fetch"):
         imported(exported, folder_store)
     shutil.rmtree(exported.parent / "remote/files")
     with pytest.raises(ImportRefused, match="is neither in"):
@@ -192,6 +324,7 @@ def test_a_listing_that_is_broken_or_leads_out_is_refused(
         imported(tree, folder_store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -269,7 +402,7 @@ def test_a_repository_keeps_its_own_default_remote(tmp_path: Path, folder_store:
 
 def test_where_no_remote_is_known_or_git_has_the_files_nothing_is_written(tmp_path: Path, folder_store: ObjectStore) -> None:
     pinned = pinned_folder(tmp_path / "root", folder_store, CONTENTS)
-    with pytest.raises(ExportRefused, match="has no DVC remote yet"):
+    with pytest.raises(ExportRefused, match="has no DVC remote"):
         dvc.export(pinned, tmp_path / "tree")
     committed(written(tmp_path / "tree", {"set/a": b"in git"}))
     with pytest.raises(ExportRefused, match="git rm -r --cached set"):
@@ -305,6 +438,12 @@ anything = st.binary() | st.lists(st.sampled_from(PIECES)).map(lambda pieces: ""
 @given(anything)
 def test_whatever_lies_in_dvcs_files_is_read_or_refused(data: bytes) -> None:
     directory = dvc_files.Output("a", "b" * 32, None, is_directory=True, is_legacy=False, source="a.dvc")
-    for read_it in (lambda: dvc_files.outputs(data, "a.dvc"), lambda: dvc_files.entries(data, directory)):
+    lock = b"schema: '2.0'\nstages: {a: {outs: [{path: a, md5: " + data + b"}]}}"
+    for read_it in (
+        lambda: dvc_files.outputs(data, "a.dvc"),
+        lambda: dvc_files.entries(data, directory),
+        lambda: dvc_files.locked(data, data, "dvc.lock")[0],
+        lambda: dvc_files.locked(lock, b"stages: {a: {}}", "dvc.lock")[0],
+    ):
         with contextlib.suppress(ImportRefused):
             assert isinstance(read_it(), list)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from formats_world import jpeg
 from PIL import Image
 
-from pipeline_assets.cli import main
+from pipeline_assets.commands.main import main
 
 FILES = {f"cats/{n}.jpg": jpeg(n) for n in range(3)} | {"notes.txt": b"no photo"}
 
@@ -29,7 +29,7 @@ def repository(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatc
         (root / "photos" / name).write_bytes(data)
     settings = {
         "DARKROOM_HOME": str(tmp_path / "home"),
-        "DARKROOM_POSTGRES_URL": postgres_url,
+        "DARKROOM_DATABASE_URL": postgres_url,
         "DARKROOM_DAGSTER_POSTGRES_URL": postgres_url,
         "DARKROOM_UPLOADS_URL": (tmp_path / "uploads").as_uri(),
         "DARKROOM_LAKE_URL": (tmp_path / "lake").as_uri(),
@@ -100,12 +100,15 @@ def test_boxes_of_coco_become_annotations_of_the_uploads(repository: Path, postg
     boxes = [
         {"id": 1, "image_id": 1, "category_id": 3, "bbox": [2, 3, 10, 12.5]},
         {"id": 2, "image_id": 1, "bbox": [0, 0, 0, 0]},
+        {"id": 4, "image_id": 1, "category_id": 55, "bbox": [2, 3, 10, 12.5]},
     ]
     images = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
     told = {"images": images, "annotations": boxes, "categories": [{"id": 3, "name": "cat"}]}
     Path("../coco/annotations.json").write_text(json.dumps(told))
     done = darkroom("import", "../coco", "--format", "coco", "--as-uploads", "--days", "2")
     assert done.exit_code == 0, done.output
+    assert "annotation 4 of a.png: bad_annotation: the category 55 is not in the file" in done.output
+    assert "Kept aside: 2 (2 bad_annotation)." in done.output
     with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "select target, labels, p.day = a.day from annotations a join photos p using (key) where key like '%a.png'"
@@ -135,9 +138,9 @@ REFUSED = (
     (("export", "cats", "../out", "--format", "xml"), "Invalid value"),
     (("import", "photos", "--format", "coco", "--name", "x", "--allow-dirty"), "ImportRefused"),
     (("import", "s3://x/y", "--format", "coco", "--name", "x", "--allow-dirty"), "ImportRefused"),
-    (("import", "photos", "--format", "coco"), "--name NAME for a version, or --as-uploads"),
-    (("import", "photos", "--format", "coco", "--name", "x", "--as-uploads"), "--name NAME for a version"),
-    (("import", "photos", "--name", "x"), "go with --format"),
+    (("import", "photos", "--format", "coco"), "choose --name NAME for a version, or --as-uploads"),
+    (("import", "photos", "--format", "coco", "--name", "x", "--as-uploads"), "choose --name NAME"),
+    (("import", "photos", "--name", "x"), "need --format"),
 )
 
 

@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.errors import ImportRefused
-from pipeline_assets.versioning.bringing import REJECTED, ROWS, bring, spill
 from pipeline_assets.versioning.formats import FORMATS, incoming
-from pipeline_assets.versioning.formats.example import encode
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
-from pipeline_assets.versioning.formats.tfrecord import framed, masked_crc
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.formats.storing import REJECTED, ROWS, store_batches, write_files
+from pipeline_assets.versioning.formats.tfrecord.example import encode
+from pipeline_assets.versioning.formats.tfrecord.format import TfrecordShard, framed, masked_crc
+from resources.objects.store import ObjectStore
 
 
 def read(kind: str, source: Path) -> tuple[list[dict[str, Any]], list[str], list[str]]:
@@ -73,6 +73,62 @@ def test_a_damaged_record_of_a_tfrecord_costs_no_other(
     assert found == reasons
 
 
+def test_a_record_with_a_bad_byte_costs_itself_alone_of_a_thousand_and_is_counted_as_one(tmp_path: Path) -> None:
+    (tmp_path / "_darkroom.json").write_text(json.dumps({"columns": {"n": "Int64", "name": "String", "day": "Date"}}))
+    cells = [{"n": (3, [n]), "name": (1, [b"cat"]), "day": (3, [20_000])} for n in range(3_000)]
+    cells[1_500]["name"] = (1, [b"c\xfft"])
+    cells[2_000]["day"] = (3, [2**40])
+    tfrecords(tmp_path / "x.tfrecord", *(framed(encode(cell)) for cell in cells))  # type: ignore[arg-type]
+    rows, _, reasons = read("tfrecord", tmp_path)
+    assert [row["n"] for row in rows] == [n for n in range(3_000) if n not in (1_500, 2_000)]
+    assert reasons == ["schema", "schema"]
+
+
+def test_one_odd_record_does_not_decide_what_a_column_is(tmp_path: Path) -> None:
+    features = [{"n": (1, [b"seven"])}, *({"n": (3, [n])} for n in range(9))]
+    path = tfrecords(tmp_path / "x.tfrecord", *(framed(encode(one)) for one in features))  # type: ignore[arg-type]
+    rows, _, reasons = read("tfrecord", path)
+    assert ([row["n"] for row in rows], reasons) == (list(range(9)), ["schema"])
+
+
+def test_a_damaged_length_says_how_many_bytes_are_left_out(tmp_path: Path) -> None:
+    one = framed(example(0))
+    path = tfrecords(tmp_path / "x.tfrecord", one, flipped(one, 3), one)
+    [said] = [found for found in FORMATS["tfrecord"].load().batches(path, Reading()) if isinstance(found, Rejected)]
+    assert said.detail.endswith(f"the last {2 * len(one):,} of its {3 * len(one):,} bytes are left out")
+
+
+def with_bad_text(rows: int, bad: int) -> pa.Table:
+    """Numbers and names, one of which is no UTF-8."""
+    names = [b"\xff" if n == bad else b"cat" for n in range(rows)]
+    offsets = pa.py_buffer(np.cumsum([0, *map(len, names)]).astype("i4").tobytes())
+    text = pa.StringArray.from_buffers(rows, offsets, pa.py_buffer(b"".join(names)))
+    return pa.table({"n": pa.array(range(rows)), "name": text})
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "hdf5"])
+def test_a_cell_of_text_that_is_none_costs_its_row_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "parquet":
+        pq.write_table(with_bad_text(3_000, 1_500), path)
+    elif kind == "feather":
+        with pa.ipc.new_file(str(path), with_bad_text(3_000, 1_500).schema) as writer:
+            writer.write_table(with_bad_text(3_000, 1_500))
+    else:
+        names = np.array([b"\xff" if n == 1_500 else b"cat" for n in range(3_000)], h5py.string_dtype())
+        hdf5(path, n=np.arange(3_000), name=names)
+    rows, _, reasons = read(kind, path)
+    assert [row["n"] for row in rows] == [n for n in range(3_000) if n != 1_500]
+    assert reasons == ["schema"]
+
+
+def test_rows_that_are_left_out_together_are_counted_one_by_one() -> None:
+    other = Batch("b", pl.DataFrame({"m": [1, 2, 3]}))
+    assert store_batches([Batch("a", pl.DataFrame({"n": [1]})), other], ObjectStore.open("memory://")).reasons == {
+        "schema": 3
+    }
+
+
 @pytest.mark.parametrize("length", [1, 11, 13, 200])
 def test_a_tfrecord_that_ends_early_keeps_what_is_whole(tmp_path: Path, length: int) -> None:
     path = tfrecords(tmp_path / "x.tfrecord", framed(example(0)), framed(example(1))[:length])
@@ -85,6 +141,14 @@ def test_a_record_that_claims_a_terabyte_is_not_read(tmp_path: Path) -> None:
     huge = struct.pack("<Q", 2**40)
     path = tfrecords(tmp_path / "x.tfrecord", framed(example(0)), huge + struct.pack("<I", masked_crc(huge)) + head)
     assert read("tfrecord", path)[2] == ["truncated"]
+
+
+def test_a_row_of_nulls_is_an_example_without_features_byte_for_byte(tmp_path: Path) -> None:
+    shard = TfrecordShard(tmp_path / "x.tfrecord", pl.Schema({"title": pl.String}))
+    shard.write(pl.DataFrame({"title": [None, "a"]}, schema={"title": pl.String}))
+    shard.close()
+    expected = framed(b"\n\0") + framed(b"\n\x10\n\x0e\n\5title\x12\5\n\3\n\1a")
+    assert (tmp_path / "x.tfrecord").read_bytes() == expected
 
 
 def test_a_tfrecord_of_another_tool_gets_its_columns_from_its_records(tmp_path: Path) -> None:
@@ -183,6 +247,22 @@ def test_a_sample_of_another_tool_keeps_all_its_members(tmp_path: Path) -> None:
     assert reasons == []
 
 
+def test_members_of_one_key_that_lie_apart_are_one_sample(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.jpg", "b.json", "c.json", "a.json", "c.jpg", "a.JPG", "b.jpg"]
+    path = tar_of(tmp_path / "x.tar", *((name, f'"{n}"'.encode()) for n, name in enumerate(names)))
+    rows, files, reasons = read("webdataset", path)
+    assert [(row["key"], row["json"]) for row in rows] == [("a", '"4"'), ("b", '"2"'), ("c", '"3"')]
+    assert (files, reasons) == (["a.jpg", "b.jpg", "c.jpg"], ["duplicate", "duplicate"])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations([f"{key}.{part}" for key in "abc" for part in ("jpg", "json", "cls")]))
+def test_in_whatever_order_members_lie_the_samples_are_the_same(tmp_path: Path, order: list[str]) -> None:
+    rows, files, reasons = read("webdataset", tar_of(tmp_path / "x.tar", *((name, name.encode()) for name in order)))
+    assert sorted((row["key"], row["json"], row["cls"]) for row in rows) == [(k, f"{k}.json", f"{k}.cls") for k in "abc"]
+    assert (sorted(files), reasons) == (["a.jpg", "b.jpg", "c.jpg"], [])
+
+
 def hdf5(path: Path, **columns: Any) -> Path:
     with h5py.File(path, "w") as file:
         for name, values in columns.items():
@@ -260,6 +340,7 @@ def test_a_shard_that_is_garbage_or_cut_short_costs_no_other(tmp_path: Path, kin
     assert reasons == ["unreadable", "unreadable"]
 
 
+@pytest.mark.slow
 def test_a_parquet_bomb_is_not_unpacked(tmp_path: Path) -> None:
     table = pa.table({"x": pa.array(["0" * 100_000] * 2_000)})
     pq.write_table(table, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
@@ -411,7 +492,7 @@ def rows_of(*paths: str | None) -> Batch:
 )
 def test_a_path_that_can_not_be_is_kept_aside_with_its_row(path: str, reason: str) -> None:
     store = ObjectStore.open("memory://")
-    brought = bring([rows_of("a", "d/e", path, "z")], store)
+    brought = store_batches([rows_of("a", "d/e", path, "z")], store)
     assert brought.reasons == {reason: 1}
     assert set(brought.files["path"]) == {"a", "d/e", "z", ROWS, REJECTED}
     assert brought.rows == 3
@@ -419,7 +500,7 @@ def test_a_path_that_can_not_be_is_kept_aside_with_its_row(path: str, reason: st
 
 def test_a_row_whose_bytes_are_not_those_that_it_names_is_kept_aside() -> None:
     rows = pl.DataFrame({"sha256": ["0" * 64, hashlib.sha256(b"good").hexdigest()]})
-    brought = bring(
+    brought = store_batches(
         [Batch("s", rows, [incoming.File(b"bad", None, 0), incoming.File(b"good", None, 1)])], ObjectStore.open("memory://")
     )
     assert brought.reasons == {"sha256_differs": 1}
@@ -432,23 +513,33 @@ def test_rows_of_other_columns_than_the_first_are_kept_aside() -> None:
         Batch("b", pl.DataFrame({"m": [1]})),
         Batch("c", pl.DataFrame({"n": [2]})),
     ]
-    brought = bring(batches, ObjectStore.open("memory://"))
+    brought = store_batches(batches, ObjectStore.open("memory://"))
     assert (brought.rows, brought.reasons) == (2, {"schema": 1})
 
 
 def test_an_import_of_which_nothing_is_left_is_refused_with_the_reasons() -> None:
     with pytest.raises(ImportRefused, match="1 bad_crc"):
-        bring([Rejected("x", "bad_crc", "")], ObjectStore.open("memory://"))
+        store_batches([Rejected("x", "bad_crc", "")], ObjectStore.open("memory://"))
     with pytest.raises(ImportRefused, match="no rows and no files"):
-        bring([], ObjectStore.open("memory://"))
+        store_batches([], ObjectStore.open("memory://"))
 
 
 def test_files_for_uploads_never_leave_their_folder(tmp_path: Path) -> None:
     inside = tmp_path / "in"
     inside.mkdir()
-    found, reasons = spill([rows_of("../out", "a/b.jpg", "/x")], inside)
+    found, reasons = write_files([rows_of("../out", "a/b.jpg", "/x")], inside)
     assert (found, reasons) == ({"a/b.jpg": {}}, {"unsafe_path": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_labels_that_are_none_are_counted_and_their_files_come_without(tmp_path: Path) -> None:
+    texts = ['{"mood": "calm"}', '{"score": 1e999}', '{"boxes": [{"x": Infinity}]}', "[1]", "{", "", "{}", None]
+    names = [f"{n}.jpg" for n in range(len(texts))]
+    rows = pl.DataFrame({"path": names, "labels_json": texts}, schema_overrides={"labels_json": pl.String})
+    batch = Batch("shard", rows, [incoming.File(name.encode(), name, row) for row, name in enumerate(names)])
+    found, reasons = write_files([batch], tmp_path)
+    assert found == {name: {"mood": "calm"} if name == "0.jpg" else {} for name in names}
+    assert reasons == {"bad_labels": 5}
 
 
 def test_a_sample_that_does_not_fit_its_types_costs_no_other(tmp_path: Path) -> None:
@@ -458,3 +549,47 @@ def test_a_sample_that_does_not_fit_its_types_costs_no_other(tmp_path: Path) -> 
     rows, _, reasons = read("webdataset", tmp_path)
     assert [row["n"] for row in rows] == [1, None]
     assert reasons == ["bad_sample"] * 6
+
+
+def tar_header(size: bytes, kind: bytes = b"0") -> bytes:
+    """A header of a tar file with a size that no writer writes."""
+    header = bytearray(b"odd.jpg".ljust(100, b"\0") + b"0000644\0".ljust(24, b"\0") + size + b"0" * 12)
+    header += b" " * 8 + kind + bytes(100) + b"ustar\x0000" + bytes(247)
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(2**96 - 512).to_bytes(12, "big"), (2**96 - 2**80).to_bytes(12, "big"), b"\x80" + (2**80).to_bytes(11, "big")],
+    ids=["one block back", "far back", "2^80"],
+)
+@pytest.mark.parametrize("kind", [b"0", b"x", b"L", b"5"])
+def test_a_size_that_leads_nowhere_ends_a_tar_file_and_is_told(tmp_path: Path, size: bytes, kind: bytes) -> None:
+    path = tar_of(tmp_path / "x.tar", GOOD)
+    whole = path.read_bytes()
+    members = whole[: 512 + -(-len(GOOD[1]) // 512) * 512]
+    path.write_bytes(members + tar_header(size, kind) + bytes(1024))
+    _, files, reasons = read("webdataset", path)
+    assert (len(files), reasons) == (1, ["bad_header"])
+
+
+@pytest.mark.parametrize(
+    "attributes", ["12 size=\u00b2\n".encode(), b"9" * 5000 + b" size=1\n", b"4511 size=" + b"1" * 4500 + b"\n"]
+)
+def test_attributes_that_are_no_numbers_are_passed_over(tmp_path: Path, attributes: bytes) -> None:
+    head = tar_header(b"%011o\0" % len(attributes), b"x") + attributes.ljust(-(-len(attributes) // 512) * 512, b"\0")
+    path = tar_of(tmp_path / "x.tar", GOOD, LAST)
+    path.write_bytes(head + path.read_bytes())
+    _, files, reasons = read("webdataset", path)
+    assert (len(files), reasons) == (2, [])
+
+
+def test_a_name_that_is_no_unicode_costs_no_other(tmp_path: Path) -> None:
+    header = bytearray(tar_header(b"%011o\0" % 3))
+    header[:7], header[148:156] = b"\xff\xfed.jpg", b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tar_of(tmp_path / "x.tar", GOOD)
+    path.write_bytes(bytes(header) + b"abc".ljust(512, b"\0") + path.read_bytes())
+    brought = store_batches(FORMATS["webdataset"].load().batches(path, Reading()), ObjectStore.open("memory://"))
+    assert (brought.rows, brought.reasons) == (1, {"unsafe_path": 1})

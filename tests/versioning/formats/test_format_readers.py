@@ -1,7 +1,9 @@
 """Each format as its own reader sees it: the library that others would use, and nothing of Darkroom."""
 
+import gzip
 import io
 import json
+import pickle
 import struct
 import subprocess
 import tarfile
@@ -21,7 +23,7 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 from pycocotools.coco import COCO
 
-from pipeline_assets.versioning.formats.records import Asked
+from pipeline_assets.versioning.formats.records import ExportOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:webdataset", "ignore::ResourceWarning")
 MASK_DELTA = 0xA282EAD8
@@ -29,7 +31,7 @@ MASK_DELTA = 0xA282EAD8
 
 def test_parquet_opens_in_polars_and_pyarrow(world: World, tmp_path: Path) -> None:
     pinned, rows, photos = world.table()
-    exported(pinned, tmp_path / "out", "parquet", Asked(rows_per_shard=10))
+    exported(pinned, tmp_path / "out", "parquet", ExportOptions(rows_per_shard=10))
     found = pl.read_parquet(tmp_path / "out" / "*.parquet")
     assert_frame_equal(found.drop("path", "bytes"), rows)
     assert found["bytes"].to_list() == [photos[sha256] for sha256 in rows["sha256"]]
@@ -40,7 +42,7 @@ def test_parquet_opens_in_polars_and_pyarrow(world: World, tmp_path: Path) -> No
 
 def test_feather_is_read_by_pyarrow_and_mapped_into_memory(world: World, tmp_path: Path) -> None:
     pinned, rows, _ = world.table()
-    exported(pinned, tmp_path / "out", "feather", Asked(with_bytes=False))
+    exported(pinned, tmp_path / "out", "feather", ExportOptions(with_bytes=False))
     with pa.memory_map(str(tmp_path / "out" / "set-00000.feather")) as mapped:
         table = pa.ipc.open_file(mapped).read_all()
     found = pl.from_arrow(table)
@@ -82,7 +84,7 @@ def test_tfrecord_is_read_by_the_tfrecord_package(world: World, tmp_path: Path) 
 
 def test_a_null_is_a_feature_that_is_not_there(world: World, tmp_path: Path) -> None:
     pinned, rows, _ = world.table()
-    exported(pinned, tmp_path / "out", "tfrecord", Asked(columns=["photo_id", "title"], with_bytes=False))
+    exported(pinned, tmp_path / "out", "tfrecord", ExportOptions(columns=["photo_id", "title"], with_bytes=False))
     loader = tfrecord.tfrecord_loader(str(tmp_path / "out" / "set-00000.tfrecord"), None)
     assert ["title" in found for found in loader] == rows["title"].is_not_null().to_list()
 
@@ -112,7 +114,7 @@ def test_the_crc_is_castagnolis() -> None:
 
 def test_webdataset_reads_samples_with_photo_row_and_arrays(world: World, tmp_path: Path) -> None:
     pinned, rows, photos = world.table()
-    exported(pinned, tmp_path / "out", "webdataset", Asked(rows_per_shard=10))
+    exported(pinned, tmp_path / "out", "webdataset", ExportOptions(rows_per_shard=10))
     pattern = str(tmp_path / "out" / "set-{000000..000002}.tar")
     samples = list(webdataset.WebDataset(pattern, shardshuffle=False).decode())
     assert [sample["__key__"] for sample in samples] == [f"{n:09}" for n in range(ROWS)]
@@ -121,6 +123,59 @@ def test_webdataset_reads_samples_with_photo_row_and_arrays(world: World, tmp_pa
         assert sample["json"]["title"] == row["title"]
         assert sample["json"]["posted_at"] == row["posted_at"].isoformat().replace("+00:00", "Z")
         assert sample["embedding.npy"].tolist() == pl.Series(row["embedding"], dtype=pl.Float32).to_list()
+
+
+class _Payload:
+    """What a pickle runs when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return open, (str(self.path), "w")
+
+
+def test_a_reader_of_a_webdataset_runs_nothing_that_lies_in_the_data(world: World, tmp_path: Path) -> None:
+    evil = pickle.dumps(_Payload(tmp_path / "ran"))
+    names = (
+        "pkl",
+        "pickle",
+        "pyd",
+        "PKL",
+        "pth",
+        "pt",
+        "pkl.gz",
+        "npy",
+        "npz",
+        "ten",
+        "tb",
+        "mp",
+        "cbor",
+        "json",
+        "ps",
+        "eps",
+    )
+    files = {f"evil.{name}": gzip.compress(evil) if name.endswith("gz") else evil for name in names}
+    pinned = world.folder(tmp_path / "in", files | {"good.png": _pngs(1)[0], "pkl": evil, "jpg.pkl": evil})
+    exported(pinned, tmp_path / "out", "webdataset")
+    dataset = webdataset.WebDataset(str(tmp_path / "out" / "set-000000.tar"), shardshuffle=False).decode("rgb")
+    assert [Path(sample["json"]["path"]).suffix for sample in dataset if "bin" not in sample] == [".png"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_reader_decodes_by_its_extension_is_what_the_extension_says(world: World, tmp_path: Path) -> None:
+    files = {"a.cls": b" 7\n", "b.cls": b"cat", "c.txt": b"\xff", "d.id": b"none", "e.mp4": b"video", "f.WAV": b"sound"}
+    exported(world.folder(tmp_path / "in", files), tmp_path / "out", "webdataset")
+    dataset = webdataset.WebDataset(str(tmp_path / "out" / "set-000000.tar"), shardshuffle=False).decode()
+    found = [{name: value for name, value in sample.items() if name[0] != "_" and name != "json"} for sample in dataset]
+    assert found == [
+        {"cls": 7},
+        {"bin": b"cat"},
+        {"bin": b"\xff"},
+        {"bin": b"none"},
+        {"mp4": b"video"},
+        {"wav": b"sound"},
+    ]
 
 
 def test_the_tar_files_are_posix_ones_that_name_no_time_and_no_owner(world: World, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """git-lfs: what is exported satisfies the real `git lfs`, and what the real one made is imported."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline_assets.errors import ExportRefused, ImportRefused
-from pipeline_assets.versioning.formats import git_lfs, landing
-from pipeline_assets.versioning.formats.lfs_pointer import Pointer
-from pipeline_assets.versioning.pins import NO_FILES
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.formats import landing
+from pipeline_assets.versioning.formats.git_lfs import git_lfs
+from pipeline_assets.versioning.formats.git_lfs.pointer import Pointer
+from pipeline_assets.versioning.pin.pins import NO_FILES
+from resources.objects.store import ObjectStore
 from tests.versioning.formats.pinned_folders import (
     CONTENTS,
     committed,
@@ -32,11 +34,12 @@ def exported(tmp_path: Path, folder_store: ObjectStore) -> Path:
     return tmp_path / "tree"
 
 
+@pytest.mark.slow
 @needs_git_lfs
 def test_a_clone_gets_the_bytes_by_git_lfs_pull_from_what_git_lfs_push_sent(
     tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "HELD_BELOW", 1000)  # so that one content goes the way of large ones
+    monkeypatch.setattr(landing, "IN_MEMORY_BELOW", 1000)  # so that one content goes the way of large ones
     tree, bare = tmp_path / "tree", tmp_path / "bare.git"
     assert git_lfs.export(pinned_folder(tmp_path / "root", store, CONTENTS), tree) == len(CONTENTS)
     git(tree, "lfs", "install", "--local")
@@ -91,6 +94,23 @@ def test_a_later_version_replaces_the_one_that_git_has(tmp_path: Path, folder_st
     assert not list((exported / ".git/lfs/tmp").glob("darkroom-*"))
 
 
+@needs_git_lfs
+def test_files_that_git_lfs_checked_out_are_as_git_has_them_also_where_only_the_repository_knows_of_git_lfs(
+    tmp_path: Path, folder_store: ObjectStore, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no settings of the user's
+    git(exported, "lfs", "install", "--local")
+    committed(exported)
+    git(exported, "lfs", "checkout")
+    assert (exported / "set/a-b").read_bytes() == CONTENTS["a-b"]
+    index = (exported / ".git/index").read_bytes()
+    for path in (exported / "set").rglob("*"):
+        os.utime(path)  # git must look into them
+    git_lfs.export(pinned_folder(tmp_path / "root", folder_store, {"new": b"new"}), exported)
+    assert list(contents_of(exported / "set")) == ["new"]
+    assert (exported / ".git/index").read_bytes() == index
+
+
 @pytest.mark.parametrize("is_committed_before", [False, True])
 def test_a_file_that_git_has_not_as_it_is_is_never_replaced(
     tmp_path: Path, folder_store: ObjectStore, exported: Path, is_committed_before: bool
@@ -127,7 +147,7 @@ def test_a_folder_that_is_no_work_tree_is_left_alone(tmp_path: Path, folder_stor
 
 @pytest.mark.parametrize("path", ["a/.git/config", ".GIT/config", ".gitattributes"])
 def test_a_name_that_git_takes_for_its_own_is_refused(tmp_path: Path, folder_store: ObjectStore, path: str) -> None:
-    with pytest.raises(ExportRefused, match="git takes for its own"):
+    with pytest.raises(ExportRefused, match="reserved by git"):
         git_lfs.export(pinned_as(folder_store, path, b"x"), tmp_path / "tree")
     assert not (tmp_path / "tree").exists()
 
@@ -135,7 +155,7 @@ def test_a_name_that_git_takes_for_its_own_is_refused(tmp_path: Path, folder_sto
 def test_missing_objects_are_counted_and_nothing_is_imported(folder_store: ObjectStore, exported: Path) -> None:
     committed(exported)
     shutil.rmtree(exported / ".git/lfs/objects")
-    with pytest.raises(ImportRefused, match=r"6 of 7 files are not there.*git lfs fetch origin HEAD"):
+    with pytest.raises(ImportRefused, match=r"6 of 7 files are missing.*git lfs fetch origin HEAD"):
         git_lfs.import_(exported, folder_store, NO_FILES)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline_assets.cli import main
+from pipeline_assets.commands.main import main
 from resources.settings import CONNECTION
 from tests.versioning.formats.pinned_folders import CONTENTS, committed, git, written
 
@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DARKROOM_LAKE_URL", (root / "lake").as_uri())
     monkeypatch.setenv("DARKROOM_UPLOADS_URL", (root / "lake/uploads").as_uri())
     # No command here needs a server, so none is started.
-    monkeypatch.setenv("DARKROOM_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("DARKROOM_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     said("pin", "scans", "--folder", "scans")
     return root
 

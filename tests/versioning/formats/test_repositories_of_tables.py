@@ -7,24 +7,26 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.versioning.formats import dvc, git_lfs, landing
-from pipeline_assets.versioning.pins import NO_FILES
-from resources.lake import Lake
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.formats import landing
+from pipeline_assets.versioning.formats.dvc import dvc
+from pipeline_assets.versioning.formats.git_lfs import git_lfs
+from pipeline_assets.versioning.pin.pins import NO_FILES
+from resources.lake.lake import Lake
+from resources.objects.store import ObjectStore
 from tests.versioning.data_sets import TABLE, pinned_table, rows
 from tests.versioning.formats.pinned_folders import committed, opened, read
 
 
-@pytest.mark.parametrize("held_below", [0, landing.HELD_BELOW])
+@pytest.mark.parametrize("in_memory_below", [0, landing.IN_MEMORY_BELOW])
 @pytest.mark.parametrize("kind", ["git-lfs", "dvc"])
 def test_rows_come_along_as_parquet(
     tmp_path: Path,
     object_store: Callable[[str], ObjectStore],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
-    held_below: int,
+    in_memory_below: int,
 ) -> None:
-    monkeypatch.setattr(landing, "HELD_BELOW", held_below)
+    monkeypatch.setattr(landing, "IN_MEMORY_BELOW", in_memory_below)
     store, tree = object_store("s3"), tmp_path / "tree"
     pinned = pinned_table(store, Lake(url=(tmp_path / "lake").as_uri()))
     if kind == "dvc":

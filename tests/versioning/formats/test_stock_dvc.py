@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rivals.environments import is_made, python_of
-from pipeline_assets.versioning.formats import dvc
-from pipeline_assets.versioning.pins import NO_FILES
-from resources.object_store import ObjectStore
+from pipeline_assets.versioning.formats.dvc import dvc
+from pipeline_assets.versioning.pin.pins import NO_FILES
+from resources.objects.store import ObjectStore
 from tests.versioning.formats.pinned_folders import (
     CONTENTS,
     committed,

@@ -1,0 +1,1 @@
+"""The `darkroom` command, one file per command: parse, call, print."""

@@ -1,0 +1,1 @@
+"""`darkroom label`: campaigns, and how their questions leave and their answers arrive."""

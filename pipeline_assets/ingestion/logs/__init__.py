@@ -1,0 +1,1 @@
+"""Event logs: files, lines, and which days are complete."""

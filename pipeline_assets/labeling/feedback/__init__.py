@@ -1,0 +1,1 @@
+"""Feedback of users as labels: what they report, hide and correct."""

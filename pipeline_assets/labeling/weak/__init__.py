@@ -1,0 +1,1 @@
+"""Weak supervision: labels by many crude functions instead of people."""

@@ -1,0 +1,1 @@
+"""Which days should exist, and the runs that compute them."""

@@ -1,0 +1,1 @@
+"""Memory, cores, batches, transfers and progress on one machine, for any computation."""

@@ -1,0 +1,1 @@
+"""The popularity model: features, network, training, baselines, scores and plots."""

@@ -1,0 +1,1 @@
+"""Training rows as shards on a local disk, and the data set that reads them."""

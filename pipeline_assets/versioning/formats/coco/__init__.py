@@ -1,0 +1,1 @@
+"""COCO: detection and caption data sets."""

@@ -1,0 +1,1 @@
+"""Repositories of DVC: files, remotes, import and export."""

@@ -1,0 +1,1 @@
+"""HDF5: a data set a column."""

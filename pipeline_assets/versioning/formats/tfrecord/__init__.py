@@ -1,0 +1,1 @@
+"""TFRecord: one `tf.train.Example` a row."""

@@ -1,0 +1,1 @@
+"""Finds and removes objects that no version and no table needs."""

@@ -1,0 +1,1 @@
+"""What a version is: manifests, references in git, and how they are made, read and verified."""

@@ -1,0 +1,1 @@
+"""Computes a pinned version again with the code of its commit, and compares."""

@@ -1,0 +1,92 @@
+"""The only imports from Dagster's private modules (`banned-api` in pyproject.toml forbids others).
+
+A new version of Dagster may move or change them: `tests/resources/test_dagster_private.py` reports what. Names that `dg.`
+exports do not belong here. Modules that load slowly, or that only some processes need, are imported in functions.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._serdes import ConfigurableClassData
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+__all__ = [
+    "GRPC_INFO_TAG",
+    "AssetCheckEvaluationTargetMaterializationData",
+    "CheckRunHealthResult",
+    "ConfigurableClassData",
+    "DagsterUserCodeUnreachableError",
+    "UnresolvedAssetJobDefinition",
+    "WorkerStatus",
+]
+
+NO_COMPUTE_LOGS = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+LOCAL_COMPUTE_LOGS = {"module": "dagster._core.storage.local_compute_log_manager", "class": "LocalComputeLogManager"}
+"""In the format of `dagster.yaml`."""
+
+
+def execute_in_process(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, tags: Mapping[str, str], run_config: Mapping[str, object]
+) -> dg.ExecuteInProcessResult:
+    """Execute a job in this process with its own executor; `dg`'s method would replace it. Failures are in the result."""
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.execute_in_process import core_execute_in_process
+
+    layer = job.asset_layer
+    return core_execute_in_process(
+        job=InMemoryJob(job_def=job),
+        run_config=run_config,
+        instance=instance,
+        output_capturing_enabled=False,
+        raise_on_error=False,
+        run_tags=tags,
+        asset_selection=frozenset(layer.selected_asset_keys) if layer else None,
+    )
+
+
+def has_run(code_socket: Path, run_id: str) -> bool:
+    """Whether the code server at a Unix socket has a process for a run. Raises DagsterUserCodeUnreachableError."""
+    from dagster._grpc.client import DagsterGrpcClient
+    from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+
+    answer = DagsterGrpcClient(socket=str(code_socket)).can_cancel_execution(CanCancelExecutionRequest(run_id=run_id))
+    return dg.deserialize_value(answer, CanCancelExecutionResult).can_cancel
+
+
+@contextmanager
+def web_application(
+    instance: dg.DagsterInstance, workspace: str, lifespan: Callable[[Any], AbstractAsyncContextManager[None]]
+) -> Iterator["Starlette"]:
+    """The UI's application while the block runs. workspace: the path of a `workspace.yaml`."""
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster_webserver.app import create_app_from_workspace_process_context
+    from dagster_webserver.version import __version__
+
+    target = WorkspaceFileTarget(paths=[workspace])
+    with WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context:
+        yield create_app_from_workspace_process_context(context, lifespan=lifespan)
+
+
+def wrap_questions(events: Any, wrap: Callable[[Callable[..., bool]], Callable[..., bool]]) -> None:
+    """Wrap the questions of a storage of events whether its database has a table or a column: it asks at each event."""
+    for question in ("has_table", "_has_asset_key_col_on_connection"):
+        if hasattr(events, question):
+            setattr(events, question, wrap(getattr(events, question)))
+
+
+def handle_interrupts() -> None:
+    """Install Dagster's handlers of signals, so that this process ends like Dagster's own programs."""
+    from dagster._utils.interrupts import setup_interrupt_handlers
+
+    setup_interrupt_handlers()

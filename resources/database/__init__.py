@@ -1,0 +1,1 @@
+"""PostgreSQL or SQLite: the connection, migrations, and the tables of the ledger."""

@@ -1,0 +1,1 @@
+"""The servers and processes that Darkroom starts: PostgreSQL, S3, the Dagster UI, runs."""
