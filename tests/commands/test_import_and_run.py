@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline_assets.sample.photos import sample_photos
 from resources.lake.lake import Lake
 from resources.objects.store import ObjectInfo, ObjectStore
 from tests import in_process
+from tests.processes import started
 
 NOTHING_ASKED = {"label_tasks", "label_votes", "label_consensus", "label_agreement", "annotator_quality"}
 NOTHING_ASKED |= {"weak_votes", "weak_labels", "weak_functions"}
@@ -37,21 +39,18 @@ ODD = {"empty.jpg": b"", "notes ü.txt": b"no photo", "deep/er/and deeper/.hidde
 DAYS = 4
 
 
-def darkroom(home: Path, *words: str) -> "subprocess.Popen[str]":
+def darkroom(home: Path, *words: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     """The command in a process of its own, with a home of its own and no other setting."""
-    return subprocess.Popen(
-        [str(Path(sys.executable).with_name("darkroom")), *words],
-        env={**in_process.outer_environment(), "DARKROOM_HOME": str(home), "COLUMNS": "160"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    return started(
+        [Path(sys.executable).with_name("darkroom"), *words],
+        {**in_process.outer_environment(), "DARKROOM_HOME": str(home), "COLUMNS": "160"},
     )
 
 
 def told_by(home: Path, *words: str) -> str:
     """What the command prints; it must succeed."""
-    process = darkroom(home, *words)
-    output, _ = process.communicate(timeout=600)
+    with darkroom(home, *words) as process:
+        output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 
@@ -137,12 +136,10 @@ def kill_import_twice(house: House, folder: Path) -> None:
             lambda: house.listed("uploads", "uploads/"),
             lambda: house.ask("select count(*) from pg_locks where not granted"),
         ):
-            process = darkroom(house.home, "import", str(folder), "--days", str(DAYS))
-            while not reached():
-                assert process.poll() is None, process.communicate()[0]
-                time.sleep(0.01)
-            process.kill()
-            process.communicate()
+            with darkroom(house.home, "import", str(folder), "--days", str(DAYS)) as process:
+                while not reached():
+                    assert process.poll() is None, process.communicate()[0]
+                    time.sleep(0.01)
         house.logs_at_kill = [info.key for info in house.listed("lake", "events/")]
     finally:
         lock.close()
@@ -377,8 +374,8 @@ def test_a_home_is_made_stopped_and_deleted(tmp_path: Path) -> None:
     assert "PostgreSQL and S3 are up" in told_by(home, "up")
     url = exported(home)["DATABASE_URL"]
     assert "Stopped." in told_by(home, "down")
-    process = darkroom(home, "env")
-    output, _ = process.communicate()
+    with darkroom(home, "env") as process:
+        output, _ = process.communicate()
     assert process.returncode == 1
     assert "no services are running: start them with `darkroom up`" in output
     said = told_by(home, "down", "--delete", "--yes")

@@ -71,6 +71,15 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class HoldBack:
+    """The request goes on to the server when the fault is over, and is answered."""
+
+    def reply(self, forward: Forward, over: threading.Event) -> Reply:
+        over.wait(PATIENCE_S)
+        return forward()
+
+
+@dataclass(frozen=True)
 class Hold:
     """Nothing comes back until the fault is over; then the connection is closed.
 
@@ -119,7 +128,7 @@ class FlipByte:
 class Fault:
     """What happens to the requests that match; the others pass. times=None: for as long as it is set."""
 
-    act: Answer | Wait | Hold | LoseAnswer | Cut | FlipByte
+    act: Answer | Wait | HoldBack | Hold | LoseAnswer | Cut | FlipByte
     target: str
     method: str = ".*"
     first: int = 1

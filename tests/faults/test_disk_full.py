@@ -1,5 +1,6 @@
 """The disk for training shards is full: a real, small filesystem that something else fills while shards are written."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -69,13 +70,14 @@ def test_too_little_room_is_told_before_anything_is_written(on_disk: World, comp
 def test_a_disk_that_fills_up_while_shards_are_written_leaves_no_staging_that_counts_as_one(
     on_disk: World, computed: World, disk: Path, proxy: FaultProxy
 ) -> None:
-    """The reads of the rows are slowed, so that the disk can be filled between the check for room and the first shard."""
-    with proxy.faulty(Fault(Wait(0.4), "/tables/training_table/day", "GET", times=None)):
-        process = on_disk.start()
+    """The reads of the rows are slowed, so that the run can be stopped between the check for room and the first shard."""
+    with proxy.faulty(Fault(Wait(0.4), "/tables/training_table/day", "GET", times=None)), on_disk.started() as process:
         while not list(disk.rglob(MARKER)):
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
         filler = fill(disk, leave_bytes=8192)
+        process.send_signal(signal.SIGCONT)
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1, output
     assert "staged_training_set failed: NoSpace: " in output

@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import dagster as dg
 import psycopg2
 import pytest
-from fault_proxy import Fault, FaultProxy, Wait
+from fault_proxy import Fault, FaultProxy, HoldBack
 from polars.testing import assert_frame_equal
 from psycopg2 import sql
 from world import TIMEOUT_S, World, database, name_of
@@ -79,12 +80,13 @@ def piped(dump: list[str], load: list[str]) -> None:
 def test_a_run_goes_on_after_postgresql_was_stopped_and_started_while_it_worked(
     moved: World, computed: World, server: Server, proxy: FaultProxy
 ) -> None:
-    with proxy.faulty(Fault(Wait(8.0), FIRST_LOG, "GET")) as met:
-        process = moved.start()
-        while not any(met()):
-            assert process.poll() is None, process.communicate()[0]
-        server.stop()
-        server.start()
+    with moved.started() as process:
+        with proxy.faulty(Fault(HoldBack(), FIRST_LOG, "GET")) as held:
+            while not any(held()):
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.05)
+            server.stop()
+            server.start()
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     assert_frame_equal(moved.rows("event_log"), computed.rows("event_log"))
@@ -94,11 +96,12 @@ def test_a_run_goes_on_after_postgresql_was_stopped_and_started_while_it_worked(
 def test_a_run_whose_postgresql_stays_away_says_so_and_the_next_one_completes(
     moved: World, computed: World, server: Server, proxy: FaultProxy
 ) -> None:
-    with proxy.faulty(Fault(Wait(5.0), FIRST_LOG, "GET")) as met:
-        process = moved.start()
-        while not any(met()):
-            assert process.poll() is None, process.communicate()[0]
-        server.stop()
+    with moved.started() as process:
+        with proxy.faulty(Fault(HoldBack(), FIRST_LOG, "GET")) as held:
+            while not any(held()):
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.05)
+            server.stop()
         output, _ = process.communicate(timeout=TIMEOUT_S)
     server.start()
     assert process.returncode == 1, output

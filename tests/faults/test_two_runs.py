@@ -1,19 +1,21 @@
 """Two runs at once over the same days: commands take turns, and whatever does not leaves one run's rows in each table."""
 
-import subprocess
 import sys
+import time
 
 import pytest
-from fault_proxy import Fault, FaultProxy, Wait
+from fault_proxy import Fault, FaultProxy, HoldBack
 from polars.testing import assert_frame_equal
 from world import TIMEOUT_S, World
 
 from resources.database import claims
+from tests.processes import lines_of, started
 
 pytestmark = pytest.mark.slow
 
 ASSETS = ("event_log", "photo_metadata", "user_features")
 COMMITS = "/tables/(event_log|photo_metadata|user_features)/_delta_log/[0-9]+\\.json"
+WAITING = "Waiting: days of these tables are being computed by darkroom run"
 RUNS = """
 import sys
 from dataclasses import replace
@@ -37,27 +39,20 @@ with open_instance(settings) as instance:
 """What `darkroom run` does for some assets, without a claim: as two people may do from the UI, or two machines."""
 
 
-def start(world: World) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", RUNS, *ASSETS],
-        env=world.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def test_two_runs_of_the_same_days_at_once_leave_the_rows_of_one(world: World, computed: World, proxy: FaultProxy) -> None:
-    """Each waits before it commits, so that both have read the same version and one of them loses the race.
+    """Each is held before it commits, so that both have read the same version and one of them loses the race.
 
     The loser commits too if it is the one that began later to write.
     """
     world.uncompute(*ASSETS)
     before = world.lake.version("event_log")
-    with proxy.faulty(Fault(Wait(2.5), COMMITS, "PUT", times=2)) as met:
-        first, second = start(world), start(world)
+    command = [sys.executable, "-c", RUNS, *ASSETS]
+    with started(command, world.environment) as first, started(command, world.environment) as second:
+        with proxy.faulty(Fault(HoldBack(), COMMITS, "PUT", times=2)) as held:
+            while held() != [2]:
+                assert first.poll() is second.poll() is None
+                time.sleep(0.05)
         said = [process.communicate(timeout=TIMEOUT_S)[0] for process in (first, second)]
-        assert met() == [2]
     assert (first.returncode, second.returncode) == (0, 0), said
     assert world.lake.version("event_log") in (before + 1, before + 2)
     for name in ASSETS:
@@ -70,11 +65,14 @@ def test_of_two_commands_the_second_waits_and_computes_nothing_twice(
 ) -> None:
     world.uncompute(*ASSETS)
     before = {name: world.lake.version(name) for name in ASSETS}
-    with proxy.faulty(Fault(Wait(6), COMMITS, "PUT", times=1)):
-        first, second = world.start(), world.start()
-        said = [process.communicate(timeout=TIMEOUT_S)[0] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), said
-    assert sum("Waiting: days of these tables are being computed by darkroom run" in output for output in said) == 1, said
+    with world.started() as first, world.started() as second:
+        said = [lines_of(first), lines_of(second)]
+        with proxy.faulty(Fault(HoldBack(), COMMITS, "PUT", times=1)) as held:
+            while held() != [1] or not any(WAITING in line for lines in said for line in lines):
+                assert first.poll() is second.poll() is None, said
+                time.sleep(0.05)
+        assert (first.wait(TIMEOUT_S), second.wait(TIMEOUT_S)) == (0, 0), said
+    assert sum(WAITING in line for lines in said for line in lines) == 1, said
     assert {name: world.lake.version(name) - before[name] for name in ASSETS} == dict.fromkeys(ASSETS, 1)
     assert claims.live(world.postgres) == []
     assert world.current() == computed.current()

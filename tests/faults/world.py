@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -43,6 +43,7 @@ from resources.objects.resource import Objects
 from resources.objects.store import ObjectStore
 from resources.settings import load_settings
 from tests.in_process import environment_of
+from tests.processes import started
 
 DARKROOM = Path(sys.executable).parent / "darkroom"
 CAMPAIGNS = Path(__file__).parent / "campaigns"
@@ -166,20 +167,14 @@ class World:
         users = self.postgres.read("select user_id from users")["user_id"]
         store.user_pseudonyms(self.postgres, SOURCE, map(str, users))
 
-    def start(self, *words: str, **settings: str) -> "subprocess.Popen[str]":
-        """The `darkroom` command in a process of its own."""
-        return subprocess.Popen(
-            [DARKROOM, *(words or ("run",))],
-            env={**self.environment, **settings},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def started(self, *words: str, **settings: str) -> AbstractContextManager["subprocess.Popen[str]"]:
+        """The `darkroom` command in a process of its own: `darkroom run` where no other is named."""
+        return started([DARKROOM, *(words or ("run",))], {**self.environment, **settings})
 
     def run(self, *words: str, **settings: str) -> Said:
-        """The command, to its end: `darkroom run` where no other is named."""
-        process = self.start(*words, **settings)
-        output, _ = process.communicate(timeout=TIMEOUT_S)
+        """The command, to its end."""
+        with self.started(*words, **settings) as process:
+            output, _ = process.communicate(timeout=TIMEOUT_S)
         return Said(process.returncode, output)
 
     def execute(self, *assets: str) -> dict[str, str]:
@@ -204,11 +199,9 @@ class World:
     def kill_at(self, proxy: FaultProxy, *faults: Fault) -> int:
         """Start `darkroom run` and kill -9 it when it waits for what one of these faults holds. Returns that one's place."""
         with proxy.faulty(*faults) as met:
-            process = self.start()
-            try:
+            with self.started() as process:
                 while not any(times := met()) and process.poll() is None:
                     time.sleep(0.03)
-            finally:
                 process.kill()
                 output, _ = process.communicate()
         assert any(times), f"the run ended before it could be killed at any of {faults}: {output}"
