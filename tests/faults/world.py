@@ -198,12 +198,11 @@ class World:
 
     def kill_at(self, proxy: FaultProxy, *faults: Fault) -> int:
         """Start `darkroom run` and kill -9 it when it waits for what one of these faults holds. Returns that one's place."""
-        with proxy.faulty(*faults) as met:
-            with self.started() as process:
-                while not any(times := met()) and process.poll() is None:
-                    time.sleep(0.03)
-                process.kill()
-                output, _ = process.communicate()
+        with proxy.faulty(*faults) as met, self.started() as process:
+            while not any(times := met()) and process.poll() is None:
+                time.sleep(0.03)
+            process.kill()
+            output, _ = process.communicate()
         assert any(times), f"the run ended before it could be killed at any of {faults}: {output}"
         return next(place for place, happened in enumerate(times) if happened)
 
