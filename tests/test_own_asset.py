@@ -15,7 +15,7 @@ from tests.in_process import outer_environment
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "bring-your-own.md"
 ASSET = "class_brightness"
-INIT = '"""Tables for looking around."""'
+INIT = '"""Tables of our own."""'
 TESTS = (
     "test_definitions.py",
     "test_document.py",
@@ -45,7 +45,7 @@ class Copy:
             r"## Your own asset\n.*?^```python\n(.*?)^```.*?^```python\n(.*?)^```", page, re.M | re.S
         ).groups()  # type: ignore[union-attr]
         assert INIT in page
-        package = self.code / "pipeline_assets" / "exploration"
+        package = self.code / "pipeline_assets" / "extras"
         package.mkdir()
         (package / "__init__.py").write_text(INIT + "\n")
         (package / "assets.py").write_text(asset)

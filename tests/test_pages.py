@@ -84,7 +84,7 @@ def test_every_name_that_a_page_imports_is_there(page: Path) -> None:
             if isinstance(node, ast.Import):
                 assert all(importlib.util.find_spec(alias.name) for alias in node.names), code
             elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
-                if "exploration" in node.module or node.names[0].name == "assets":
+                if "extras" in node.module or node.names[0].name == "assets":
                     continue  # the reader's own
                 module = importlib.import_module(node.module)
                 assert all(hasattr(module, alias.name) for alias in node.names), code

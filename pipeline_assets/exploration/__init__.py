@@ -1,0 +1,1 @@
+"""What is in the data: profiles and drift of tables, a map of the photos, slices, suspects."""

@@ -1,0 +1,1 @@
+"""Profiles of tables: what a day has in each column, and whether that has drifted."""
