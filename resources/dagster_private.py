@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import sqlalchemy
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy.pool import StaticPool
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -83,6 +85,42 @@ def wrap_questions(events: Any, wrap: Callable[[Callable[..., bool]], Callable[.
     for question in ("has_table", "_has_asset_key_col_on_connection"):
         if hasattr(events, question):
             setattr(events, question, wrap(getattr(events, question)))
+
+
+def keep_connections(events: Any) -> None:
+    """Let a storage of events in SQLite files keep its connections; any other storage is left as it is.
+
+    By itself it opens the file and compiles the statements anew for each event, which is half the time of a small run.
+    Kept are the index of all runs and the file of the newest run, until the storage is disposed of.
+    """
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+    from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+
+    if not isinstance(events, SqliteEventLogStorage):
+        return
+    connect_once, dispose, kept = events._connect, events.dispose, dict[str, sqlalchemy.Engine]()
+    arguments = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}  # a lock lets one thread in at a time
+
+    @contextmanager
+    def connect(shard: str) -> Iterator[sqlalchemy.Connection]:
+        if shard not in events._initialized_dbs:
+            with connect_once(shard):
+                """Create the file's tables."""
+        with events._db_lock:
+            if shard not in kept:
+                for former in kept.keys() - {INDEX_SHARD_NAME}:
+                    kept.pop(former).dispose()
+                url = events.conn_string_for_shard(shard)
+                kept[shard] = sqlalchemy.create_engine(url, poolclass=StaticPool, connect_args=arguments)
+            with kept[shard].begin() as connection:
+                yield connection
+
+    def dispose_of_all() -> None:
+        dispose()
+        while kept:
+            kept.popitem()[1].dispose()
+
+    events._connect, events.dispose = connect, dispose_of_all
 
 
 def handle_interrupts() -> None:
