@@ -120,7 +120,7 @@ def keep_connections(events: Any) -> None:
         while kept:
             kept.popitem()[1].dispose()
 
-    events._connect, events.dispose = connect, dispose_of_all
+    vars(events).update(_connect=connect, dispose=dispose_of_all)
 
 
 def handle_interrupts() -> None:
