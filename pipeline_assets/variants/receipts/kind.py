@@ -50,7 +50,7 @@ class Receipts:
         "folded": Recipe("render", wrinkle=(0.0, 0.2), folds=(1, 4)),
         "crumpled": Recipe("render", wrinkle=(0.7, 1.0), folds=(0, 2), curl=(0.1, 0.6)),
         "dim": Recipe("render", light=(0.15, 0.45)),
-        "unfolding": Recipe("unfold"),
+        "unfolding": Recipe("unfold", frames=12),
     }
 
     def complete(self, recipe: Recipe) -> Recipe:
