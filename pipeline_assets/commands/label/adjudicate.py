@@ -5,16 +5,17 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline_assets.commands.session import console, services
-from pipeline_assets.labeling.campaigns.campaign import Campaign, named, usable
-from pipeline_assets.labeling.exchange import adjudication
-from pipeline_assets.labeling.exchange.adjudication import Dispute
-from resources.assembly import resolve
 from resources.errors import ObjectError
-from resources.objects.store import ObjectStore
+
+if TYPE_CHECKING:
+    from pipeline_assets.labeling.campaigns.campaign import Campaign
+    from pipeline_assets.labeling.exchange.adjudication import Dispute
+    from resources.objects.store import ObjectStore
 
 
 @click.command()
@@ -34,6 +35,10 @@ def adjudicate(name: str, only_list: bool, photos: Path | None, who: str | None)
     Each item is shown with its answers. Choose one of them, write a class, or skip the item. A decision counts from the
     next computation of the day on (`darkroom refresh`, or the automation of `darkroom ui`), and stays if you end here.
     """
+    from pipeline_assets.labeling.campaigns.campaign import named, usable
+    from pipeline_assets.labeling.exchange import adjudication
+    from resources.assembly import resolve
+
     with services() as settings:
         campaign = named(usable(settings.campaigns)[0], name)
         resources = resolve(settings)
@@ -56,7 +61,7 @@ def adjudicate(name: str, only_list: bool, photos: Path | None, who: str | None)
             console.print(f"{decided:,} decided. `darkroom refresh` computes their days.")
 
 
-def _show(campaign: Campaign, dispute: Dispute, number: int, photos: Path | None, uploads: ObjectStore) -> None:
+def _show(campaign: "Campaign", dispute: "Dispute", number: int, photos: Path | None, uploads: "ObjectStore") -> None:
     console.print(f"\n{number}. {dispute.key} ({dispute.target})")
     console.print(f"   {dispute.reason}")
     if photos is not None and dispute.target == "upload":
@@ -82,7 +87,7 @@ def _ending(key: str) -> str:
     return ending if ending in (".jpg", ".jpeg", ".png", ".webp", ".gif", ".wav", ".mp4", ".heic", ".tif") else ""
 
 
-def _answers(dispute: Dispute) -> list[tuple[str, str]]:
+def _answers(dispute: "Dispute") -> list[tuple[str, str]]:
     """Different answers, the most frequent first, with those who gave them."""
     people: dict[str, list[str]] = {}
     for person, answer in dispute.given.items():
@@ -90,7 +95,7 @@ def _answers(dispute: Dispute) -> list[tuple[str, str]]:
     return sorted(((answer, ", ".join(who)) for answer, who in people.items()), key=lambda one: (-one[1].count(","), one[0]))
 
 
-def _ask(campaign: Campaign, dispute: Dispute) -> str | dict[str, str]:
+def _ask(campaign: "Campaign", dispute: "Dispute") -> str | dict[str, str]:
     """The chosen answer, `q` to end, or an empty text to skip the item."""
     answers = _answers(dispute)
     # Of a class that is called like a number of the list, or s, or q, the list and its letters come first.

@@ -1,13 +1,16 @@
 """`darkroom label report`: how far campaigns have come, what they cost, and who answers."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
-import polars as pl
 from rich.table import Table as Grid
 
 from pipeline_assets.commands.session import console, services
 from pipeline_assets.runtime.terminal import decimal
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @click.command()
@@ -39,7 +42,7 @@ def report(campaign: str | None, people: bool) -> None:
                 console.print(grid)
 
 
-def _people_grids(rows: pl.DataFrame) -> Iterator[Grid]:
+def _people_grids(rows: "pl.DataFrame") -> Iterator[Grid]:
     """A table for each version of each campaign."""
     for (campaign, version), some in rows.group_by("campaign", "version", maintain_order=True):
         grid = Grid("annotator", "answers", "gold", "accuracy", "seconds", "tier", title=f"{campaign} {version}")
