@@ -58,6 +58,7 @@ def _resources(settings: Settings) -> dict[str, object]:
         "campaigns": CampaignFiles(folder=str(settings.campaigns)),
         "variant_policy": VariantPolicy(**settings.variants),
         "local_disk": Filesystem(root=str(settings.staging)),
+        "map_files": Filesystem(root=str(settings.home / "map")),
         "staging_policy": StagingPolicy(keep=settings.staging_keep),
     }
 

@@ -16,6 +16,7 @@ from pipeline_assets.commands import (
     ui,
     variants,
 )
+from pipeline_assets.commands.explore.group import explore
 from pipeline_assets.commands.label.group import label
 from pipeline_assets.commands.session import Commands
 from resources.servers.limits import set_limits
@@ -50,5 +51,6 @@ for command in (
     *export.COMMANDS,
     variants.variants,
     label,
+    explore,
 ):
     main.add_command(command)

@@ -64,7 +64,8 @@ class Rebuild:
         versions = {name: table.version for name, table in reference.tables.items()}
         plain = {name: getattr(lake, name) for name in type(lake).model_fields}
         self.lake = PinnedLake(**plain, versions=versions)
-        self.resources = {**resources, "lake": self.lake, "local_disk": Filesystem(root=str(scratch))}
+        folders = {"local_disk": Filesystem(root=str(scratch)), "map_files": Filesystem(root=str(scratch / "map"))}
+        self.resources = {**resources, "lake": self.lake, **folders}
         self.until = reference.created_at + timedelta(seconds=1)  # created_at has whole seconds
 
     def run(self) -> Iterator[Day]:

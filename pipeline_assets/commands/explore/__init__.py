@@ -1,0 +1,1 @@
+"""The commands of the group `darkroom explore`, a file each."""

@@ -1,0 +1,113 @@
+"""Vectors in files, and the search for one photo among them."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.exploration.map import embeddings, nearest, neighbours
+from pipeline_assets.exploration.map.embeddings import View
+
+
+def names(count: int) -> list[str]:
+    return [f"{number * 2654435761 % 2**32:064x}" for number in range(count)]
+
+
+class Source:
+    """Embeddings by sha256, and how many were read."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.read_rows = dict(zip(names(len(rows)), rows.tolist(), strict=True)), 0
+
+    def read(self, missing):
+        self.read_rows += len(missing)
+        for start in range(0, len(missing), 40):
+            part = missing[start : start + 40]
+            yield pl.DataFrame(
+                {"sha256": part, "embedding": [self.rows[name] for name in part]},
+                schema={"sha256": pl.String, "embedding": pl.List(pl.Float32)},
+            )
+
+    def synced(self, folder: Path, count: int) -> View:
+        wanted = pl.Series("sha256", names(count))
+        return embeddings.synced(folder, wanted, self.read, lambda: wanted)
+
+
+@pytest.fixture
+def source() -> Source:
+    rows = np.random.default_rng(0).standard_normal((200, 30)).astype(np.float32)
+    rows[5], rows[6, 0] = 0, np.nan
+    return Source(rows)
+
+
+def test_only_what_is_missing_is_read_and_what_is_not_wanted_any_more_is_gone(source: Source, tmp_path: Path):
+    assert len(source.synced(tmp_path, 100).sha256) == 100
+    view = source.synced(tmp_path, 200)
+    assert source.read_rows == 200
+    rows = view.rows_of(pl.Series(names(200)))
+    expected = neighbours.unit_vectors(np.array(source.rows[names(200)[7]])[None, :])[0]
+    assert (view.vectors[rows[7]] == expected).all()
+    assert np.flatnonzero(~view.is_usable(rows)).tolist() == [5, 6]
+    fewer = source.synced(tmp_path, 50)
+    assert sorted(fewer.sha256) == sorted(names(50))
+    assert source.read_rows == 200
+    assert (fewer.vectors[fewer.rows_of(pl.Series(names(8)))[7]] == expected).all()
+    assert sum(path.stat().st_size for path in tmp_path.glob("vectors-*")) == 50 * 30 * 4
+    with pytest.raises(KeyError):
+        fewer.rows_of(pl.Series(names(200)))
+
+
+@pytest.mark.parametrize("damage", ["shorter", "other", "gone", "state"])
+def test_damaged_files_are_made_again(source: Source, tmp_path: Path, damage: str):
+    view = source.synced(tmp_path, 100)
+    before = np.array(view.vectors)
+    [path] = tmp_path.glob("sketches-*")
+    if damage == "shorter":
+        path.write_bytes(path.read_bytes()[:-4])
+    elif damage == "other":
+        path.write_bytes(b"\1" + path.read_bytes()[1:])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        (tmp_path / embeddings.STATE).write_text("{")
+    again = source.synced(tmp_path, 100)
+    assert source.read_rows == 200
+    assert (again.vectors[again.rows_of(view.sha256)] == before).all()
+
+
+def test_a_write_that_was_killed_leaves_what_was_there(source: Source, tmp_path: Path):
+    source.synced(tmp_path, 100)
+    state = (tmp_path / embeddings.STATE).read_text()
+    source.synced(tmp_path, 200)
+    (tmp_path / embeddings.STATE).write_text(state)
+    view = source.synced(tmp_path, 200)
+    assert source.read_rows == 300
+    assert sorted(view.sha256) == sorted(names(200))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 80), st.integers(1, 70), st.integers(1, 12))
+def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k):
+    random = np.random.default_rng(seed)
+    vectors = neighbours.unit_vectors(
+        random.standard_normal((5, width))[random.integers(0, 5, count)] + 1e-2 * random.random((count, width))
+    )
+    basis = embeddings._basis_of(vectors[: random.integers(1, count + 1)])
+    view = View(pl.Series(names(count)), vectors, embeddings.sketches(vectors, basis), basis)
+    query = neighbours.unit_vectors(random.standard_normal((1, width)))[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "STEP", 7)
+        rows, similarity = nearest.nearest_to(view, query, k, np.array([0]))
+    exact = neighbours.similarity(vectors, query)
+    order = sorted(range(1, count), key=lambda row: (-exact[row], view.sha256[row]))[:k]
+    assert rows.tolist() == order
+    assert similarity.tolist() == exact[order].tolist()
+
+
+def test_no_vectors_have_no_nearest(source: Source, tmp_path: Path):
+    view = source.synced(tmp_path, 0)
+    rows, similarity = nearest.nearest_to(view, np.ones(1, np.float32), 3, np.zeros(0, np.int64))
+    assert (rows.tolist(), similarity.tolist()) == ([], [])
