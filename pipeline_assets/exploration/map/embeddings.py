@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline_assets.exploration.map.neighbours import Floats, unit_vectors, usable
+from pipeline_assets.exploration.map.neighbours import Floats, main_directions, unit_vectors, usable
 from resources.files import replacing
 
 SKETCH = 64
@@ -27,6 +27,8 @@ SKETCH = 64
 BASIS_FROM = 2_000
 """Vectors that the basis is made from."""
 UNUSABLE = -1e30
+ORTHONORMAL = 1e-5
+"""How far products of a basis's directions may be from 0 or 1: what they add to a bound stays far below its slack."""
 NAME_BYTES = 32
 STATE = "state.json"
 Read = Callable[[Sequence[str]], Iterator[pl.DataFrame]]
@@ -86,7 +88,7 @@ def _view(folder: Path, state: dict[str, Any]) -> View:
         _names(folder, state),
         np.memmap(files["vectors"], np.float32, "r", shape=(rows, width)),
         np.memmap(files["sketches"], np.float32, "r", shape=(rows, SKETCH)),
-        np.fromfile(files["basis"], np.float32).reshape(width, -1),
+        _basis(files["basis"], width),
     )
 
 
@@ -108,16 +110,23 @@ def _append(folder: Path, state: dict[str, Any], part: pl.DataFrame) -> dict[str
     files = _files(folder, state)
     if not files["basis"].exists():
         _basis_of(vectors[good]).tofile(files["basis"])
-    basis = np.fromfile(files["basis"], np.float32).reshape(width, -1)
+    basis = _basis(files["basis"], width)
     names = np.frombuffer(bytes.fromhex("".join(part["sha256"])), np.uint8)
     return _written(folder, state, {"names": names, "vectors": vectors, "sketches": sketches(vectors, basis)}, part.height)
+
+
+def _basis(path: Path, width: int) -> Floats:
+    return np.fromfile(path, np.float32).reshape(width, -1)
 
 
 def _basis_of(vectors: Floats) -> Floats:
     """The main directions of vectors, (d, at most SKETCH - 1), orthonormal. Any would do; these leave out the least."""
     some = vectors[:: max(1, len(vectors) // BASIS_FROM)].astype(np.float64)
-    values, axes = np.linalg.eigh(some.T @ some)
-    return np.ascontiguousarray(axes[:, np.argsort(-values)[: SKETCH - 1]], np.float32)
+    axes = main_directions(some.T @ some, SKETCH - 1).astype(np.float32)
+    axes = axes[:, (axes * axes).sum(axis=0) > 0.5]  # fewer vectors than directions leave nothing of some
+    if np.abs(axes.T @ axes - np.eye(axes.shape[1], dtype=np.float32)).max(initial=0) > ORTHONORMAL:
+        axes = np.eye(vectors.shape[1], SKETCH - 1, dtype=np.float32)
+    return np.ascontiguousarray(axes)
 
 
 def sketches(vectors: Floats, basis: Floats) -> Floats:

@@ -4,12 +4,14 @@ t-SNE (van der Maaten and Hinton 2008) with all pairs, which few landmarks affor
 are the hills of the landmarks' density on the plane: what a person sees as a group.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-PERPLEXITY = 30.0
+from pipeline_assets.exploration.map.neighbours import main_directions
+
+PERPLEXITY = 20.0
 STEPS, EXAGGERATED_STEPS = 400, 120
 EXAGGERATION = 12.0
 BANDWIDTH = 0.03
@@ -49,24 +51,32 @@ def squared_distances(vectors: Floats) -> npt.NDArray[np.float64]:
 
 def _principal(distances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The first two principal components, (n, 2), small, with signs that do not depend on the solver."""
-    from scipy.linalg import eigh
-
     centred = -0.5 * distances
     centred -= centred.mean(axis=0)
     centred -= centred.mean(axis=1, keepdims=True)
-    n = len(distances)
-    values, axes = eigh(centred, subset_by_index=[n - 2, n - 1])
-    components = axes[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0))
+    axes = main_directions(centred, 8)[:, :2]
+    components = axes * np.sqrt(np.maximum((axes * (centred @ axes)).sum(axis=0), 0))
     components *= np.sign(components[np.abs(components).argmax(axis=0), [0, 1]])
     if (scale := components[:, 0].std()) < 1e-6:
-        return np.zeros((n, 2))
+        return np.zeros((len(distances), 2))
     return np.asarray(components * (1e-2 / scale))
 
 
-def affinities(distances: npt.NDArray[np.float64]) -> Any:
-    """A sparse symmetric matrix that sums to 1: Gaussians of equal perplexity over the nearest 3 x perplexity others."""
-    from scipy.sparse import csr_array
+@dataclass(frozen=True)
+class Affinities:
+    """Pairs that attract each other, in both directions, by their first: their strengths sum to 1.
 
+    starts: where the pairs of each landmark begin; every one has some.
+    """
+
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    strength: Floats
+    starts: npt.NDArray[np.int64]
+
+
+def affinities(distances: npt.NDArray[np.float64]) -> Affinities:
+    """Gaussians of equal perplexity over the nearest 3 x perplexity others of each."""
     n = len(distances)
     perplexity = min(PERPLEXITY, (n - 1) / 3)
     count = min(n - 1, int(3 * perplexity) + 1)
@@ -84,11 +94,14 @@ def affinities(distances: npt.NDArray[np.float64]) -> Any:
         is_wide = entropy > np.log(perplexity)
         low, high = np.where(is_wide, middle, low), np.where(is_wide, high, middle)
     weights /= weights.sum(axis=1, keepdims=True)
-    one_way = csr_array((weights.ravel(), near.ravel(), np.arange(0, n * count + 1, count)), shape=(n, n))
-    return ((one_way + one_way.T) / (2 * n)).tocsr()
+    one, other = np.repeat(np.arange(n), count), near.ravel()
+    first, second = np.concatenate([one, other]), np.concatenate([other, one])
+    order = np.argsort(first, kind="stable")
+    strength = (np.tile(weights.ravel(), 2) / (2 * n)).astype(np.float32)
+    return Affinities(first[order], second[order], strength[order], np.searchsorted(first[order], np.arange(n)))
 
 
-def _descend(start: npt.NDArray[np.float64], attraction: Any) -> npt.NDArray[np.float64]:
+def _descend(start: npt.NDArray[np.float64], near: Affinities) -> npt.NDArray[np.float64]:
     """Gradient descent with momentum and gains, as in the reference implementation. float32 but for the places.
 
     Without BLAS: its threads cost nine times as much, on products as thin as these.
@@ -96,27 +109,26 @@ def _descend(start: npt.NDArray[np.float64], attraction: Any) -> npt.NDArray[np.
     n = len(start)
     places, speed, gains = start.copy(), np.zeros_like(start), np.ones_like(start)
     rate = max(n / EXAGGERATION / 4, 50.0)
-    attraction = attraction.astype(np.float32)
-    row = np.repeat(np.arange(n), np.diff(attraction.indptr))
-    column = attraction.indices
-    pull = attraction.copy()
     kernel, other = np.empty((n, n), np.float32), np.empty((n, n), np.float32)
     for step in range(STEPS):
         is_early = step < EXAGGERATED_STEPS
-        y = places.astype(np.float32)
-        for axis, square in enumerate((kernel, other)):
-            np.subtract(y[:, axis, None], y[:, axis], out=square)
+        axes = places.T.astype(np.float32)
+        for axis, square in zip(axes, (kernel, other), strict=True):
+            np.subtract(axis[:, None], axis, out=square)
             np.multiply(square, square, out=square)
         kernel += other
         kernel += 1
         np.reciprocal(kernel, out=kernel)
         np.fill_diagonal(kernel, 0)
-        total = kernel.sum(dtype=np.float64)
-        pull.data = attraction.data * kernel[row, column]
+        total = kernel.sum(axis=1).sum(dtype=np.float64)
         np.multiply(kernel, kernel, out=kernel)
-        attract = pull.sum(axis=1)[:, None] * y - pull @ y
-        repel = kernel.sum(axis=1)[:, None] * y - np.stack([np.einsum("ij,j->i", kernel, axis) for axis in y.T.copy()], 1)
-        gradient = 4 * ((EXAGGERATION if is_early else 1.0) * attract - repel / np.float32(total))
+        weights = kernel.sum(axis=1)
+        repel = [weights * axis - np.einsum("ij,j->i", kernel, axis) for axis in axes]
+        apart = [axis.take(near.first) - axis.take(near.second) for axis in axes]
+        pull = near.strength / (1 + apart[0] * apart[0] + apart[1] * apart[1])
+        attract = [np.add.reduceat(pull * one, near.starts) for one in apart]
+        factor = EXAGGERATION if is_early else 1.0
+        gradient = 4 * (factor * np.stack(attract, axis=1) - np.stack(repel, axis=1) / np.float32(total))
         is_same = np.sign(gradient) == np.sign(speed)
         gains = np.maximum(np.where(is_same, gains * 0.8, gains + 0.2), 0.01)
         speed = (0.5 if is_early else 0.8) * speed - rate * gains * gradient

@@ -22,6 +22,8 @@ PENDING = 4_000_000
 """Candidates that are kept before they are decided."""
 PAIRS = 512
 """Pairs whose similarity is computed at a time."""
+STEPS = 6
+"""Of the search for main directions."""
 NONE = -1
 """The number of no item, where fewer than k others exist."""
 Items = npt.NDArray[np.int64]
@@ -72,6 +74,24 @@ def similarity(left: Floats, right: Floats) -> Floats:
     product = left.astype(np.float64)
     product *= right
     return product.sum(axis=1).astype(np.float32)
+
+
+def main_directions(matrix: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Nearly the first eigenvectors of a symmetric matrix (n, n): (n, at most count), the largest first.
+
+    Orthonormal if the matrix has that rank; those beyond its rank may be anything, or nothing.
+    By subspace iteration with products alone: LAPACK's threads cost many times as much on busy cores.
+    """
+    count = min(count, len(matrix))
+    some = np.random.default_rng(0).standard_normal((len(matrix), count))
+    for step in range(STEPS + 1):
+        some = matrix @ some if step else some
+        for _ in range(2):  # the second time for what rounding left
+            gram = some.T @ some
+            scale = np.trace(gram) * 1e-14 + np.finfo(np.float64).tiny
+            some = some @ np.linalg.inv(np.linalg.cholesky(gram + scale * np.eye(count))).T
+    values, axes = np.linalg.eigh(some.T @ matrix @ some)
+    return np.asarray((some @ axes)[:, np.argsort(-values, kind="stable")])
 
 
 def slack(width: int) -> float:

@@ -63,7 +63,7 @@ def test_bad_input_is_set_aside_and_models_are_never_compared(tmp_path: Path) ->
     bad = photos(100, 3).with_columns(
         embedding=pl.Series([[0.0] * 12, [float("nan")] * 12, [1.0] * 5], dtype=pl.List(pl.Float32))
     )
-    same = photos(200, 4).with_columns(pl.col("embedding").first())
+    same = photos(200, 4).with_columns(pl.col("embedding", "phash").first())
     world.bring(FIRST, pl.concat([photos(0, 8), bad, same]))
     world.bring(after(1), photos(300, 5, "other", 7))
     rows = world.night(after(2))

@@ -23,19 +23,20 @@ def alike(*pairs: tuple[str, str]) -> pl.DataFrame:
     return pl.DataFrame(pairs, schema=PAIRS, orient="row")
 
 
-def test_equal_bytes_near_hashes_and_near_embeddings_join_one_group_named_by_its_smallest():
+def test_equal_bytes_near_hashes_and_embeddings_with_hashes_alike_join_a_group_named_by_its_smallest():
     found = groups(
         uploads(
             ("c", "00000000ffffffff"),
             ("b", "00000000fffffffe"),
-            ("a", FAR),
+            ("a", "00ff0000ffffff00"),
+            ("0", FAR),
             ("d", None),
             ("d", None),
             ("e", "123456789abcdef0"),
             ("f", "0000000000000000"),
             ("g", "0000000000000000"),
         ),
-        alike(("c", "a")),
+        alike(("c", "a"), ("c", "0"), ("a", "d")),
     )
     assert dict(found.rows()) == {"a": "a", "b": "a", "c": "a", "d": "d"}
 
@@ -44,7 +45,7 @@ def test_equal_bytes_near_hashes_and_near_embeddings_join_one_group_named_by_its
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=12), st.randoms(use_true_random=False))
 def test_the_order_of_photos_and_pairs_does_not_count(pairs, random):
     names = [f"{number:064x}" for number in range(9)]
-    there = [(name, None) for name in names]
+    there = [(name, FAR[:8] + f"{0xFFFF << 2 * number:08x}") for number, name in enumerate(names)]
     found = groups(uploads(*there), alike(*((names[a], names[b]) for a, b in pairs)))
     random.shuffle(there)
     random.shuffle(pairs)
