@@ -7,6 +7,8 @@ import dagster as dg
 
 from pipeline_assets.classify import assets as classify
 from pipeline_assets.exploration.map import assets as exploration_map
+from pipeline_assets.exploration.slices import assets as slices
+from pipeline_assets.exploration.suspects import assets as suspects
 from pipeline_assets.features import assets as features
 from pipeline_assets.framework.declaration import DECLARATIONS, Declaration
 from pipeline_assets.ingestion import assets as ingestion
@@ -19,7 +21,7 @@ from pipeline_assets.variants import assets as variants
 
 __all__ = ["DECLARATIONS", "DECLARED", "MODULES"]
 
-MODULES = (ingestion, classify, campaigns, labeling, weak, feedback, features, training, variants, exploration_map)
+MODULES = (ingestion, classify, campaigns, labeling, weak, feedback, features, training, variants, exploration_map, slices, suspects)
 """The modules with assets."""
 
 DECLARED: dict[str, Declaration] = {
