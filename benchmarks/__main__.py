@@ -47,6 +47,7 @@ BENCHMARKS = (
     "labels_consensus",
     "labels_formats",
     "labels_sync",
+    "exploration_slices",
 )
 FOLDERS = {
     **dict.fromkeys(

@@ -2,12 +2,12 @@
 
     python -m benchmarks.exploration_slices [--seeds 20] [--shuffles 100]
 
-Held-out photos of users who differ in how much they post and in how hard their photos are to predict, with 21 columns. Errors
-have a deviation of 0.6, and 2.2 times as much in three slices: a class, a pair of style and metadata, a pair of a user's
-feature and time. A planted slice is found if a confirmed slice has at least two fifths of their joint rows in common with it; a
-confirmed slice is false if fewer than half of its rows are in a planted one. Shuffled tables have the same errors in random
-rows. The rival tests what it finds on the rows that it searched, with Holm over all conditions of the search, each photo for
-itself: what a search does that knows neither fresh users nor that errors of a user depend on each other.
+Held-out photos of users who differ in how much they post and in how hard their photos are to predict, with 21 columns.
+Errors have a deviation of 0.6, and 2.2 times as much in three slices: a class, a pair of style and metadata, a pair of a
+user's feature and time. A planted slice is found if a confirmed slice has at least two fifths of their joint rows in common
+with it; a confirmed slice is false if fewer than half of its rows are in a planted one. Shuffled tables have the same errors
+in random rows. The rival tests what it finds on the rows that it searched, corrected for all conditions of one or two, each
+photo for itself: a search that knows neither fresh users nor that errors of one user depend on each other.
 """
 
 import argparse

@@ -21,7 +21,20 @@ from pipeline_assets.variants import assets as variants
 
 __all__ = ["DECLARATIONS", "DECLARED", "MODULES"]
 
-MODULES = (ingestion, classify, campaigns, labeling, weak, feedback, features, training, variants, exploration_map, slices, suspects)
+MODULES = (
+    ingestion,
+    classify,
+    campaigns,
+    labeling,
+    weak,
+    feedback,
+    features,
+    training,
+    variants,
+    exploration_map,
+    slices,
+    suspects,
+)
 """The modules with assets."""
 
 DECLARED: dict[str, Declaration] = {
