@@ -52,7 +52,7 @@ class Copy:
         imported, modules = edit.strip().split("\n\n")
         catalog = self.code / "pipeline_assets" / "catalog.py"
         text = catalog.read_text().replace("from pipeline_assets.features", f"{imported}\nfrom pipeline_assets.features", 1)
-        catalog.write_text(re.sub(r"^MODULES = .*$", modules, text, flags=re.M))
+        catalog.write_text(re.sub(r"^MODULES = \([^)]*\)", modules, text, flags=re.M))
         self._follow_classifier(page)
 
     def _follow_classifier(self, page: str) -> None:
