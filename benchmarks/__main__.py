@@ -47,6 +47,8 @@ BENCHMARKS = (
     "labels_consensus",
     "labels_formats",
     "labels_sync",
+    "exploration_profiles",
+    "exploration_drift",
     "exploration_slices",
 )
 FOLDERS = {

@@ -7,6 +7,7 @@ import dagster as dg
 
 from pipeline_assets.classify import assets as classify
 from pipeline_assets.exploration.map import assets as exploration_map
+from pipeline_assets.exploration.profiles import assets as profiles
 from pipeline_assets.exploration.slices import assets as slices
 from pipeline_assets.exploration.suspects import assets as suspects
 from pipeline_assets.features import assets as features
@@ -32,6 +33,7 @@ MODULES = (
     training,
     variants,
     exploration_map,
+    profiles,
     slices,
     suspects,
 )

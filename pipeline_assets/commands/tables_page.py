@@ -107,6 +107,8 @@ def _spec(asset: dg.AssetsDefinition) -> dg.AssetSpec:
 def _window(days: Days) -> str:
     if days.is_same_day:
         return "the same day, which must exist"
+    if days.may_be_missing:
+        return "the same day, if it exists"
     return f"days {_offset(days.start)} to {_offset(days.end)}; missing days are read as empty"
 
 

@@ -30,13 +30,15 @@ class Table:
     """The result of an asset's function: rows with rejected inputs, metadata and pictures.
 
     rows: a frame, or an iterable of frames of which only one needs to be in memory. rejected: quarantined inputs
-    (`Rejected`); metadata: shown with every day of the run; pictures: PNG bytes by title.
+    (`Rejected`); metadata: shown with every day of the run; pictures: PNG bytes by title; about: what is shown on the pages
+    of other assets, metadata by (asset, day).
     """
 
     rows: pl.DataFrame | pl.LazyFrame | Iterable[pl.DataFrame]
     rejected: pl.DataFrame | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    about: Mapping[tuple[str, date], Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ class Declaration:
     def rule(self) -> Rule:
         """The rule by which a day of this asset is stale."""
         windows = {name: (days.start, days.end) for name, days in self.inputs.items()}
-        return Rule(self.code_version, self.parts, windows, has_source=self.sources is not None)
+        required = {name for name, days in self.inputs.items() if days.is_same_day}
+        return Rule(self.code_version, self.parts, windows, has_source=self.sources is not None, required=required)
 
     @property
     def can_be_rebuilt(self) -> bool:

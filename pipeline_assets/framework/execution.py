@@ -92,6 +92,8 @@ def _report(
     # After the materializations: Dagster counts a day's check only if it targets the day's newest one.
     yield from judged.evaluations(context.instance, asset.name)
     yield from failed_days.observations(asset.name, failed, plan.waiting)
+    for (other, day), metadata in judged.table.about.items():
+        yield dg.AssetObservation(other, partition=day.isoformat(), description=f"by {asset.name}", metadata=dict(metadata))
     if failed or plan.waiting:
         not_written = {**plan.waiting, **failed}
         reasons = "; ".join(f"{day}: {reason}" for day, reason in sorted(not_written.items())[:10])

@@ -25,10 +25,14 @@ daily = dg.DailyPartitionsDefinition(start_date=DECLARED.first_day, timezone="UT
 
 @dataclass(frozen=True)
 class Days:
-    """The upstream days that a day reads, as offsets from it, both ends included."""
+    """The upstream days that a day reads, as offsets from it, both ends included.
+
+    may_be_missing: whether a day is computed without the same day of the input, too. Days of a longer window always may.
+    """
 
     start: int = 0
     end: int = 0
+    may_be_missing: bool = False
 
     @property
     def mapping(self) -> dg.PartitionMapping:
@@ -44,10 +48,11 @@ class Days:
     @property
     def is_same_day(self) -> bool:
         """Whether a day reads only the same day, which must exist then."""
-        return self.start == self.end == 0
+        return self.start == self.end == 0 and not self.may_be_missing
 
 
 SAME_DAY = Days()
+SAME_DAY_IF_ANY = Days(may_be_missing=True)
 
 
 def require_declared(settings: Settings) -> None:

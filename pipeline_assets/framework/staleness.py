@@ -6,7 +6,7 @@ ledger's newest entries, digests of sources and declarations are arguments.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -47,12 +47,16 @@ Days = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Rule:
-    """What an asset's days depend on by its declaration. windows: {input: first and last day read, as offsets}."""
+    """What an asset's days depend on by its declaration. windows: {input: first and last day read, as offsets}.
+
+    required: the inputs whose same day must exist; None: all that read only the same day.
+    """
 
     code_version: str
     parts: Parts = field(default_factory=dict)
     windows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     has_source: bool = False
+    required: Set[str] | None = None
 
 
 def with_windows(parts: Parts, windows: Mapping[str, tuple[int, int]]) -> Parts:
@@ -118,7 +122,8 @@ def read_now(rule: Rule, days: pl.Series, ledger: Ledger, outside: Mapping[date,
         timeline = ledger.timeline(name)
         low, high = slices(timeline.days, day_numbers, window)
         digests[name] = timeline.digests(low, high)
-        for index in np.flatnonzero(low == high).tolist() if window == (0, 0) else ():
+        is_required = window == (0, 0) if rule.required is None else name in rule.required
+        for index in np.flatnonzero(low == high).tolist() if is_required else ():
             missing[index] = f"{missing[index]}, {name}" if index in missing else name
     columns = [[f"{name} {digest}\n" for digest in digests[name]] for name in sorted(digests)]
     lines = map("".join, zip(*columns, strict=True)) if columns else [""] * len(day_numbers)

@@ -77,7 +77,8 @@ def table_asset(
 
     def declare(compute: Callable[..., Any]) -> dg.AssetsDefinition:
         reads = dict(inputs or {})
-        parameters = list(inspect.signature(compute).parameters)[1:]
+        named = inspect.signature(compute).parameters.values()
+        parameters = [one.name for one in named if one.kind is not one.VAR_KEYWORD][1:]
         made_of = [compute, Part("code", "schema", str(sorted(schema.columns()))), *code]
         declaration = Declaration(
             name=compute.__name__,

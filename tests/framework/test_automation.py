@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 DAY = "2026-02-10"
 LABELS = ("label_tasks", "label_votes", "label_consensus", "label_agreement", "annotations")
 ABOVE = ("raw_uploads", "photo_metadata", "photo_classes", "photo_styles", *LABELS, "user_features", "training_table")
-LATER = ("annotator_quality", "weak_labels", "weak_functions", "feedback_labels")
-"""Of windows of weeks: the nightly job computes them."""
+LATER = ("annotator_quality", "weak_labels", "weak_functions", "feedback_labels", "table_profiles", "drift")
+"""Of windows of weeks, or of all tables: the nightly job computes them."""
 
 
 @pytest.fixture

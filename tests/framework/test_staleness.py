@@ -342,6 +342,15 @@ def test_a_day_that_waits_names_what_is_missing_and_a_day_that_a_run_left_half_d
     assert world.survey(wanted)["styles", day(1)][0] == "new"
 
 
+def test_a_day_does_not_wait_for_an_input_that_may_be_missing_and_is_stale_once_it_is_there() -> None:
+    world = World({"raw": rule(), "profiles": replace(rule(windows={"raw": (0, 0)}), required=frozenset())})
+    assert world.survey({"profiles": [day(0)]})["profiles", day(0)] == ("new", "never computed")
+    world.compute("profiles", day(0))
+    assert ("profiles", day(0)) not in world.survey({"profiles": [day(0)]})
+    world.compute("raw", day(0))
+    assert world.survey({"profiles": [day(0)]})["profiles", day(0)] == ("data", "raw 2026-01-01 changed")
+
+
 def test_an_input_recorded_while_the_run_was_under_way_is_still_seen() -> None:
     """The run read the old rows and recorded itself after the new ones, so that no day looks newer than it."""
     world = current()
