@@ -50,10 +50,15 @@ BENCHMARKS = (
     "exploration_profiles",
     "exploration_drift",
     "exploration_slices",
+    "exploration_map",
 )
 FOLDERS = {
     **dict.fromkeys(
-        ("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"), "photos"
+        (
+            *("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"),
+            "exploration_map",
+        ),
+        "photos",
     ),
     "variants_digits": "speech",
     "variants_receipts": "scans",

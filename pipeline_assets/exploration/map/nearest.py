@@ -1,10 +1,9 @@
 """The nearest photos to one, of all days, exact, without reading most vectors. Pure.
 
 By Cauchy and Schwarz two unit vectors are at most as similar as the product of their sketches plus the product of the
-lengths that the sketches leave out. Vectors are read in the order of this bound until it falls below the k-th best.
+lengths that the sketches leave out. Vectors are read in the order of this bound until it falls below the k-th best. Where
+it leaves too many, as for a photo that is unlike all others, one pass over all vectors gives closer bounds.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,9 @@ from pipeline_assets.exploration.map.neighbours import Floats, Items, similarity
 
 STEP = 512
 """Vectors that are read at a time."""
+MANY = 0.02
+"""The share of all vectors from which on a pass over all costs less than reading some of them here and there."""
+PASS = 8_192
 
 
 def nearest_to(view: View, vector: Floats, k: int, leave_out: Items) -> tuple[Items, Floats]:
@@ -22,35 +24,34 @@ def nearest_to(view: View, vector: Floats, k: int, leave_out: Items) -> tuple[It
     vector: (d,), of length 1. leave_out: rows that do not count, such as its own; unusable vectors do not, either.
     """
     rows, found = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    bound = _bounds(view, vector)
+    bound, is_passed = _bounds(view, vector), False
     bound[leave_out] = -np.inf
-    for some in _by_bound(bound, k):
-        kth = found.min() if len(rows) >= k else -np.inf
-        if bound[some[0]] < kth:
-            break
-        some = np.sort(some[view.is_usable(some) & (bound[some] >= kth)])
-        rows, found = np.append(rows, some), np.append(found, similarity(view.vectors[some], vector))
-        if len(rows) > k:
-            good = found >= -np.partition(-found, k - 1)[k - 1]
-            rows, found = rows[good], found[good]
+    left = np.flatnonzero(~np.isneginf(bound))
+    while len(left):
+        if len(rows) >= k and len(left) > max(MANY * len(bound), STEP) and not is_passed:
+            bound, is_passed = _passed(view, vector), True
+        else:
+            is_next = np.zeros(len(left), np.bool_)
+            is_next[np.argpartition(-bound[left], min(STEP, len(left)) - 1)[:STEP]] = True
+            some, left = left[is_next], left[~is_next]
+            some = some[view.is_usable(some)]
+            rows, found = np.append(rows, some), np.append(found, similarity(view.vectors[some], vector))
+        if len(rows) >= k:
+            kth = -np.partition(-found, k - 1)[k - 1]
+            rows, found = rows[found >= kth], found[found >= kth]
+            left = left[bound[left] >= kth]
     order = sorted(range(len(rows)), key=lambda place: (-found[place], view.sha256[int(rows[place])]))[:k]
     return rows[order], found[order]
 
 
 def _bounds(view: View, vector: Floats) -> npt.NDArray[np.float32]:
-    """(n,): what the similarity of each vector to this one can't exceed."""
+    """(n,): what the similarity of each vector to this one can't exceed, by their sketches."""
     if not len(view.vectors):
         return np.zeros(0, np.float32)
     return np.asarray(view.sketches @ sketches(vector[None, :], view.basis)[0] + np.float32(slack(len(vector))))
 
 
-def _by_bound(bound: npt.NDArray[np.float32], k: int) -> Iterator[Items]:
-    """The rows in steps, the greatest bounds first; those of -inf are left out."""
-    left, size = np.flatnonzero(~np.isneginf(bound)), max(STEP, k)
-    while len(left):
-        order = np.argpartition(-bound[left], size - 1) if size < len(left) else np.arange(len(left))
-        top, left = left[order[:size]], left[order[size:]]
-        top = top[np.argsort(-bound[top], kind="stable")]
-        for start in range(0, len(top), STEP):
-            yield top[start : start + STEP]
-        size *= 8  # most searches end before a second round
+def _passed(view: View, vector: Floats) -> npt.NDArray[np.float32]:
+    """(n,): the same by the vectors themselves, in float32."""
+    parts = [view.vectors[start : start + PASS] @ vector for start in range(0, len(view.vectors), PASS)]
+    return np.asarray(np.concatenate(parts) + np.float32(slack(len(vector))))

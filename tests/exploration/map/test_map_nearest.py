@@ -89,8 +89,8 @@ def test_a_write_that_was_killed_leaves_what_was_there(source: Source, tmp_path:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 80), st.integers(1, 70), st.integers(1, 12))
-def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k):
+@given(st.integers(0, 10**6), st.integers(1, 80), st.integers(1, 70), st.integers(1, 12), st.sampled_from([0.0, 1.0]))
+def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k, many):
     random = np.random.default_rng(seed)
     vectors = neighbours.unit_vectors(
         random.standard_normal((5, width))[random.integers(0, 5, count)] + 1e-2 * random.random((count, width))
@@ -100,6 +100,7 @@ def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k):
     query = neighbours.unit_vectors(random.standard_normal((1, width)))[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "STEP", 7)
+        patch.setattr(nearest, "MANY", many)
         rows, similarity = nearest.nearest_to(view, query, k, np.array([0]))
     exact = neighbours.similarity(vectors, query)
     order = sorted(range(1, count), key=lambda row: (-exact[row], view.sha256[row]))[:k]
