@@ -57,6 +57,7 @@ const isPlain = (text) => text.search(UNSEEN) < 0;
 
 const OTHERS = "(others)";
 const MISSING = "(missing)";
+const EMPTY = "(empty text)";
 const isoDay = (days) => new Date(days * 86400000).toISOString().slice(0, 10);
 const safeDay = (days) => Math.abs(days) < 2e6 ? isoDay(days) : `day ${days}`;
 const number = (value) => {
@@ -66,7 +67,7 @@ const number = (value) => {
 };
 const category = (column, code) => {
   if (code === 0) return MISSING;
-  return code <= column.categories.length ? shown(column.categories[code - 1]) : `${OTHERS}: ${number(column.others)}`;
+  return code <= column.categories.length ? shown(column.categories[code - 1]) || EMPTY : `${OTHERS}: ${number(column.others)}`;
 };
 const text = (column, row) => {
   const value = column.values[row];
