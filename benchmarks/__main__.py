@@ -51,6 +51,7 @@ BENCHMARKS = (
     "exploration_drift",
     "exploration_slices",
     "exploration_map",
+    "exploration_page",
 )
 FOLDERS = {
     **dict.fromkeys(

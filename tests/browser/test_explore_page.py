@@ -12,6 +12,7 @@ import pytest
 from conftest import CHROMIUM_ARGUMENTS, SLOW_MS
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from served_ui import until
 
 from pipeline_assets.exploration.page.document import About, Variant, page
 from pipeline_assets.exploration.page.points import points
@@ -84,7 +85,8 @@ def shown(browser: Browser, tmp_path: Path) -> Iterator:
             "request", lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else faults.append(asked.url)
         )
         tab.goto(path.as_uri())
-        tab.wait_for_function("performance.getEntriesByName('ready').length")
+        # Its policy forbids what Playwright's own waiting evaluates.
+        until(lambda: tab.evaluate("performance.getEntriesByName('ready').length"), "the page is ready", every_s=0.05)
         return tab
 
     yield open_page
@@ -331,7 +333,7 @@ def test_a_served_page_asks_its_server_for_further_thumbnails(browser: Browser) 
         tab.goto(url)
         image = tab.locator("#grid img").first
         expect(image).to_be_visible()
-        tab.wait_for_function("document.querySelector('#grid img').naturalWidth === 96")
+        until(lambda: image.evaluate("one => one.naturalWidth") == 96, "the thumbnail arrived", every_s=0.05)
         tab.close()
 
 
