@@ -1,9 +1,9 @@
 """Rows of a table for other tools: Polars, pandas, Dask, DuckDB, torch, Arrow, and Parquet files for what reads those.
 
-    from pipeline_assets.exploration import frames
+    from pipeline_assets.exploration.frames import rows
 
-    rows = frames.rows("training_table", days=("2026-01-01", "2026-01-31"), where="split = 'train'")
-    rows.polars()      rows.pandas()      rows.dask()      rows.duckdb()      rows.torch()
+    train = rows("training_table", days=("2026-01-01", "2026-01-31"), where="split = 'train'")
+    train.polars()      train.pandas()      train.dask()      train.duckdb()      train.torch()
 
 All of them read one version of the table. Nothing is read before it is asked for. Polars and torch come with Darkroom; for
 the others install pandas, dask or duckdb.

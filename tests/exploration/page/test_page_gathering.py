@@ -133,4 +133,7 @@ def test_the_command_writes_a_file_and_asks_for_one(world: Settings, tmp_path: P
     assert CliRunner().invoke(main, ["explore", "page", str(target)]).exit_code == 0
     wrong = CliRunner().invoke(main, ["explore", str(target), "--serve"])
     assert (wrong.exit_code, "name a file to write, or use --serve" in wrong.output) == (2, True)
+    assert "No such command 'photos'" in CliRunner().invoke(main, ["explore", "photos"]).output
+    for option in ("--serve", "--where"):  # options go to the page, too
+        assert CliRunner().invoke(main, ["explore", option, "x", "--port", "70000"]).exit_code == 2
     assert "photos.html" in CliRunner().invoke(main, ["explore", "--help"]).output
