@@ -298,7 +298,12 @@ def test_a_photo_shows_its_neighbours_and_variants(shown) -> None:
     rows = rows_of(12)
     ids = rows["photo_id"].to_list()
     places = pl.DataFrame(
-        {"photo_id": ids, "x": np.arange(12.0), "y": np.arange(12.0), "neighbours": [[ids[3], ids[5]]] * 12}
+        {
+            "photo_id": ids,
+            "x": np.arange(12.0),
+            "y": np.arange(12.0),
+            "neighbours": [[rows["sha256"][3], rows["sha256"][5]]] * 12,
+        }
     )
     small = {sha256: thumbnail(photo(number)) for number, sha256 in enumerate(rows["sha256"])}
     tab = shown(rows, thumbnails=small, variants=[Variant(one, "blur", small[one]) for one in small], places=places)

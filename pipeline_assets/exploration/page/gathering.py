@@ -133,11 +133,14 @@ def _read(lake: Lake, table: str, days: Sequence[date]) -> pl.DataFrame | None:
 
 
 def _places(lake: Lake) -> pl.DataFrame | None:
-    """The newest map's places, one row a photo: places of another version do not go with them."""
+    """The newest night's places on the map that has most photos: those of another map do not go with them."""
     if not lake.exists("embedding_map"):
         return None
-    rows = lake.scan("embedding_map").sort("day", descending=True, maintain_order=True).collect()
-    return rows.filter(pl.col("map_version") == rows["map_version"].first()).unique("photo_id", keep="first")
+    scan = lake.scan("embedding_map")
+    newest = scan.select(pl.col("day").max()).collect().item()
+    rows = lake.scan("embedding_map", [] if newest is None else [newest]).filter(pl.col("photo_id").is_not_null()).collect()
+    versions = rows["map_version"].value_counts(sort=True)
+    return rows.filter(pl.col("map_version") == versions["map_version"][0]) if rows.height else rows
 
 
 def _owners(database: Any, training: pl.DataFrame) -> dict[int, str]:

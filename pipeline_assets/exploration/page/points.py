@@ -51,7 +51,7 @@ def points(
 ) -> Points:
     """The photos of a training table with what other tables know of them; each of those may be missing.
 
-    training: TrainingTable, maybe less its embeddings. places: EmbeddingMap, one row a photo_id. styles: PhotoStyles.
+    training: TrainingTable, maybe less its embeddings. places: EmbeddingMap, of one night. styles: PhotoStyles.
     photos: PhotoMetadata. labels: day, key, campaign, choice. predictions: photo_id, prediction. owners: a pseudonym by
     user_id; without them no owner is shown. axes: of the map where `places` has none of the photos.
     """
@@ -74,7 +74,12 @@ def points(
     if places is not None and places.height:
         of_map = [name for name in ("x", "y", "cluster", "duplicate_group", "neighbours") if name in places.columns]
         rows = _joined(rows, places, ["photo_id"], of_map)
-        rows = rows.with_columns(_as_name(name) for name in ("cluster", "duplicate_group") if name in of_map)
+        # A cluster is a name, not a number, and -1 is none; a group's name is a hash.
+        shown_as = {
+            "cluster": pl.when(pl.col("cluster") >= 0).then(pl.col("cluster")).cast(pl.String),
+            "duplicate_group": pl.col("duplicate_group").str.head(12),
+        }
+        rows = rows.with_columns(**{name: text for name, text in shown_as.items() if name in of_map})
     on_map = "x" in rows.columns and rows["x"].is_not_null().any()
     across, up = ("x", "y") if on_map else axes
     shown = [name for name in FIRST if name in rows.columns]
@@ -111,11 +116,6 @@ def _joined(rows: pl.DataFrame, others: pl.DataFrame, on: Sequence[str], columns
     return rows.join(one_each, on=on, how="left", maintain_order="left")
 
 
-def _as_name(name: str) -> pl.Expr:
-    """A number that is a name, as text: no photo has half a cluster."""
-    return pl.col(name).cast(pl.String)
-
-
 def _axis(rows: pl.DataFrame, name: str) -> npt.NDArray[np.float32]:
     if name not in rows.columns:
         return np.full(rows.height, np.nan, np.float32)
@@ -128,13 +128,13 @@ def _neighbours(rows: pl.DataFrame) -> npt.NDArray[np.int32]:
     found = np.full((rows.height, MAX_NEIGHBOURS), -1, np.int32)
     if "neighbours" not in rows.columns or rows.is_empty():
         return found[:, :0]
-    numbered = rows.select("photo_id").with_row_index("place")
+    numbered = rows.select("sha256").with_row_index("place").unique("sha256", keep="first", maintain_order=True)
     pairs = (
         rows.select("neighbours")
         .with_row_index("row")
         .explode("neighbours", empty_as_null=False, keep_nulls=False)
-        .rename({"neighbours": "photo_id"})
-        .join(numbered, on="photo_id", maintain_order="left")
+        .rename({"neighbours": "sha256"})
+        .join(numbered, on="sha256", maintain_order="left")
         .with_columns(rank=pl.int_range(pl.len()).over("row"))
         .filter(pl.col("rank") < MAX_NEIGHBOURS)
     )

@@ -43,15 +43,17 @@ def test_the_map_has_the_places_of_embeddings_and_without_them_two_columns():
             "photo_id": [3, 1],
             "x": [1.0, float("inf")],
             "y": [2.0, 0.0],
-            "cluster": [7, 8],
-            "neighbours": [[1, 99, 3], None],
+            "cluster": [7, -1],
+            "duplicate_group": ["ab" * 32, None],
+            "neighbours": [[f"{number:064x}" for number in (0, 99, 2)], None],
         },
-        schema_overrides={"neighbours": pl.List(pl.Int64)},
+        schema_overrides={"neighbours": pl.List(pl.String)},
     )
     found = points(training, places=places)
     assert found.axes is None
     np.testing.assert_array_equal(found.x, np.array([np.nan, np.nan, 1], np.float32))
-    assert found.rows["cluster"].to_list() == ["8", None, "7"]
+    assert found.rows["cluster"].to_list() == [None, None, "7"]
+    assert found.rows["duplicate_group"].to_list() == [None, None, "ab" * 6]
     assert found.neighbours.tolist() == [[-1] * 8, [-1] * 8, [0, 2, *[-1] * 6]]
 
 
