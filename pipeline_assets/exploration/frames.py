@@ -76,9 +76,10 @@ class Rows:
 
         schema = self.polars().collect_schema()
         meta = _as_pandas(pl.DataFrame(schema=schema))
+        from_map: Any = dd.from_map
         # Otherwise Dask has another type of text than a worker's frame.
         with dask.config.set({"dataframe.convert-string": False}):
-            return dd.from_map(_day_of, list(self.days) or [date.min], rows=self, meta=meta)  # type: ignore[no-untyped-call]
+            return from_map(_day_of, list(self.days) or [date.min], rows=self, meta=meta)
 
     def duckdb(self, connection: Any = None) -> Any:
         """A DuckDB relation over the table's files; DuckDB reads those columns and row groups that a query needs.

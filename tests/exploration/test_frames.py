@@ -1,24 +1,26 @@
 """Rows of a table in other tools: the same rows, with their types."""
 
 import pickle
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
-import dask.dataframe as dd
 import duckdb
-import pandas as pd
 import polars as pl
 import polars.selectors as cs
-import pyarrow as pa
 import pytest
 import torch
 from polars.testing import assert_frame_equal
+from tools import ROOT, tools_folder
 from torch.utils.data import DataLoader
 
 from pipeline_assets.errors import BadSelection
 from pipeline_assets.exploration import frames, torch_rows
 from resources.errors import TableMissing
 from resources.lake.lake import Lake
+from resources.servers.tool_venv import python_of
 
 DAYS = [date(2026, 1, 1) + timedelta(days=number) for number in range(4)]
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -79,38 +81,23 @@ def test_each_tool_has_the_same_rows(lake: Lake, choice: dict) -> None:
     wanted, some = expected(choice), rows(lake, **choice)
     assert_frame_equal(sorted_rows(some.polars().collect()), wanted)
     assert_frame_equal(sorted_rows(pl.from_arrow(some.arrow())), wanted)
-    assert_frame_equal(sorted_rows(pl.from_pandas(some.pandas())), wanted)
-    assert_frame_equal(sorted_rows(pl.from_pandas(some.dask().compute(scheduler="sync"))), wanted)
     # DuckDB calls the zone of its session Etc/UTC.
     of_duckdb = some.duckdb(duckdb.connect()).pl().with_columns(cs.datetime().dt.convert_time_zone("UTC"))
     assert_frame_equal(sorted_rows(of_duckdb), wanted)
 
 
-def test_pandas_keeps_whole_numbers_arrays_and_zones(lake: Lake) -> None:
-    frame = rows(lake).pandas()
-    types = {name: frame[name].dtype.pyarrow_dtype for name in frame.columns}
-    assert types["likes"] == pa.int32()
-    assert types["posted_at"] == pa.timestamp("us", tz="UTC")
-    assert types["day"] == pa.date32()
-    assert types["embedding"].value_type == pa.float32()
-    assert frame["likes"].sum() == 4 * 13
-    assert frame["posted_at"].dt.hour.unique().tolist() == [12]
-
-
-def test_dask_has_a_partition_a_day_and_reads_none_before_it_computes(lake: Lake, tmp_path) -> None:
-    frame = rows(lake).dask()
-    assert isinstance(frame, dd.DataFrame)
-    assert frame.npartitions == len(DAYS)
-    assert frame.dtypes.to_dict() == frame.compute(scheduler="sync").dtypes.to_dict() == rows(lake).pandas().dtypes.to_dict()
-    counts = frame.map_partitions(len, meta=pd.Series(dtype="int64")).compute(scheduler="sync")
-    assert list(counts) == [5] * 4
-    own = Lake(url=tmp_path.as_uri())
-    own.replace("photos", DAYS, table())
-    for path in tmp_path.rglob("*.parquet"):
-        path.unlink()
-    frame = frames.rows("photos", lake=own).dask()
-    with pytest.raises(FileNotFoundError):
-        frame.compute(scheduler="sync")
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_pandas_and_dask_have_the_same_rows_with_their_types(lake: Lake, tmp_path) -> None:
+    """In a process of its own: neither is installed beside Darkroom, since pyarrow would load pandas at each start."""
+    python = python_of("frames", tools_folder(), 10**9, print)
+    [packages] = python.parents[1].glob("lib/python*/site-packages")
+    script = Path(__file__).with_name("frames_of_pandas.py")
+    wanted = [(choice, expected(choice).write_ipc(None).getvalue()) for choice in CHOICES]
+    task = tmp_path / "task.pickle"
+    task.write_bytes(pickle.dumps((lake.url, wanted)))
+    done = subprocess.run([sys.executable, script, packages, task], cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert (done.returncode, done.stdout.split()) == (0, ["same"] * len(CHOICES)), done.stderr
 
 
 def test_duckdb_reads_a_relation_of_a_relation(lake: Lake) -> None:

@@ -76,7 +76,7 @@ def test_the_lock_has_each_constraint_and_no_more() -> None:
         assert [name for name, version in locked(lock).items() if pins().get(name, version) != version] == []
 
 
-@pytest.mark.parametrize("lock", ["build.lock", "cuda.lock", "darkroom.lock", "tools.lock"])
+@pytest.mark.parametrize("lock", ["build.lock", "cuda.lock", "darkroom.lock", "frames.lock", "tools.lock"])
 def test_each_distribution_of_a_lock_has_hashes(lock: str) -> None:
     text = re.sub(r"^ *#.*\n", "", (LOCKS / lock).read_text(), flags=re.M)
     entry = r"[a-z0-9-]+(\[[a-z,]+\])?==\S+( ; .+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n"
