@@ -115,7 +115,10 @@ def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         finish(
-            options, "exploration_page", [Figure("first draw", None, "s", at_most(MOST_DRAW_S), "no chromium on the PATH")], {}
+            options,
+            "exploration_page",
+            [Figure("first draw", None, "s", at_most(MOST_DRAW_S), "no chromium on the PATH")],
+            {},
         )
         return
     rows = rows_of(count)
