@@ -6,12 +6,14 @@ import json
 import os
 import struct
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import polars as pl
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +23,8 @@ from hypothesis import strategies as st
 
 from pipeline_assets.errors import ImportRefused
 from pipeline_assets.versioning.formats import FORMATS, incoming
-from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
+from pipeline_assets.versioning.formats.hdf5 import apart
+from pipeline_assets.versioning.formats.incoming import BATCH_ROWS, Batch, Reading, Rejected
 from pipeline_assets.versioning.formats.storing import REJECTED, ROWS, store_batches, write_files
 from pipeline_assets.versioning.formats.tfrecord.example import encode
 from pipeline_assets.versioning.formats.tfrecord.format import TfrecordShard, framed, masked_crc
@@ -437,6 +440,66 @@ def test_a_flipped_bit_or_a_cut_is_never_an_error_of_ours(
     path.write_bytes(bytes(data))
     for found in FORMATS[kind].load().batches(path, Reading()):
         assert isinstance(found, Batch | Rejected)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processes that read HDF5 have one second of CPU time."""
+    with monkeypatch.context() as patch:
+        patch.setattr(apart, "CPU_S", 1)
+        patch.setattr(apart, "_idle", [])
+        yield
+        apart._stop_all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_of_an_hdf5_file_on_which_its_library_never_returns_the_rest_is_rejected_and_the_next_one_is_read(
+    tmp_path: Path,
+) -> None:
+    whole = _whole_hdf5()
+    of_a_text, longer = (struct.pack("<HHIQ", 113, 0, 0, size) for size in (1, 4097))
+    assert whole.count(of_a_text) == 1
+    (tmp_path / "a.h5").write_bytes(whole.replace(of_a_text, longer))
+    (tmp_path / "b.h5").write_bytes(whole)
+    rejected, batch = FORMATS["hdf5"].load().batches(tmp_path, Reading())
+    assert (rejected.source, rejected.reason) == ("a.h5", "unreadable")
+    assert "row 0 and all after it: libhdf5 took more than 1 s of CPU time" in rejected.detail
+    assert batch.rows.height == 300
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_reads_hdf5_is_kept_for_the_next_file_and_ends_with_who_stops_in_the_middle(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["n"] = np.arange(5 * BATCH_ROWS)
+    read = FORMATS["hdf5"].load().batches
+    assert sum(batch.rows.height for batch in read(tmp_path, Reading())) == 5 * BATCH_ROWS
+    [process] = apart._idle
+    assert sum(batch.rows.height for batch in read(tmp_path, Reading())) == 5 * BATCH_ROWS
+    assert apart._idle == [process]
+    items = read(tmp_path, Reading())
+    next(items)
+    items.close()
+    assert apart._idle == []
+    with pytest.raises(psutil.NoSuchProcess):
+        psutil.Process(process._process.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_the_rows_that_were_read_before_the_process_died_are_kept(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["n"] = np.arange(200 * BATCH_ROWS)
+    list(FORMATS["hdf5"].load().batches(tmp_path, Reading()))
+    [process] = apart._idle
+    items = FORMATS["hdf5"].load().batches(tmp_path, Reading())
+    rows = next(items).rows.height
+    process._process.kill()
+    *batches, rejected = items
+    rows += sum(batch.rows.height for batch in batches)
+    assert 0 < rows < 200 * BATCH_ROWS
+    assert rejected.detail == f"row {rows:,} and all after it: the process that reads it died (SIGKILL)"
 
 
 def _whole_hdf5() -> bytes:

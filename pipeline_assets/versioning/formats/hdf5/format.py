@@ -2,7 +2,7 @@
 
 HDF5 has no nulls, dates or times of its own: where a mask is true the value is a filler; dates are days and times are
 microseconds since 1970 (UTC where the attribute `darkroom_type` says so). A list column is a matrix if all of a shard's
-lists have the same length, else variable-length lists. `reading.py` reads it.
+lists have the same length, else variable-length lists. `apart.py` reads it.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ import polars as pl
 from pipeline_assets.errors import ExportRefused
 from pipeline_assets.versioning.formats import bounds, incoming
 from pipeline_assets.versioning.formats.column_types import check_lists, check_types, to_plain, type_name
-from pipeline_assets.versioning.formats.hdf5 import reading
+from pipeline_assets.versioning.formats.hdf5 import apart
 from pipeline_assets.versioning.formats.hdf5.reading import MASKS, ORDER, TYPE, escaped
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 from pipeline_assets.versioning.formats.records import ExportOptions
@@ -176,7 +176,7 @@ def export(pinned: Pinned, target: Target, options: ExportOptions, tell: Tell) -
 def batches(source: Path, options: Reading) -> Iterator[Batch | Rejected]:
     """The rows of an HDF5 file, or of all in a folder. An invalid file is rejected."""
     for path in incoming.shards(source, (".h5", ".hdf5")):
-        yield from bounds.within_bounds(path, reading.batches(path, options))
+        yield from bounds.within_bounds(path, apart.batches(path, options))
 
 
 def _check_texts(rows: pl.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Reads HDF5: datasets at a file's root as columns, in slices. Links and external files are never followed."""
+"""Reads HDF5, in the process of `apart.py`: datasets at a file's root as columns, in slices. No link is followed."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 from pipeline_assets.versioning.formats import incoming
 from pipeline_assets.versioning.formats.bounds import Refused, require
 from pipeline_assets.versioning.formats.column_types import from_plain, type_of
-from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
+from pipeline_assets.versioning.formats.incoming import Rejected
 
 MASKS, TYPE, ORDER = "masks", "darkroom_type", "darkroom_columns"
 _FILTERS = {1, 2, 3, 4, 5, 6, 32_000}
@@ -22,7 +22,7 @@ _ESCAPED = re.compile("%(25|2E|2F)")
 MAX_CHUNK_BYTES = REPEATED_BYTES = 256 * 1024**2
 
 
-def batches(path: Path, options: Reading) -> Iterator[Batch | Rejected]:
+def frames(path: Path) -> Iterator[pl.DataFrame | Rejected]:
     """The rows of one file, or a rejection. A row with unreadable values is rejected alone."""
     rows = start = 0
     try:
@@ -32,7 +32,7 @@ def batches(path: Path, options: Reading) -> Iterator[Batch | Rejected]:
             rows = _length(columns, masks)
             step = incoming.rows_a_batch(max(_row_bytes(columns), path.stat().st_size // max(rows, 1)))
             for start in range(0, rows, step):
-                yield from _part(path.name, columns, masks, (start, min(start + step, rows)), options)
+                yield from _part(path.name, columns, masks, (start, min(start + step, rows)))
     except Refused as fault:
         yield Rejected(path.name, fault.reason, str(fault))
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, PolarsError) as error:
@@ -40,8 +40,8 @@ def batches(path: Path, options: Reading) -> Iterator[Batch | Rejected]:
 
 
 def _part(
-    shard: str, columns: dict[str, Any], masks: dict[str, Any], rows: tuple[int, int], options: Reading
-) -> Iterator[Batch | Rejected]:
+    shard: str, columns: dict[str, Any], masks: dict[str, Any], rows: tuple[int, int]
+) -> Iterator[pl.DataFrame | Rejected]:
     first, end = rows
 
     def frame(start: int, stop: int) -> pl.DataFrame:
@@ -52,7 +52,7 @@ def _part(
         if isinstance(item, incoming.Misfit):
             yield Rejected(f"{shard}: row {first + item.row:,}", "schema", str(item.error))
         else:
-            yield from incoming.batches_of(shard, item, options)
+            yield item
 
 
 def _columns(group: Any) -> dict[str, Any]:
