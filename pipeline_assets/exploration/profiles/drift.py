@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline_assets.exploration.profiles import day_tests, embedding
 from pipeline_assets.exploration.profiles.day_tests import Tested
-from pipeline_assets.exploration.profiles.profile import MEDIAN
+from pipeline_assets.exploration.profiles.profile import MEDIAN, in_words
 from pipeline_assets.exploration.profiles.schemas import Drift
 from pipeline_assets.exploration.profiles.sketch import Histogram
 
@@ -182,16 +182,17 @@ def _add_nulls(compared: Compared, day: Day, reference: Sequence[Day]) -> None:
 
 def _numbers(day: Day, reference: Sequence[Day]) -> Compared:
     edges = _edges(day.histogram.total, [one.histogram for one in reference])
-    cells = _cells(day.histogram, edges)
-    by_day = np.array([_cells(one.histogram, edges) for one in reference])
     points = np.union1d(day.histogram.high, edges)
-    totals = np.array([one.histogram.total for one in reference], dtype=np.float64)
-    shares = np.array([one.histogram.share_up_to(points) for one in reference])
-    ks = float(np.abs(day.histogram.share_up_to(points) - totals @ shares / totals.sum()).max())
-    medians = [one.row["quantiles"][MEDIAN] for one in (day, *reference)]
-    test = day_tests.bins_test(cells, by_day)
-    change = f"median {medians[0]:.4g}, was {np.median(medians[1:]):.4g}"
-    return Compared([test] if test else [], cells, by_day.sum(0), ks=ks, change=change)
+    shares = np.array([one.histogram.share_up_to(points) for one in (day, *reference)])
+    totals = np.array([[one.histogram.total] for one in (day, *reference)], dtype=np.float64)
+    of_reference = (totals[1:] * shares[1:]).sum(0) / totals[1:].sum()
+    cells = np.diff(shares[:, np.searchsorted(points, edges)], axis=1, prepend=0.0, append=1.0) * totals
+    test = day_tests.bins_test(cells[0], cells[1:])
+    before = float(np.median([one.row["quantiles"][MEDIAN] for one in reference]))
+    kind = day.row["kind"]
+    change = f"median {in_words(day.row['quantiles'][MEDIAN], kind)}, was {in_words(before, kind)}"
+    ks = float(np.abs(shares[0] - of_reference).max())
+    return Compared([test] if test else [], cells[0], cells[1:].sum(0), ks=ks, change=change)
 
 
 def _edges(rows: int, histograms: Iterable[Histogram]) -> Floats:
@@ -209,11 +210,6 @@ def _edges(rows: int, histograms: Iterable[Histogram]) -> Floats:
             edges.append(value)
             begun = end
     return np.array(edges)
-
-
-def _cells(histogram: Histogram, edges: Floats) -> Floats:
-    shares = np.concatenate([[0.0], histogram.share_up_to(edges), [1.0]])
-    return np.diff(shares) * histogram.total
 
 
 def _categories(day: Day, reference: Sequence[Day]) -> Compared:

@@ -121,6 +121,13 @@ def as_numbers(series: pl.Series, day: date) -> np.ndarray:
     return series.cast(pl.Float64).to_numpy()
 
 
+def in_words(value: float, kind: str) -> str:
+    """A value of a profile with its unit: times in hours or days from the day's start, lengths in characters or entries."""
+    if kind == "time":
+        return f"{value / 86_400:+.0f} days" if abs(value) >= 2 * 86_400 else f"{value / 3600:+.1f} h"
+    return f"{value:.4g}" + {"text": " characters", "list": " entries"}.get(kind, "")
+
+
 def profiles(
     rows: pl.LazyFrame, table: str, columns: Sequence[Column], digests: Mapping[date, str], batch_rows: int = 0
 ) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline_assets.exploration.profiles.profile import MEDIAN, in_words
 from pipeline_assets.exploration.profiles.sketch import Histogram
 from pipeline_assets.runtime.visible import markdown
 
@@ -38,9 +39,8 @@ def _typical(row: dict[str, Any]) -> str:
         return markdown(f"{row['values'][0][:24]} ({row['value_rows'][0] / row['rows']:.0%})")
     if not row["quantiles"]:
         return ""
-    low, middle, high = (row["quantiles"][place] for place in (1, 3, 5))
-    unit = {"time": " s", "text": " characters", "list": " entries"}.get(row["kind"], "")
-    return f"{middle:.4g}{unit} ({low:.4g} to {high:.4g})"
+    low, middle, high = (in_words(row["quantiles"][place], row["kind"]) for place in (1, MEDIAN, 5))
+    return f"{middle} ({low.partition(' ')[0]} to {high})"
 
 
 def drift_table(rows: pl.DataFrame, most: int = 8) -> str:
@@ -52,8 +52,10 @@ def drift_table(rows: pl.DataFrame, most: int = 8) -> str:
         reasons = rows["reason"].drop_nulls().value_counts(sort=True)["reason"].head(1).to_list()
         return f"nothing to compare: {markdown(reasons[0])}" if reasons else "nothing to compare"
     lines = ["| column | index | p | change |", "|-|-|-|-|"]
+    is_one_table = rows["table"].n_unique() == 1
     for row in compared.head(most).iter_rows(named=True):
-        name = markdown(f"{row['table']}.{row['column']}") + (" **alarm**" if row["is_alarm"] else "")
+        column = row["column"] if is_one_table else f"{row['table']}.{row['column']}"
+        name = markdown(column) + (" **alarm**" if row["is_alarm"] else "")
         index = "" if row["psi"] is None else f"{row['psi']:.2f}"
         lines.append(f"| {name} | {index} | {row['p_adjusted']:.2g} | {markdown(row['change'] or '')} |")
     return "\n".join(lines)
