@@ -3,7 +3,8 @@
     python -m benchmarks.exploration_drift [--days 100] [--rows 1000]
 
 All days are drawn with replacement from one table of ten columns. The reference is the 28 days before a day. Days "of users"
-have a user's rows together: each user has on a day none to dozens of rows that are all alike. The rival, in the same run: scipy's ks_2samp and chi2_contingency on the rows themselves, Holm's correction over the same columns.
+have a user's rows together: each user has on a day none to dozens of rows that are all alike. The rival, in the same run:
+scipy's ks_2samp and chi2_contingency on the rows themselves, Holm's correction over the same columns.
 """
 
 import argparse
