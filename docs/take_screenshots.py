@@ -1,5 +1,7 @@
 """Take the README's pictures from a running UI: `python docs/take_screenshots.py [http://127.0.0.1:3000]`.
 
+`python docs/take_screenshots.py photos.html` takes that of the page of `darkroom explore photos.html`.
+
 Run it after `make run`, while `make ui` runs. It drives Chromium, shows the newest data, and launches no run.
 """
 
@@ -114,14 +116,29 @@ def take(browser: Browser, url: str, name: str) -> Path:
     return path
 
 
+def take_exploration(browser: Browser, file: Path) -> Path:
+    """Take the picture of a page of photos: some looks selected, one photo opened. Returns its file."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(file.resolve().as_uri())
+    for look in ("natural", "strong_hdr", "high_key"):
+        page.get_by_label(look).first.check()
+    page.wait_for_timeout(1_000)  # the grid follows the filters
+    page.locator("#grid button").first.click()
+    page.wait_for_timeout(3_000)  # thumbnails are decoded
+    path = FOLDER / "exploration.png"
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, optimize=True)
+    return path
+
+
 def main() -> None:
     """Take all pictures, or those named after the address."""
     url, *names = sys.argv[1:] or ["http://127.0.0.1:3000"]
+    names = ["exploration"] if url.endswith(".html") else names
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
         for name in names or PICTURES:
-            path = take(browser, url, name)
+            path = take_exploration(browser, Path(url)) if url.endswith(".html") else take(browser, url, name)
             print(f"{path}: {path.stat().st_size / 1024:.0f} kB")
         browser.close()
 

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline_assets.errors import BadImage, ModelUnusable, SchemaMismatch
 from pipeline_assets.exploration.page import document
 from pipeline_assets.exploration.page.document import About, Variant
-from pipeline_assets.exploration.page.points import FALLBACK_AXES, Points, class_labels, points
+from pipeline_assets.exploration.page.points import FALLBACK_AXES, Points, class_labels, points, suspects
 from pipeline_assets.exploration.page.thumbnails import MADE_BY, thumbnail
 from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.labeling.exchange.store import user_pseudonyms
@@ -101,13 +101,12 @@ def _photos(lake: Lake, parts: dict[str, Any], asked: Asked, *, is_served: bool)
         notes.append(f"An even sample of {asked.photos:,} of {total:,} photos. A condition selects from all of them.")
     days = training["day"].unique().sort().to_list()
     predictions, note = _predictions(lake, parts["objects"].store, training, days)
-    consensus = _read(lake, "label_consensus", days)
     photos = points(
         training,
         places=_places(lake),
         styles=_read(lake, "photo_styles", days),
         photos=_read(lake, "photo_metadata", days),
-        labels=None if consensus is None else class_labels(consensus),
+        labels=_labels(lake, days),
         predictions=predictions,
         owners=_owners(parts["database"], training),
     )
@@ -134,13 +133,28 @@ def _read(lake: Lake, table: str, days: Sequence[date]) -> pl.DataFrame | None:
 
 def _places(lake: Lake) -> pl.DataFrame | None:
     """The newest night's places on the map that has most photos: those of another map do not go with them."""
-    if not lake.exists("embedding_map"):
+    rows = _newest(lake, "embedding_map")
+    if rows is None:
         return None
-    scan = lake.scan("embedding_map")
-    newest = scan.select(pl.col("day").max()).collect().item()
-    rows = lake.scan("embedding_map", [] if newest is None else [newest]).filter(pl.col("photo_id").is_not_null()).collect()
+    rows = rows.filter(pl.col("photo_id").is_not_null())
     versions = rows["map_version"].value_counts(sort=True)
     return rows.filter(pl.col("map_version") == versions["map_version"][0]) if rows.height else rows
+
+
+def _newest(lake: Lake, table: str) -> pl.DataFrame | None:
+    """Rows of a table's newest night; None if there is no such table yet."""
+    if not lake.exists(table):
+        return None
+    newest = lake.scan(table).select(pl.col("day").max()).collect().item()
+    return lake.scan(table, [] if newest is None else [newest]).collect()
+
+
+def _labels(lake: Lake, days: Sequence[date]) -> pl.DataFrame | None:
+    """What people answered, and which of it is suspect."""
+    consensus, suspect = _read(lake, "label_consensus", days), _newest(lake, "label_suspects")
+    columns = [class_labels(consensus)] if consensus is not None else []
+    columns += [suspects(suspect)] if suspect is not None else []
+    return pl.concat(columns, how="diagonal") if columns else None
 
 
 def _owners(database: Any, training: pl.DataFrame) -> dict[int, str]:

@@ -52,7 +52,7 @@ def points(
     """The photos of a training table with what other tables know of them; each of those may be missing.
 
     training: TrainingTable, maybe less its embeddings. places: EmbeddingMap, of one night. styles: PhotoStyles.
-    photos: PhotoMetadata. labels: day, key, campaign, choice. predictions: photo_id, prediction. owners: a pseudonym by
+    photos: PhotoMetadata. labels: day, key, column, value. predictions: photo_id, prediction. owners: a pseudonym by
     user_id; without them no owner is shown. axes: of the map where `places` has none of the photos.
     """
     rows = training.sort("day", "photo_id")
@@ -95,17 +95,23 @@ def points(
 
 
 def class_labels(consensus: pl.DataFrame) -> pl.DataFrame:
-    """(day, key, campaign, choice) of the answers of LabelConsensus that are one class of an upload."""
+    """(day, key, column, value) of the answers of LabelConsensus that are one class of an upload."""
     answers = consensus.filter(pl.col("target") == "upload", pl.col("kind") == "class", ~pl.col("needs_adjudication"))
-    return answers.select("day", "key", "campaign", choice=pl.col("answer_json").str.json_path_match("$.choice"))
+    choice = pl.col("answer_json").str.json_path_match("$.choice")
+    return answers.select("day", "key", column="label " + pl.col("campaign"), value=choice)
+
+
+def suspects(rows: pl.DataFrame) -> pl.DataFrame:
+    """(day, key, column, value) of rows of LabelSuspects of one night that are uploads: why the label is one."""
+    of_uploads = rows.filter(pl.col("target") == "upload").sort("score", descending=True, maintain_order=True)
+    return of_uploads.select("key", day="photo_day", column="suspect " + pl.col("campaign"), value="kind")
 
 
 def _labelled(rows: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a column for each campaign."""
-    of_photos = labels.join(photos.select("day", "photo_id", "key"), on=["day", "key"])
-    for (campaign,), of_campaign in of_photos.group_by("campaign", maintain_order=True):
-        name = f"label {campaign}"
-        rows = _joined(rows, of_campaign.rename({"choice": name}), ["day", "photo_id"], [name])
+    """The rows with the columns that labels name."""
+    of_photos = labels.join(photos.select("day", "photo_id", "key"), on=["day", "key"], maintain_order="left")
+    for (name,), of_column in of_photos.group_by("column", maintain_order=True):
+        rows = _joined(rows, of_column.rename({"value": str(name)}), ["day", "photo_id"], [str(name)])
     return rows
 
 

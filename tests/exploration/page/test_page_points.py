@@ -7,7 +7,7 @@ import polars as pl
 from photo_rows import DAY, training_rows
 
 from pipeline_assets.exploration.page import points as module
-from pipeline_assets.exploration.page.points import class_labels, points
+from pipeline_assets.exploration.page.points import class_labels, points, suspects
 
 
 def test_what_other_tables_know_stands_beside_each_photo():
@@ -18,7 +18,7 @@ def test_what_other_tables_know_stands_beside_each_photo():
         photos=pl.DataFrame(
             {"day": [DAY, date(2026, 1, 2)], "photo_id": [1, 2], "key": ["k1", "k2"], "title": ["A cat", "A dog"]}
         ),
-        labels=pl.DataFrame({"day": [DAY], "key": ["k1"], "campaign": ["pets"], "choice": ["cat"]}),
+        labels=pl.DataFrame({"day": [DAY], "key": ["k1"], "column": ["label pets"], "value": ["cat"]}),
         predictions=pl.DataFrame({"photo_id": [2], "prediction": [1.5]}),
         owners={0: "user-a", 1: "user-b"},
     )
@@ -82,4 +82,19 @@ def test_labels_are_the_sure_classes_of_uploads():
             "answer_json": ['{"choice":"cat"}'] * 4,
         }
     )
-    assert class_labels(consensus).rows() == [(DAY, "a", "pets", "cat")]
+    assert class_labels(consensus).rows() == [(DAY, "a", "label pets", "cat")]
+
+
+def test_suspects_are_those_of_uploads_the_surest_first():
+    rows = pl.DataFrame(
+        {
+            "photo_day": [DAY] * 3,
+            "key": ["a", "a", "b"],
+            "campaign": ["pets"] * 3,
+            "target": ["upload", "upload", "title"],
+            "kind": ["out_of_distribution", "label_error", "label_error"],
+            "score": [0.1, 0.9, 1.0],
+        }
+    )
+    found = suspects(rows).select("day", "key", "column", "value").rows()
+    assert found == [(DAY, "a", "suspect pets", "label_error"), (DAY, "a", "suspect pets", "out_of_distribution")]
