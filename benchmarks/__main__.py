@@ -52,12 +52,15 @@ BENCHMARKS = (
     "exploration_slices",
     "exploration_map",
     "exploration_page",
+    "learning_photos",
+    "learning_text",
 )
 FOLDERS = {
     **dict.fromkeys(
         (
             *("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"),
             "exploration_map",
+            "learning_photos",
         ),
         "photos",
     ),
