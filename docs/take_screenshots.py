@@ -30,7 +30,7 @@ def asset_graph(page: Page) -> None:
     """The whole graph, its groups expanded."""
     page.goto("/asset-groups")
     expect(page.get_by_text("fetching statuses")).to_have_count(0)
-    for group in ("ingestion", "labeling", "classify", "features", "training", "variants"):
+    for group in ("ingestion", "labeling", "classify", "features", "training", "variants", "exploration"):
         expect(page.get_by_role("button", name=group).first).to_be_visible()
     page.keyboard.press("Alt+e")
     page.wait_for_timeout(3_000)  # the graph glides to its place
