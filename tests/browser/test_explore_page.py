@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,8 +202,11 @@ def test_ids_are_downloaded_and_a_command_is_copied_that_a_shell_reads(shown) ->
     ids = [int(line) for line in Path(download.value.path()).read_text().split()]
     assert sorted(ids) == rows["photo_id"].sort().to_list()
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    tab.get_by_role("button", name="Copy checkout").click()
-    expect(tab.locator("#copied")).to_contain_text("Copied")
+    for name in ("checkout", "export", "label push"):
+        tab.get_by_role("button", name=f"Copy {name}").click()
+        expect(tab.locator("#copied")).to_contain_text("Copied")
+    words = shlex.split(tab.evaluate("navigator.clipboard.readText()"))
+    assert words == ["darkroom", "label", "push", "CAMPAIGN", "--where", where(tab)]
 
 
 def test_nothing_that_is_planted_runs_or_becomes_an_element(shown) -> None:

@@ -40,12 +40,14 @@ def up(password: bool) -> None:
 @click.command()
 @click.argument("campaign")
 @click.option("--dry-run", is_flag=True, help="Send nothing: print how many tasks would be sent, and the first three.")
-def push(campaign: str, dry_run: bool) -> None:
+@click.option("--where", help="Only photos that match this SQL expression over the columns of training_table.")
+def push(campaign: str, dry_run: bool, where: str | None) -> None:
     """Send the tasks of CAMPAIGN that were not asked yet to its project in Label Studio.
 
     \b
     darkroom label push sharpness --dry-run      what would be sent
     darkroom label push sharpness
+    darkroom label push sharpness --where "top_class = 'moped' and brightness < 0.2"
 
     The tasks are those of the table `label_tasks`, by priority; known answers (gold) are strewn among them, and nothing
     tells them apart. Each task is sent once, whatever is interrupted: call it again to continue. A new version of a question
@@ -59,7 +61,7 @@ def push(campaign: str, dry_run: bool) -> None:
     with services() as settings:
         asked = named(read(settings.campaigns), campaign)
         database = resolve(settings)["database"]
-        asks, unfit = studio.planned(settings, asked)
+        asks, unfit = studio.planned(settings, asked, where)
         if unfit:
             _tell(f"{unfit:,} tasks are left out: other media than the interface's first, or a key with ? or #.")
         if dry_run:
@@ -71,7 +73,7 @@ def push(campaign: str, dry_run: bool) -> None:
                 _tell(json.dumps(ask.task, ensure_ascii=False)[:600])
             return
         with studio.opened(settings, database, _tell) as tool:
-            pushed = studio.push_campaign(settings, tool, asked)
+            pushed = studio.push_campaign(settings, tool, asked, where=where)
     parts = [f"{pushed.sent:,} tasks sent", f"{pushed.asked_before:,} asked before"]
     parts += [f"{pushed.found:,} of an interrupted push found"] if pushed.found else []
     parts += [f"{pushed.mended:,} lost parts sent again"] if pushed.mended else []

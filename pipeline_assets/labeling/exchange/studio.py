@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.errors import DarkroomError, LabelToolAway
+from pipeline_assets.errors import BadSelection, DarkroomError, LabelToolAway
 from pipeline_assets.labeling.campaigns.answer import MARK_KINDS
 from pipeline_assets.labeling.campaigns.campaign import Campaign
 from pipeline_assets.labeling.exchange.asking import asks_of, items_of, of_campaign
@@ -27,6 +27,7 @@ from pipeline_assets.labeling.exchange.pull import Comparison, Pulled, pull, rec
 from pipeline_assets.labeling.exchange.push import SETTLE_S, Ask, Pushed, push
 from pipeline_assets.labeling.exchange.reading import reader_of
 from pipeline_assets.labeling.exchange.store import requested
+from pipeline_assets.versioning.checkout.selection import condition, condition_errors
 from resources.database.contract import Database
 from resources.errors import AlreadyRunning, ResourceError, TableMissing
 from resources.lake.lake import open_lake
@@ -76,16 +77,42 @@ def tasks_of(settings: Settings, campaign: Campaign) -> pl.DataFrame:
         ) from None
 
 
-def planned(settings: Settings, campaign: Campaign) -> tuple[list[Ask], int]:
-    """What a push would send, were nothing asked yet; and the number of tasks that the interface can't show."""
-    return asks_of(campaign, tasks_of(settings, campaign), media_of(settings).url_of)
+def planned(settings: Settings, campaign: Campaign, where: str | None = None) -> tuple[list[Ask], int]:
+    """What a push would send, were nothing asked yet; and the number of tasks that the interface can't show.
+
+    where: see `of_photos`.
+    """
+    tasks = tasks_of(settings, campaign)
+    if where is not None:
+        tasks = of_photos(tasks, open_lake(settings).scan("training_table"), where)
+    return asks_of(campaign, tasks, media_of(settings).url_of)
+
+
+def of_photos(tasks: pl.DataFrame, photos: pl.LazyFrame, where: str) -> pl.DataFrame:
+    """The tasks about photos that match an SQL expression over the columns of TrainingTable, and all with known answers.
+
+    Raises BadSelection for a wrong condition, and for tasks about something else than photos.
+    """
+    if (tasks["target"] != "upload").any():
+        raise BadSelection("A condition chooses among photos: this campaign asks about something else.")
+    with condition_errors(where):
+        matching = photos.filter(condition(photos, where, photos.collect_schema().names())).select("day", "sha256")
+        found = matching.unique().with_columns(is_chosen=True).collect(engine="streaming")
+    is_chosen = tasks.join(found, on=["day", "sha256"], how="left", maintain_order="left")["is_chosen"].fill_null(False)
+    return tasks.filter(is_chosen | tasks["is_gold"])
 
 
 def push_campaign(
-    settings: Settings, tool: Tool, campaign: Campaign, *, settle_s: float = SETTLE_S, until: float = math.inf
+    settings: Settings,
+    tool: Tool,
+    campaign: Campaign,
+    *,
+    where: str | None = None,
+    settle_s: float = SETTLE_S,
+    until: float = math.inf,
 ) -> Pushed:
-    """Send a campaign's new tasks, and let its project show their media. until: see `push`."""
-    asks, _ = planned(settings, campaign)
+    """Send a campaign's new tasks, and let its project show their media. where: see `of_photos`; until: see `push`."""
+    asks, _ = planned(settings, campaign, where)
     project, pushed = push(tool, campaign, asks, settle_s=settle_s, until=until)
     if campaign.target == "upload":
         media_of(settings).connect(tool.client, project.project_id)

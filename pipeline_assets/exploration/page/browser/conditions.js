@@ -73,7 +73,9 @@ const selection = (asIds) => {
   return { where, why };
 };
 const inShell = (value) => `'${value.replaceAll("'", "'\\''")}'`;
-const commandOf = (verb, where) => {
-  const target = verb === "export" ? "./selection --format parquet" : "./selection";
-  return `darkroom ${verb} NAME ${target}${where ? ` --where ${inShell(where)}` : ""}`;
+const COMMANDS = {
+  checkout: "darkroom checkout NAME ./selection",
+  export: "darkroom export NAME ./selection --format parquet",
+  push: "darkroom label push CAMPAIGN",
 };
+const commandOf = (verb, where) => COMMANDS[verb] + (where ? ` --where ${inShell(where)}` : "");

@@ -60,6 +60,7 @@ const openPhoto = (row, opened) => {
   }
   card.replaceChildren(...parts);
   card.hidden = false;
+  card.scrollIntoView({ block: "nearest" });
   focusOn(row, true);
 };
 
