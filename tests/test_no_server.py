@@ -29,8 +29,10 @@ WITHOUT_ROWS = {
     "video_variants",
     "receipt_renders",
     "training_variants",
+    "slices",
+    "label_suspects",
 }
-"""Only photos are imported, without labels; rendering takes long; no model is trained on variants unless the policy has a share of them."""
+"""Only photos are imported, without labels, and too few for slices; rendering takes long; no model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PHOTOS = 24
