@@ -52,6 +52,7 @@ BENCHMARKS = (
     "exploration_slices",
     "exploration_map",
     "exploration_page",
+    "exploration_suspects",
     "learning_photos",
     "learning_text",
 )
@@ -59,8 +60,7 @@ FOLDERS = {
     **dict.fromkeys(
         (
             *("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"),
-            "exploration_map",
-            "learning_photos",
+            *("exploration_map", "exploration_suspects", "learning_photos"),
         ),
         "photos",
     ),

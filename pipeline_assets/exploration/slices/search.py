@@ -6,7 +6,6 @@ so many comparisons looks worse than it is: what it is worth is for other users 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,29 +25,24 @@ BEAM = 48
 PRICE = 0.5
 """What t must rise by for each further predicate: of two explanations, the shorter one is taken."""
 BLOCK_ROWS = 8_192
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Of candidates: rows, sum and sum of squares of errors."""
-
-    rows: npt.NDArray[np.float64]
-    errors: npt.NDArray[np.float64]
-    squares: npt.NDArray[np.float64]
+Sums = npt.NDArray[np.float64]
+"""Of candidates (3, ...): rows, sum of errors, sum of squares of errors."""
 
 
 def search(predicates: Predicates, errors: Errors, users: Users) -> Iterator[tuple[int, ...]]:
     """Slices as positions of predicates, the clearest first. errors, users: (rows,), users as numbers from 0."""
-    left = np.ones(len(errors), bool)
+    held = predicates.holds
+    pairs = _sums(held, held, errors)
     for _ in range(MAX_SLICES):
-        kept = np.flatnonzero(left)
-        if len(kept) < 2 * MIN_ROWS or not predicates.texts:
+        if len(errors) < 2 * MIN_ROWS or not predicates.texts:
             return
-        found = _best(predicates.holds[kept], errors[kept], users[kept])
+        found = _best(held, pairs, errors, users)
         if found is None:
             return
         yield found
-        left &= ~all_hold(predicates.holds, found)
+        explained = all_hold(held, found)
+        pairs = pairs - _sums(held[explained], held[explained], errors[explained])
+        held, errors, users = held[~explained], errors[~explained], users[~explained]
 
 
 def all_hold(held: Mask, slice_: Sequence[int]) -> Mask:
@@ -56,13 +50,11 @@ def all_hold(held: Mask, slice_: Sequence[int]) -> Mask:
     return np.logical_and.reduce(held[:, list(slice_)], axis=1)
 
 
-def _best(held: Mask, errors: Errors, users: Users) -> tuple[int, ...] | None:
+def _best(held: Mask, pairs: Sums, errors: Errors, users: Users) -> tuple[int, ...] | None:
     """The slice with the largest t, less the price of its predicates; None if none is clear enough."""
-    singles, pairs = _sums_of_pairs(held, errors)
-    first = _top(_scores(singles, errors), BEAM)
+    first = _top(_scores(np.diagonal(pairs, axis1=1, axis2=2), errors), BEAM)
     one, other = np.triu_indices(held.shape[1], k=1)
-    of_pairs = Sums(pairs.rows[one, other], pairs.errors[one, other], pairs.squares[one, other])
-    second = [(int(one[at]), int(other[at])) for at in _top(_scores(of_pairs, errors), BEAM)]
+    second = [(int(one[at]), int(other[at])) for at in _top(_scores(pairs[:, one, other], errors), BEAM)]
     candidates = {(int(at),) for at in first} | set(second) | _threes(held, errors, second)
     best, best_score = None, -np.inf
     for candidate in sorted(candidates):
@@ -78,44 +70,38 @@ def _best(held: Mask, errors: Errors, users: Users) -> tuple[int, ...] | None:
     return best
 
 
-def _sums_of_pairs(held: Mask, errors: Errors) -> tuple[Sums, Sums]:
-    """Sums of each predicate, and of each pair of them, in blocks of rows."""
-    count = held.shape[1]
-    totals = np.zeros((3, count, count))
-    for start in range(0, len(errors), BLOCK_ROWS):
-        block = held[start : start + BLOCK_ROWS].astype(np.float32)
-        for power in range(3):
-            weighed = block * (errors[start : start + BLOCK_ROWS, None] ** power).astype(np.float32)
-            totals[power] += weighed.T @ block
-    return Sums(*(total.diagonal() for total in totals)), Sums(*totals)
-
-
 def _threes(held: Mask, errors: Errors, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, ...]]:
     """The best pairs with a third predicate."""
     if not pairs:
         return set()
     both = np.stack([held[:, a] & held[:, b] for a, b in pairs], axis=1)
-    totals = np.zeros((3, len(pairs), held.shape[1]))
-    for start in range(0, len(errors), BLOCK_ROWS):
-        part, block = both[start : start + BLOCK_ROWS].astype(np.float32), held[start : start + BLOCK_ROWS]
-        for power in range(3):
-            weighed = part * (errors[start : start + BLOCK_ROWS, None] ** power).astype(np.float32)
-            totals[power] += weighed.T @ block.astype(np.float32)
-    scores = _scores(Sums(*totals), errors)
+    scores = _scores(_sums(both, held, errors), errors)
     places = (divmod(int(at), held.shape[1]) for at in _top(scores.ravel(), BEAM))
     threes = (tuple(sorted({*pairs[pair], third})) for pair, third in places)
     return {three for three in threes if len(three) == 3}
 
 
+def _sums(left: Mask, right: Mask, errors: Errors) -> Sums:
+    """Rows, errors and squares of errors for which both conditions hold, for each of `left` and each of `right`."""
+    totals = np.zeros((3, left.shape[1], right.shape[1]))
+    for start in range(0, len(errors), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        one, other = left[block].astype(np.float32), right[block].astype(np.float32)
+        for power in range(3):
+            totals[power] += (one * (errors[block, None] ** power).astype(np.float32)).T @ other
+    return totals
+
+
 def _scores(inside: Sums, errors: Errors) -> npt.NDArray[np.float64]:
     """Welch's t as if all rows were independent; minus infinity for candidates that are too small, too large or no worse."""
-    rows_out = len(errors) - inside.rows
+    rows, total, squares = inside
+    rows_out = len(errors) - rows
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_in, mean_out = inside.errors / inside.rows, (errors.sum() - inside.errors) / rows_out
-        variance_in = np.maximum(inside.squares / inside.rows - mean_in**2, 1e-12)
-        variance_out = np.maximum(((errors**2).sum() - inside.squares) / rows_out - mean_out**2, 1e-12)
-        t = (mean_in - mean_out) / np.sqrt(variance_in / inside.rows + variance_out / rows_out)
-    is_fit = (inside.rows >= MIN_ROWS) & (inside.rows <= MAX_SHARE * len(errors)) & (mean_in >= MIN_EXCESS * mean_out)
+        mean_in, mean_out = total / rows, (errors.sum() - total) / rows_out
+        variance_in = np.maximum(squares / rows - mean_in**2, 1e-12)
+        variance_out = np.maximum(((errors**2).sum() - squares) / rows_out - mean_out**2, 1e-12)
+        t = (mean_in - mean_out) / np.sqrt(variance_in / rows + variance_out / rows_out)
+    is_fit = (rows >= MIN_ROWS) & (rows <= MAX_SHARE * len(errors)) & (mean_in >= MIN_EXCESS * mean_out)
     return np.where(is_fit & np.isfinite(t), t, -np.inf)
 
 
