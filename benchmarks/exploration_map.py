@@ -3,8 +3,8 @@
     python -m benchmarks.exploration_map [--photos FOLDER] [--million 1000000]
 
 Vectors are the classifier's of 800 photos, and mixtures of two of them with noise, so that they have the spectrum of real
-ones; besides, a million without any structure but a hundred clusters, which is the worst for the search. scikit-learn,
-PaCMAP and UMAP run on the same 20,000, in a virtual environment of their own. The million lies in a file in TMPDIR (5 GB).
+ones; besides, a fifth as many of a hundred clusters of noise, which is the worst for the search. scikit-learn, PaCMAP and
+UMAP run on the same 20,000, in a virtual environment of their own. The million lies in a file in TMPDIR (5 GB).
 """
 
 import argparse
@@ -35,7 +35,7 @@ REAL, PHOTOS, NIGHT, MILLION = 800, 20_000, 200, 1_000_000
 CHECKED = 200
 """Photos whose neighbours are compared with those of all similarities in float64."""
 QUERIES = 40
-CHUNK = 20_000
+CHUNK, PART = 20_000, 512
 MOST_CPU_S, MOST_MS, MOST_GB = 30.0, 50.0, 2.0
 NOTHING = np.zeros(0, np.int64)
 
@@ -52,7 +52,7 @@ def mixtures(real: Floats, count: int, seed: int) -> Floats:
     share = random.beta(1, 4, (count, 1)).astype(np.float32)
     one, other = real[random.integers(0, len(real), count)], real[random.integers(0, len(real), count)]
     noise = random.standard_normal((count, real.shape[1]), np.float32) * np.float32(0.3 / real.shape[1] ** 0.5)
-    return neighbours.unit_vectors((1 - share) * one + share * other + noise)
+    return shortened((1 - share) * one + share * other + noise)
 
 
 def clustered(width: int, count: int, seed: int) -> Floats:
@@ -60,7 +60,13 @@ def clustered(width: int, count: int, seed: int) -> Floats:
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(0).standard_normal((100, width), np.float32)
     noise = random.standard_normal((count, width), np.float32)
-    return neighbours.unit_vectors(centres[random.integers(0, 100, count)] + noise)
+    return shortened(centres[random.integers(0, 100, count)] + noise)
+
+
+def shortened(vectors: Floats) -> Floats:
+    """Vectors of length 1, in place."""
+    vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return vectors
 
 
 def all_new(vectors: Any) -> Lists:
@@ -115,7 +121,7 @@ def rivals(vectors: Floats) -> dict[str, dict[str, Any]]:
         command = [str(python_of("maps")), "-m", "benchmarks.rivals.maps", folder]
         process = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
         if process.returncode:
-            raise NotInstallable(f"its run failed: {process.stderr.strip().splitlines()[-1][:200]}")
+            raise NotInstallable(f"their run failed: {process.stderr.strip()[-200:]}")
         told: dict[str, dict[str, Any]] = json.loads(process.stdout.splitlines()[-1])
         for name, one in told.items():
             if (path := Path(folder) / f"{name}.npy").exists():
@@ -153,7 +159,7 @@ class Clock:
         self.cpu_s = time.process_time() - self.began
 
 
-def of_twenty_thousand(vectors: Floats, details: dict[str, Any]) -> list[Figure]:
+def of_twenty_thousand(vectors: Floats, details: dict[str, Any], *, with_rivals: bool) -> list[Figure]:
     """Neighbours and map at once, a night more, and the rivals."""
     random = np.random.default_rng(0)
     with Clock() as both, memory() as used:
@@ -172,7 +178,7 @@ def of_twenty_thousand(vectors: Floats, details: dict[str, Any]) -> list[Figure]
     flat = centred @ neighbours.main_directions((centred.T @ centred).astype(np.float64), 8)[:, :2].astype(np.float32)
     trusts, notes = {"ours": trust, "PCA": trustworthiness(vectors, flat, rows)}, {}
     try:
-        for name, one in rivals(vectors).items():
+        for name, one in (rivals(vectors) if with_rivals else {}).items():
             notes[name] = one["cpu_s"]
             if "places" in one:
                 trusts[name] = trustworthiness(vectors, one["places"], rows)
@@ -234,11 +240,11 @@ def search(view: View, queries: Floats, name: str, target: bool) -> list[Figure]
 
 
 def of_a_million(view: View, new: int) -> list[Figure]:
-    """A night's photos compared with all, both ways. What is known of the others are the nearest in their part of 2,048."""
+    """A night's photos compared with all, both ways. What is known of the others are the nearest in their part of PART."""
     count = len(view.vectors)
     known, old = Lists.empty(count), count - new
-    for start in range(0, old, neighbours.BLOCK):
-        part = slice(start, min(start + neighbours.BLOCK, old))
+    for start in range(0, old, PART):
+        part = slice(start, min(start + PART, old))
         lists = all_new(view.vectors[part])
         known.ids[part] = np.where(lists.ids == neighbours.NONE, neighbours.NONE, lists.ids + start)
         known.similarity[part] = lists.similarity
@@ -260,21 +266,23 @@ def main() -> None:
     add_options(parser)
     parser.add_argument("--photos", type=Path, help="folder of JPEGs; without it, crops of the sample")
     parser.add_argument("--million", type=int, default=MILLION, help=f"vectors of the large part ({MILLION:,})")
+    parser.add_argument("--without-rivals", action="store_true", help="they take three minutes of CPU")
     options = parser.parse_args()
     count, million = (2_000, 20_000) if options.quick else (PHOTOS, options.million)
     details = dict[str, Any]()
     real = real_vectors(options.photos, 100 if options.quick else REAL)
-    figures = of_twenty_thousand(np.concatenate([real, mixtures(real, count - len(real), 0)]), details)
+    vectors = np.concatenate([real, mixtures(real, count - len(real), 0)])
+    figures = of_twenty_thousand(vectors, details, with_rivals=not options.without_rivals)
     kinds = {
         "as photos": lambda some, seed: mixtures(real, some, seed),
         "clusters of noise": lambda some, seed: clustered(real.shape[1], some, seed),
     }
     for name, make in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
-            view = filled(Path(folder), make, million)
+            view = filled(Path(folder), make, million if name == "as photos" else million // 5)
             figures += search(view, make(QUERIES, 10**6), name, target=name == "as photos")
             if name == "as photos":
-                figures += of_a_million(view, 500 if million > PHOTOS else 50)
+                figures += of_a_million(view, 200 if million > PHOTOS else 50)
             del view
     finish(options, "exploration_map", figures, details)
 

@@ -188,7 +188,7 @@ class _Keeper:
         facts = json.dumps({"until": until, "made_of": made.made_of})
         row = pl.DataFrame({KEY: [version], "facts_json": [facts], "landmarks": frame.to_struct().implode()})
         self.results.put(KIND, row)
-        return made
+        return self.kept(version) or made  # another process may have been first
 
 
 def _rejected(night: date, unusable: Sequence[pl.DataFrame]) -> pl.DataFrame:
