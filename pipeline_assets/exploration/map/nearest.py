@@ -15,7 +15,9 @@ STEP = 512
 """Vectors that are read at a time."""
 MANY = 0.02
 """The share of all vectors from which on a pass over all costs less than reading some of them here and there."""
-PASS = 8_192
+PASS, SAMPLE = 8_192, 30_000
+LOWEST = np.float32(-4)
+"""Below each bound, and above that of a row that does not count."""
 
 
 def nearest_to(view: View, vector: Floats, k: int, leave_out: Items) -> tuple[Items, Floats]:
@@ -23,23 +25,24 @@ def nearest_to(view: View, vector: Floats, k: int, leave_out: Items) -> tuple[It
 
     vector: (d,), of length 1. leave_out: rows that do not count, such as its own; unusable vectors do not, either.
     """
-    rows, found = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    rows, found, kth = np.zeros(0, np.int64), np.zeros(0, np.float32), LOWEST
     bound, is_passed = _bounds(view, vector), False
     bound[leave_out] = -np.inf
-    left = np.flatnonzero(~np.isneginf(bound))
+    left = np.flatnonzero(bound >= _floor(bound, max(STEP, k)))
     while len(left):
         if len(rows) >= k and len(left) > max(MANY * len(bound), STEP) and not is_passed:
-            bound, is_passed = _passed(view, vector), True
+            bound, is_passed = np.where(np.isneginf(bound), bound, _passed(view, vector)), True
         else:
             is_next = np.zeros(len(left), np.bool_)
             is_next[np.argpartition(-bound[left], min(STEP, len(left)) - 1)[:STEP]] = True
             some, left = left[is_next], left[~is_next]
+            bound[some] = -np.inf
             some = some[view.is_usable(some)]
             rows, found = np.append(rows, some), np.append(found, similarity(view.vectors[some], vector))
         if len(rows) >= k:
             kth = -np.partition(-found, k - 1)[k - 1]
             rows, found = rows[found >= kth], found[found >= kth]
-            left = left[bound[left] >= kth]
+        left = left[bound[left] >= kth] if len(left) else np.flatnonzero(bound >= kth)
     order = sorted(range(len(rows)), key=lambda place: (-found[place], view.sha256[int(rows[place])]))[:k]
     return rows[order], found[order]
 
@@ -49,6 +52,13 @@ def _bounds(view: View, vector: Floats) -> npt.NDArray[np.float32]:
     if not len(view.vectors):
         return np.zeros(0, np.float32)
     return np.asarray(view.sketches @ sketches(vector[None, :], view.basis)[0] + np.float32(slack(len(vector))))
+
+
+def _floor(bound: npt.NDArray[np.float32], count: int) -> np.float32:
+    """A bound that about the `count` greatest reach, from a sample of them: sorting all takes as long as making them."""
+    sample = bound[:: max(1, len(bound) // SAMPLE)]
+    count = max(1, count * len(sample) // max(1, len(bound)))
+    return np.maximum(np.partition(sample, -count)[-count], LOWEST) if count < len(sample) else LOWEST
 
 
 def _passed(view: View, vector: Floats) -> npt.NDArray[np.float32]:

@@ -101,6 +101,7 @@ def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "STEP", 7)
         patch.setattr(nearest, "MANY", many)
+        patch.setattr(nearest, "SAMPLE", 11)
         rows, similarity = nearest.nearest_to(view, query, k, np.array([0]))
     exact = neighbours.similarity(vectors, query)
     order = sorted(range(1, count), key=lambda row: (-exact[row], view.sha256[row]))[:k]
