@@ -6,6 +6,7 @@ An asset in a module of this list is computed, judged, shown and documented like
 import dagster as dg
 
 from pipeline_assets.classify import assets as classify
+from pipeline_assets.exploration.learning import assets as learning
 from pipeline_assets.exploration.map import assets as exploration_map
 from pipeline_assets.exploration.profiles import assets as profiles
 from pipeline_assets.exploration.slices import assets as slices
@@ -36,6 +37,7 @@ MODULES = (
     profiles,
     slices,
     suspects,
+    learning,
 )
 """The modules with assets."""
 

@@ -14,6 +14,7 @@ from resources.lake.lake_io import LakeIO
 from resources.objects.resource import Objects
 from resources.objects.store import objects_url
 from resources.objects.upload_queue import UploadQueue
+from resources.pseudo_labels import PseudoLabelPolicy
 from resources.settings import Settings
 from resources.staging import StagingPolicy
 from resources.variant_policy import VariantPolicy
@@ -57,6 +58,7 @@ def _resources(settings: Settings) -> dict[str, object]:
         "classifier": ClassifierChoice(model=settings.model, device=settings.device, cache=str(settings.home / "compiled")),
         "campaigns": CampaignFiles(folder=str(settings.campaigns)),
         "variant_policy": VariantPolicy(**settings.variants),
+        "pseudo_label_policy": PseudoLabelPolicy(may_be_taken=settings.pseudo_labels),
         "local_disk": Filesystem(root=str(settings.staging)),
         "map_files": Filesystem(root=str(settings.home / "map")),
         "staging_policy": StagingPolicy(keep=settings.staging_keep),

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="torch device: auto, cuda, mps or cpu")
     training_window_days: int = Field(90, ge=1, description="days of labelled rows that a nightly model is trained on")
     variants: dict[str, Any] = Field({}, description='variants policy as JSON: {"photos": {"children": 4}, "seed": 1}')
+    pseudo_labels: bool = Field(
+        False, description="whether pseudo-labels whose measured gain is surely above 0 are marked as taken"
+    )
     campaigns_dir: Path | None = Field(
         None, description="folder of labeling campaigns, NAME.yaml; not set: campaigns/ beside the code"
     )

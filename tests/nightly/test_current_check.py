@@ -20,6 +20,7 @@ from resources.database import seen_objects
 from resources.database.postgres import Postgres
 from resources.lake.lake import Lake
 from resources.objects.resource import Objects
+from resources.pseudo_labels import PseudoLabelPolicy
 from resources.variant_policy import VariantPolicy
 
 # Jobs whose assets are backfilled in chunks of different sizes.
@@ -100,6 +101,7 @@ def test_the_check_asks_the_ledger_and_the_sources_when_it_is_run(
             "lake": Lake(url=(tmp_path / "lake").as_uri()),
             "lake_bucket": lake_bucket,
             "variant_policy": VariantPolicy(),
+            "pseudo_label_policy": PseudoLabelPolicy(),
             "classifier": ClassifierChoice(cache=""),
             "campaigns": CampaignFiles(folder=str(tmp_path / "campaigns")),
         },

@@ -14,7 +14,7 @@ from pipeline_assets.exploration.learning.few_labels import Doubles, Flags, Floa
 
 THRESHOLD = 0.8
 ROUNDS = 3
-FOLDS = 5
+FOLDS = 3
 
 
 @dataclass(frozen=True, eq=False)
