@@ -31,6 +31,7 @@ WITHOUT_ROWS = {
     "training_variants",
     "slices",
     "label_suspects",
+    "pseudo_labels",
 }
 """Only photos are imported, without labels, and too few for slices; rendering takes long; no model is trained on variants unless the policy has a share of them."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
