@@ -1,7 +1,8 @@
 """Rows of a table as batches of tensors."""
 
+import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,15 +20,25 @@ Batch = dict[str, torch.Tensor]
 class TorchRows(IterableDataset[Batch]):
     """Batches of at most `batch_rows` rows of one day; days are shared among the workers of a `DataLoader(batch_size=None)`.
 
+    Workers need `multiprocessing_context="forkserver"` (or "spawn"): a forked process has none of the threads of Polars, and
+    would wait for them for ever. It raises BadSelection.
+
     A batch has a tensor for each column of numbers or truths, (B,), and of lists of numbers of one length, (B, N). Texts and
     times are left out. A null is NaN in a column of fractions. Elsewhere it raises BadSelection: choose rows without.
     """
 
     def __init__(self, rows: "Rows", batch_rows: int) -> None:
         self._rows, self._batch_rows = rows, batch_rows
+        self._process = os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in another process, which is not forked from this one."""
+        vars(self).update(state, _process=os.getpid())
 
     def __iter__(self) -> Iterator[Batch]:
         """All batches, or this worker's."""
+        if self._process != os.getpid():
+            raise BadSelection("a forked process can't read tables: DataLoader(..., multiprocessing_context='forkserver').")
         worker = get_worker_info()
         days = self._rows.days if worker is None else self._rows.days[worker.id :: worker.num_workers]
         for day in days:

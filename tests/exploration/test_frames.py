@@ -126,6 +126,15 @@ def test_workers_of_torch_share_the_days(lake: Lake, monkeypatch: pytest.MonkeyP
     assert sorted(torch.cat([batch["photo_id"] for batch in parts]).tolist()) == list(range(20))
 
 
+@pytest.mark.slow
+def test_workers_of_torch_share_the_days_and_a_forked_one_is_refused(lake: Lake) -> None:
+    data = rows(lake, columns=["photo_id"]).torch(batch_rows=7)
+    parts = list(DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context="forkserver"))
+    assert sorted(torch.cat([batch["photo_id"] for batch in parts]).tolist()) == list(range(20))
+    with pytest.raises(BadSelection, match="forkserver"):
+        list(DataLoader(data, batch_size=None, num_workers=1, multiprocessing_context="fork"))
+
+
 def test_torch_refuses_what_no_tensor_holds(lake: Lake) -> None:
     with pytest.raises(BadSelection, match="likes has nulls"):
         list(rows(lake).torch())

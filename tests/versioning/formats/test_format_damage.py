@@ -488,6 +488,17 @@ def test_a_process_that_reads_hdf5_is_kept_for_the_next_file_and_ends_with_who_s
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
+def test_a_process_that_died_between_two_files_costs_the_second_one_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(_whole_hdf5())
+    for _ in range(2):
+        assert [batch.rows.height for batch in FORMATS["hdf5"].load().batches(tmp_path, Reading())] == [300]
+        [process] = apart._idle
+        process._process.kill()
+        process._process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
 def test_the_rows_that_were_read_before_the_process_died_are_kept(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["n"] = np.arange(200 * BATCH_ROWS)

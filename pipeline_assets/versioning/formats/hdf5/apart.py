@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def batches(path: Path, options: Reading) -> Iterator[Batch | Rejected]:
     Raises ImportRefused if the process can't be started, or the requested column of bytes is missing.
     """
     rows = 0
-    process = _idle.pop() if _idle else _Process()
+    process = _ready()
     try:
         for item in process.items(path):
             if isinstance(item, pl.DataFrame):
@@ -49,6 +51,16 @@ def batches(path: Path, options: Reading) -> Iterator[Batch | Rejected]:
         raise
     else:
         _idle.append(process)
+
+
+def _ready() -> "_Process":
+    """A process that waits for a file: one that has died meanwhile is no fault of the next file."""
+    while _idle:
+        process = _idle.pop()
+        if process.is_alive():
+            return process
+        process.stop()
+    return _Process()
 
 
 class _Process:
@@ -79,11 +91,15 @@ class _Process:
         while (head := self._message()) != END:
             yield Rejected(**head["rejected"]) if "rejected" in head else pl.read_ipc(self._bytes(head["bytes"]))
 
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
     def stop(self) -> str:
         """End it. Returns why it had ended, as part of a sentence."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._stream.close()
-        self._socket.close()
+        for close in (partial(self._socket.shutdown, socket.SHUT_RDWR), self._stream.close, self._socket.close):
+            with suppress(OSError):  # what was not sent yet goes nowhere
+                close()
         try:
             status = self._process.wait(1)
         except subprocess.TimeoutExpired:
