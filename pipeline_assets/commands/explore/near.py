@@ -66,9 +66,10 @@ def near(photo: str, count: int, kind: str) -> None:
             raise click.ClickException(
                 f"The embeddings of {model_id} have {view.vectors.shape[1]} numbers, not {len(vector)}."
             )
-        itself = (view.sha256 == sha256).arg_true().cast(pl.Int64).to_numpy()
+        others = view.sha256.is_in(contents["sha256"].implode()) & (view.sha256 != sha256)
+        leave_out = (~others).arg_true().cast(pl.Int64).to_numpy()
         began = time.perf_counter()
-        found, similarity = nearest_to(view, vector, count, itself)
+        found, similarity = nearest_to(view, vector, count, leave_out)
         milliseconds = 1_000 * (time.perf_counter() - began)
         hashes = [view.sha256[int(number)] for number in found]
         labels = of_model.filter(pl.col("sha256").is_in(hashes)).select(
@@ -83,4 +84,4 @@ def near(photo: str, count: int, kind: str) -> None:
             number = "-" if row["photo_id"] is None else str(row["photo_id"])
             grid.add_row(decimal(row["similarity"]), str(row["upload_day"]), number, row["class"] or "-", row["key"])
         console.print(grid)
-        console.print(f"{len(hashes)} of {len(view.sha256):,} contents of {model_id}, found in {milliseconds:.0f} ms.")
+        console.print(f"{len(hashes)} of {contents.height:,} contents of {model_id}, found in {milliseconds:.0f} ms.")

@@ -7,6 +7,7 @@ with which `nearest.py` skips most vectors.
 
 import fcntl
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline_assets.exploration.map.neighbours import Floats, main_directions, unit_vectors, usable
-from resources.files import replacing
+from resources.files import write
 
 SKETCH = 64
 """Components of a sketch, less one for the length of what it leaves out."""
@@ -66,6 +67,7 @@ def synced(folder: Path, wanted: pl.Series, read: Read, existing: Callable[[], p
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(folder):
         state = _state(folder)
+        _only(folder, state)
         names = _names(folder, state)
         if state and not names.is_in(wanted.implode()).all():
             stays = names.is_in(pl.concat([wanted, existing()]).implode())
@@ -97,22 +99,20 @@ def _append(folder: Path, state: dict[str, Any], part: pl.DataFrame) -> dict[str
     if part.is_empty():
         return state
     lengths = part["embedding"].list.len().fill_null(0)
-    if not state:
-        width = max(lengths.filter(lengths > 0).mode().to_list(), default=1)
-        state = {"generation": 0, "rows": 0, "width": width, "checks": {}}
-        _files(folder, state)["basis"].unlink(missing_ok=True)
-    width = state["width"]
+    width = state["width"] if state else max(lengths.filter(lengths > 0).mode().to_list(), default=1)
     vectors = np.zeros((part.height, width), np.float32)
     fits = (lengths == width).to_numpy()
     values = part["embedding"].filter(pl.Series(fits)).explode().cast(pl.Float32).to_numpy().reshape(-1, width)
     good = np.flatnonzero(fits)[usable(values)]
     vectors[good] = unit_vectors(values[usable(values)])
-    files = _files(folder, state)
-    if not files["basis"].exists():
-        _basis_of(vectors[good]).tofile(files["basis"])
-    basis = _basis(files["basis"], width)
+    if not state:
+        data = _basis_of(vectors[good]).tobytes()
+        state = {"generation": 0, "rows": 0, "width": width, "basis": zlib.crc32(data), "checks": {}}
+        write(_files(folder, state)["basis"], data, mode=0o600)
+    basis = _basis(_files(folder, state)["basis"], width)
     names = np.frombuffer(bytes.fromhex("".join(part["sha256"])), np.uint8)
-    return _written(folder, state, {"names": names, "vectors": vectors, "sketches": sketches(vectors, basis)}, part.height)
+    parts = {"names": names, "vectors": vectors, "sketches": sketches(vectors, basis)}
+    return _saved(folder, _written(folder, state, parts, part.height))
 
 
 def _basis(path: Path, width: int) -> Floats:
@@ -140,7 +140,7 @@ def sketches(vectors: Floats, basis: Floats) -> Floats:
 
 
 def _written(folder: Path, state: dict[str, Any], parts: dict[str, npt.NDArray[Any]], rows: int) -> dict[str, Any]:
-    """The state after these parts were appended to the files. A kill before its end leaves the state as it was."""
+    """The state after these parts were appended to the files. Until it is saved, the former state holds."""
     files = _files(folder, state)
     checks = dict(state["checks"])
     for name, part in parts.items():
@@ -152,7 +152,7 @@ def _written(folder: Path, state: dict[str, Any], parts: dict[str, npt.NDArray[A
         status = files[name].stat()
         crc = zlib.crc32(np.ascontiguousarray(part).tobytes(), checks.get(name, {}).get("crc", 0))
         checks[name] = {"crc": crc, "mtime_ns": status.st_mtime_ns}
-    return _saved(folder, {**state, "rows": state["rows"] + rows, "checks": checks})
+    return {**state, "rows": state["rows"] + rows, "checks": checks}
 
 
 def _without(folder: Path, state: dict[str, Any], keep: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -163,16 +163,15 @@ def _without(folder: Path, state: dict[str, Any], keep: npt.NDArray[np.bool_]) -
     kinds = {"names": np.uint8, "vectors": np.float32, "sketches": np.float32}
     kept = np.flatnonzero(keep)
     arrays = {name: np.memmap(old[name], kind, "r").reshape(-1, _columns(state)[name]) for name, kind in kinds.items()}
-    for name in kinds:
-        _files(folder, new)[name].unlink(missing_ok=True)
     for start in range(0, len(kept), BASIS_FROM):
         some = kept[start : start + BASIS_FROM]
         new = _written(folder, new, {name: array[some].reshape(-1) for name, array in arrays.items()}, len(some))
-    if not len(kept):
-        (folder / STATE).unlink(missing_ok=True)
+    if len(kept):
+        _saved(folder, new)
+    else:
+        (folder / STATE).unlink()
         new = {}
-    for path in old.values():
-        path.unlink(missing_ok=True)
+    _only(folder, new)
     return new
 
 
@@ -186,18 +185,23 @@ def _state(folder: Path) -> dict[str, Any]:
             size = state["rows"] * _row_bytes(state)[name]
             is_as_written = status.st_mtime_ns == check["mtime_ns"] and status.st_size == size
             if not is_as_written and (status.st_size < size or _crc(files[name], size) != check["crc"]):
-                return _lost(folder)
-        if files["basis"].stat().st_size % (4 * state["width"]):
-            return _lost(folder)
+                return {}
+        if zlib.crc32(files["basis"].read_bytes()) != state["basis"]:
+            return {}
     except (OSError, ValueError, KeyError, TypeError):
-        return _lost(folder)
+        return {}
     return state
 
 
-def _lost(folder: Path) -> dict[str, Any]:
-    for path in folder.glob("*-*.bin"):
-        path.unlink(missing_ok=True)
-    return {}
+def _only(folder: Path, state: dict[str, Any]) -> None:
+    """Remove the files of other generations, and what killed writers left: an erased photo's vector may be in them."""
+    files = _files(folder, state) if state else {}
+    for path in folder.glob("*-*"):
+        if path not in files.values():
+            path.unlink()
+    for name, width in _row_bytes(state).items() if state else ():
+        if files[name].stat().st_size > state["rows"] * width:
+            os.truncate(files[name], state["rows"] * width)
 
 
 def _crc(path: Path, size: int) -> int:
@@ -217,8 +221,7 @@ def _names(folder: Path, state: dict[str, Any]) -> pl.Series:
 
 
 def _saved(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    with replacing(folder / STATE, mode=0o600) as path:
-        path.write_text(json.dumps(state))
+    write(folder / STATE, json.dumps(state), mode=0o600)
     return state
 
 

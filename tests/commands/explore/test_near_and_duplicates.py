@@ -1,6 +1,7 @@
 """`darkroom explore near` and `darkroom explore duplicates` on a lake of folders."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def darkroom(tmp_path_factory: pytest.TempPathFactory) -> Darkroom:
     world.bring(FIRST, photos[:4])
     world.bring(after(1), pl.concat([photos[4:], photos[:1]]))
     world.night(after(1))
+    return command(folder)
+
+
+def command(folder: Path) -> Darkroom:
+    """`darkroom explore` on the world in a folder."""
     environment = outer_environment() | {
         "DARKROOM_HOME": str(folder / "home"),
         "DARKROOM_DATABASE_URL": f"sqlite:///{folder / 'darkroom.db'}",
@@ -57,6 +63,27 @@ def test_the_nearest_are_those_of_all_days_and_a_photo_has_many_names(darkroom: 
     assert len(found) == 6  # photo 0 has two uploads
     assert {row["class"] for row in found} == {"cat"}
     assert "5 of 6 contents of m, found in" in darkroom("near", name, "-n", "5").output
+
+
+def test_contents_without_a_photo_take_no_place_whatever_lies_on_the_disk(tmp_path: Path) -> None:
+    world = MapWorld(tmp_path)
+    photos = pl.DataFrame(
+        [(name, vector.tolist(), "m", None) for name, vector in zip(NAMES, VECTORS, strict=True)],
+        schema=SCHEMA,
+        orient="row",
+    )
+    world.bring(FIRST, photos)
+    darkroom = command(tmp_path)
+    words = ("near", NAMES[1], "-n", "2", "--format", "json")
+    nearest = lines(darkroom(*words))[0]["sha256"]
+    uploads = world.lake.scan("raw_uploads").collect()
+    world.write("raw_uploads", FIRST, uploads.filter(pl.col("sha256") != nearest))
+    found = lines(darkroom(*words))
+    assert len(found) == 2
+    assert nearest not in {row["sha256"] for row in found}
+    assert "2 of 5 contents of m" in darkroom("near", NAMES[1], "-n", "2").output
+    shutil.rmtree(tmp_path / "home" / "map")
+    assert lines(darkroom(*words)) == found
 
 
 def test_what_names_no_photo_and_what_is_no_image_are_refused_with_what_to_do(darkroom: Darkroom, tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ class MapWorld:
             pl.lit([1.0], pl.List(pl.Float32)).alias("top5_probability"),
             "embedding",
         )
-        self._write("raw_uploads", day, pl.DataFrame(uploads, schema=RawUploads.create_empty().schema))
-        self._write("photo_metadata", day, pl.DataFrame(known, schema=PhotoMetadata.create_empty().schema))
-        self._write("photo_classes", day, classes.select(PhotoClasses.column_names()))
+        self.write("raw_uploads", day, pl.DataFrame(uploads, schema=RawUploads.create_empty().schema))
+        self.write("photo_metadata", day, pl.DataFrame(known, schema=PhotoMetadata.create_empty().schema))
+        self.write("photo_classes", day, classes.select(PhotoClasses.column_names()))
 
     def night(self, day: date) -> pl.DataFrame:
         """Compute a night; its rows by key."""
@@ -93,7 +93,8 @@ class MapWorld:
     def rejected(self) -> pl.DataFrame:
         return self.lake.scan("embedding_map_rejected").collect()
 
-    def _write(self, name: str, day: date, rows: pl.DataFrame) -> None:
+    def write(self, name: str, day: date, rows: pl.DataFrame) -> None:
+        """Replace a day of a table by these rows."""
         self.digests += 1
         version = self.lake.replace(name, [day], rows)
         entry = ledger.Materialization(name, day, f"{self.digests:032x}", rows.height, 0, "1", "", {}, version, None, "test")

@@ -1,12 +1,19 @@
 """The asset of the map in real runs."""
 
 import hashlib
+import inspect
+import types
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from map_world import FIRST, SCHEMA, MapWorld, after
+
+from pipeline_assets.exploration.map import assets, rows
+from pipeline_assets.exploration.map.reference import Photos
+from pipeline_assets.framework.declaration import DECLARATIONS
+from resources.objects.results import Results
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,3 +96,39 @@ def test_the_same_bytes_of_two_days_are_a_group_and_no_night_needs_a_photo(tmp_p
     rows = world.night(after(2))
     assert rows["duplicate_group"].to_list() == [photos(0, 1)["sha256"][0]] * 2 + [None]
     assert rows["upload_day"].to_list() == [FIRST, after(1), after(1)]
+
+
+def test_the_code_version_has_all_code_that_decides_a_row() -> None:
+    declared = set(DECLARATIONS["embedding_map"].parts["code"])
+    modules, reached = [assets], {f"function {assets.embedding_map.op.name}"}
+    for module in modules:
+        for name, value in vars(module).items():
+            home = inspect.getmodule(value) if not isinstance(value, types.ModuleType) else value
+            if home is None or not home.__name__.startswith(("pipeline_assets.exploration", "pipeline_assets.ingestion")):
+                continue
+            if home is assets and isinstance(value, types.FunctionType | type) and name not in ("embedding_of", "_say"):
+                reached.add(f"function {name}")
+            elif home is not assets and not home.__name__.endswith("schemas"):
+                reached.add(f"module {home.__name__.removeprefix('pipeline_assets.')}")
+                modules += [home] if home not in modules else []
+    assert "module ingestion.duplicates" in reached
+    assert reached <= declared
+
+
+def test_of_two_machines_that_lay_out_a_reference_at_once_both_have_what_is_kept(tmp_path: Path) -> None:
+    world = MapWorld(tmp_path)
+    vectors = np.eye(3, dtype=np.float32)
+
+    class AnotherIsFirst:
+        """Vectors during whose reading another machine lays out the same reference."""
+
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            laid_out.append(keeper.laid_out(Photos("m", names, numbers, days, vectors), "v", numbers, 1))
+            return vectors[rows]
+
+    laid_out: list[rows.Landmarks] = []
+    names, numbers, days = photos(0, 3)["sha256"].sort().to_list(), np.arange(3), np.arange(3)
+    keeper = assets._Keeper(Results(world.database, world.objects.store))
+    mine = keeper.laid_out(Photos("m", names, numbers, days, AnotherIsFirst()), "v", numbers, 2)
+    assert mine.until == laid_out[0].until == 1
+    assert mine.rows.equals(laid_out[0].rows)

@@ -60,13 +60,18 @@ def test_only_what_is_missing_is_read_and_what_is_not_wanted_any_more_is_gone(so
         fewer.rows_of(pl.Series(names(200)))
 
 
-@pytest.mark.parametrize("damage", ["shorter", "other", "gone", "state"])
-def test_damaged_files_are_made_again(source: Source, tmp_path: Path, damage: str):
+@pytest.mark.parametrize("kind", ["names", "vectors", "sketches", "basis"])
+@pytest.mark.parametrize("damage", ["shorter", "whole row less", "zeros", "other", "gone", "state"])
+def test_damaged_files_are_made_again(source: Source, tmp_path: Path, kind: str, damage: str):
     view = source.synced(tmp_path, 100)
-    before = np.array(view.vectors)
-    [path] = tmp_path.glob("sketches-*")
+    before, basis = np.array(view.vectors), view.basis
+    [path] = tmp_path.glob(f"{kind}-*")
     if damage == "shorter":
         path.write_bytes(path.read_bytes()[:-4])
+    elif damage == "whole row less":
+        path.write_bytes(path.read_bytes()[: -4 * 30])
+    elif damage == "zeros":
+        path.write_bytes(bytes(path.stat().st_size))
     elif damage == "other":
         path.write_bytes(b"\1" + path.read_bytes()[1:])
     elif damage == "gone":
@@ -76,6 +81,48 @@ def test_damaged_files_are_made_again(source: Source, tmp_path: Path, damage: st
     again = source.synced(tmp_path, 100)
     assert source.read_rows == 200
     assert (again.vectors[again.rows_of(view.sha256)] == before).all()
+    assert (again.basis == basis).all()
+
+
+class Killed(BaseException):
+    """Instead of the end of the process."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("killed", "after", "erased"), [(90, 90, 99), (110, 100, 105)])
+def test_a_kill_at_any_step_leaves_nothing_of_an_erased_photo(source, tmp_path, killed, after, erased):
+    left = 0
+
+    def or_killed(do):
+        def counted(*words, **named):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return do(*words, **named)
+
+        return counted
+
+    vector = neighbours.unit_vectors(np.array(source.rows[names(200)[erased]])[None, :]).tobytes()
+    for step in range(200):
+        folder = tmp_path / str(step)
+        source.synced(folder, 100)
+        assert (vector in b"".join(path.read_bytes() for path in folder.iterdir())) == (erased < 100)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(embeddings, "BASIS_FROM", 40)
+            for name in ("open", "replace", "unlink"):
+                patch.setattr(Path, name, or_killed(getattr(Path, name)))
+            left = step
+            try:
+                source.synced(folder, killed)
+                break
+            except Killed:
+                left = 10**6
+        view = source.synced(folder, after)
+        assert sorted(view.sha256) == sorted(names(after))
+        assert vector not in b"".join(path.read_bytes() for path in folder.iterdir())
+        assert len(list(folder.glob("*-*"))) == 4
+    assert 5 < step < 199
 
 
 def test_a_write_that_was_killed_leaves_what_was_there(source: Source, tmp_path: Path):
