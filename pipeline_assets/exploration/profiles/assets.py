@@ -11,7 +11,8 @@ from pipeline_assets.exploration.profiles import checks, columns, day_tests, emb
 from pipeline_assets.exploration.profiles import drift as comparing
 from pipeline_assets.exploration.profiles.schemas import Drift, TableProfiles
 from pipeline_assets.framework import reporting
-from pipeline_assets.framework.declaration import DECLARATIONS, RunOfDays, Table
+from pipeline_assets.framework.code_version import Part
+from pipeline_assets.framework.declaration import RunOfDays, Table
 from pipeline_assets.framework.partitions import DECLARED, SAME_DAY_IF_ANY, Days
 from pipeline_assets.framework.table_asset import table_asset
 
@@ -29,7 +30,7 @@ def _sizes(rows: pl.DataFrame) -> Mapping[str, Any]:
     schema=TableProfiles,
     group="exploration",
     inputs=dict.fromkeys(columns.TABLES, SAME_DAY_IF_ANY),
-    code=[profile, columns, sketch, embedding],
+    code=[profile, columns, sketch, embedding, Part("code", "columns", columns.decided())],
     kinds={"polars", "numpy"},
     days_per_run=60,
     day_metadata=_sizes,
@@ -53,7 +54,7 @@ def table_profiles(run: RunOfDays, **tables: pl.LazyFrame) -> Table:
         new = {day: digest for day, digest in digests.items() if day not in set(same["day"])}
         filled = entries.filter(pl.col("rows") > 0, pl.col("day").is_in(list(new)))["day"]
         read = rows.filter(pl.col("day").is_in(filled.implode())) if len(filled) else rows.collect_schema().to_frame().lazy()
-        found += [same, profile.profiles(read, table, columns.of_table(table, DECLARATIONS[table].schema), new)]
+        found += [same, profile.profiles(read, table, columns.of_table(table, columns.TABLES[table]), new)]
     profiled = pl.concat(found)
     return Table(profiled, about=_about_profiles(profiled))
 

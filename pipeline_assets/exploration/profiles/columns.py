@@ -10,6 +10,12 @@ from typing import Literal
 import dataframely as dy
 import polars as pl
 
+from pipeline_assets.classify.schemas import PhotoClasses, PhotoStyles
+from pipeline_assets.features.schemas import UserFeatures
+from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata, RawUploads
+from pipeline_assets.labeling.schemas import Annotations
+from pipeline_assets.training.schemas import TrainingTable
+
 Kind = Literal["number", "time", "category", "text", "list", "embedding", "identifier", "private"]
 """What is kept of a column, beside its rows and nulls.
 
@@ -18,16 +24,16 @@ text, list: a histogram of lengths; embedding: moments of random features, and a
 differ; private: nothing else.
 """
 
-TABLES = (
-    "raw_uploads",
-    "photo_metadata",
-    "event_log",
-    "annotations",
-    "photo_classes",
-    "photo_styles",
-    "user_features",
-    "training_table",
-)
+TABLES: dict[str, type[dy.Schema]] = {
+    "raw_uploads": RawUploads,
+    "photo_metadata": PhotoMetadata,
+    "event_log": EventLog,
+    "annotations": Annotations,
+    "photo_classes": PhotoClasses,
+    "photo_styles": PhotoStyles,
+    "user_features": UserFeatures,
+    "training_table": TrainingTable,
+}
 """What people see and models learn from. Tables of variants, pins and models describe themselves."""
 
 SHOWN = frozenset(
@@ -59,6 +65,11 @@ def of_table(table: str, schema: type[dy.Schema]) -> list[Column]:
         for name, column in schema.columns().items()
         if name != "day" and not ((column.metadata or {}).get("bulk") and (table, name) not in EMBEDDINGS)
     ]
+
+
+def decided(tables: Mapping[str, type[dy.Schema]] = TABLES) -> str:
+    """What is kept of each column as a text, a part of the code version: a column that becomes private makes profiles stale."""
+    return str([(table, of_table(table, schema)) for table, schema in tables.items()])
 
 
 def kind_of(table: str, name: str, column: dy.Column) -> Kind:

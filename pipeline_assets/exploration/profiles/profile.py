@@ -11,7 +11,7 @@ import polars as pl
 from pipeline_assets.exploration.profiles.columns import Column
 from pipeline_assets.exploration.profiles.embedding import Embeddings
 from pipeline_assets.exploration.profiles.schemas import TableProfiles
-from pipeline_assets.exploration.profiles.sketch import Distinct, Numbers, Values, rounded
+from pipeline_assets.exploration.profiles.sketch import Distinct, Numbers, Values
 
 BATCH_ROWS = 500_000
 EMBEDDING_BATCH_ROWS = 20_000
@@ -76,6 +76,7 @@ class ColumnProfile:
             most = self.embeddings.most()
             moments, numbers, not_finite = most.values(), most.norms, self.rows - self.nulls - most.norms.rows
         histogram = numbers.histogram()
+        mean, std = numbers.moments()
         distinct, is_exact = self._distinct()
         values, value_rows = self.values.most(MOST_VALUES)
         return {
@@ -93,8 +94,8 @@ class ColumnProfile:
             "is_distinct_exact": is_exact,
             "minimum": numbers.smallest if numbers.rows else None,
             "maximum": numbers.largest if numbers.rows else None,
-            "mean": rounded(numbers.mean) if numbers.rows else None,
-            "std": rounded(numbers.std),
+            "mean": mean,
+            "std": std,
             "quantiles": histogram.quantiles(QUANTILES).tolist() if numbers.rows else [],
             "values": values,
             "value_rows": value_rows,

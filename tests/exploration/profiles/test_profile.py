@@ -58,7 +58,7 @@ def test_a_profile_worked_by_hand() -> None:
     TableProfiles.validate(profiled)
     width = of(profiled, "width")
     assert (width["rows"], width["nulls"], width["distinct"], width["is_distinct_exact"]) == (8, 0, 8, True)
-    assert (width["minimum"], width["maximum"], width["mean"], width["std"]) == (0.0, 7.0, 3.5, 2.44948974278)
+    assert (width["minimum"], width["maximum"], width["mean"], width["std"]) == (0.0, 7.0, 3.5, 2.449489743)
     assert width["bin_low"] == width["bin_high"] == [float(number) for number in range(8)]
     assert of(profiled, "width", NEXT)["nulls"] == 1
     assert of(profiled, "width", NEXT)["mean"] is None

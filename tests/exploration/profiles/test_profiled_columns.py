@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from pipeline_assets.catalog import DECLARED
-from pipeline_assets.exploration.profiles.columns import EMBEDDINGS, SHOWN, TABLES, Column, kind_of, of_table
+from pipeline_assets.exploration.profiles.columns import EMBEDDINGS, SHOWN, TABLES, Column, decided, kind_of, of_table
+from pipeline_assets.framework.digest import code_digest
 
 TEXT_OF_PEOPLE = re.compile(
     r"(^|_)(ids?|users?|owner|annotator|names?|title|key|location|place|address|camera|phone|e?mail|json|details?|text|raw|"
@@ -20,6 +21,7 @@ PROFILED = [(table, column) for table in TABLES for column in of_table(table, DE
 
 
 def test_every_profiled_table_is_declared_and_has_columns() -> None:
+    assert {table: DECLARED[table].schema for table in TABLES} == TABLES
     assert {table for table, _ in PROFILED} == set(TABLES)
     assert {(table, column.name) for table, column in PROFILED} >= EMBEDDINGS
 
@@ -42,6 +44,31 @@ def test_every_column_that_says_it_is_personal_is_private() -> None:
     }
     assert said == {(table, column.name) for table, column in PROFILED if column.kind == "private"}
     assert {name for _, name in said} == {"latitude_deg", "longitude_deg", "camera"}
+
+
+def test_to_call_a_column_of_another_table_personal_makes_all_profiles_stale() -> None:
+    """Else old profiles would go on showing its values."""
+
+    class Uploads(TABLES["raw_uploads"]):  # type: ignore[misc]
+        width_px = dy.Int32(nullable=True, description="personal: never leaves this table")
+
+    code = list(DECLARED["table_profiles"].code)
+    assert decided() in code
+    marked = decided(TABLES | {"raw_uploads": Uploads})
+    assert code_digest(code) == DECLARED["table_profiles"].code_version
+    assert code_digest([marked if part == decided() else part for part in code]) != code_digest(code)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [dy.Int64(metadata={"bulk": True}), dy.Int64(metadata={"label": True}), dy.String(), dy.Int64(description="personal")],
+)
+def test_every_choice_about_a_column_is_in_the_text_that_decides(column: dy.Column) -> None:
+    def of(column: dy.Column) -> str:
+        return decided({"a_table": type("OneColumn", (dy.Schema,), {"width": column})})
+
+    assert of(column) != of(dy.Int64())
+    assert of(dy.Int64(description="pixels")) == of(dy.Int64())
 
 
 def test_every_shown_column_is_one_that_there_is() -> None:

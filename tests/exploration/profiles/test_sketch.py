@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.exploration.profiles.sketch import BINS, Distinct, Histogram, Numbers, Values, rounded
+from pipeline_assets.exploration.profiles.sketch import BINS, Distinct, Histogram, Numbers, Values
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 lists = st.lists(st.one_of(finite, st.integers(-4000, 4000).map(float)), min_size=1, max_size=60)
@@ -78,18 +78,50 @@ def test_moments_of_batches_are_those_of_all_values(first: list[float], second: 
     first, second = ([value for value in values if abs(value) < 1e100] for values in (first, second))
     numbers, values = numbers_of(first, second), np.array(first + second)
     assert numbers.rows == len(values)
+    mean, std = numbers.moments()
     if len(values):
         assert (numbers.smallest, numbers.largest) == (values.min(), values.max())
-        assert numbers.mean == pytest.approx(values.mean(), rel=1e-9, abs=1e-9 * np.abs(values).max())
+        assert mean == pytest.approx(values.mean(), rel=1e-9, abs=1e-9 * np.abs(values).max() + 1e-150)
     if len(values) > 1:
-        assert numbers.std == pytest.approx(values.std(ddof=1), rel=1e-6, abs=1e-6 * np.abs(values).max())
+        assert std == pytest.approx(values.std(ddof=1), rel=1e-6, abs=1e-6 * np.abs(values).max() + 1e-150)
 
 
-def test_numbers_beyond_all_measure_have_no_deviation_and_break_nothing() -> None:
+@settings(max_examples=100)
+@given(st.one_of(lists, st.tuples(finite, st.integers(1, 60)).map(lambda repeated: [repeated[0]] * repeated[1])), st.data())
+def test_neither_the_order_nor_the_batches_change_moments(values: list[float], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(values))
+    first, second = sorted(data.draw(st.tuples(*[st.integers(0, len(values))] * 2)))
+    assert numbers_of(values).moments() == numbers_of(shuffled[:first], shuffled[first:second], shuffled[second:]).moments()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 10, 29])
+def test_a_constant_has_no_deviation_and_is_its_own_mean(cut: int) -> None:
+    values = [0.1234567890123] * 30
+    assert numbers_of(values[:cut], values[cut:]).moments() == (values[0], 0.0)
+
+
+def test_a_mean_that_is_zero_but_for_noise_is_zero() -> None:
+    assert numbers_of([0.1, 0.2, -0.3]).moments()[0] == 0.0
+    assert numbers_of([0.3, -0.1], [-0.2]).moments()[0] == 0.0
+
+
+def test_a_mean_halfway_between_two_rounded_ones_goes_one_way() -> None:
+    """1 / 2^10 has ten decimals, and ends in 5."""
+    values = [1.0] + [0.0] * 1023
+    means = {numbers_of(values[::-1][:cut], values[::-1][cut:]).moments()[0] for cut in range(0, 1024, 31)}
+    assert means == {0.000976563}
+
+
+def test_numbers_beyond_all_measure_have_no_moments_and_break_nothing() -> None:
     numbers = numbers_of([1.7e308, -1.7e308, 5e-324, 0.0, -0.0])
     assert numbers.rows == 5
-    assert rounded(numbers.std) is None
+    assert numbers.moments() == (None, None)
     assert [rows for _, _, rows in bins(numbers)] == [1, 3, 1]
+
+
+def test_no_number_has_no_moments_and_one_has_no_deviation() -> None:
+    assert Numbers().moments() == (None, None)
+    assert numbers_of([0.5]).moments() == (0.5, None)
 
 
 def test_no_values_have_no_quantiles() -> None:
