@@ -54,7 +54,9 @@ def pseudo_labels(
     """Labels of photos that nobody labelled, spread from labelled ones near them, with the gain measured on held-out labels.
 
     For each campaign whose answer is one of several classes, with at least 20 labels in 30 days, of up to 1,000 photos of
-    these days. Training reads no pseudo-label by itself; `is_taken` says which a reader of your own may take.
+    these days. Photos whose embedding is of another model than the newest one's take no part; those whose embedding has no
+    direction do not, either, and are in the night's `embedding_map_rejected`. Training reads no pseudo-label by itself;
+    `is_taken` says which a reader of your own may take.
     """
     answers = teaching.agreed(label_consensus)
     for night in run.days:

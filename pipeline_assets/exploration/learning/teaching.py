@@ -58,6 +58,7 @@ def night_rows(
         of_model = photos.filter(model_id=model_id)
         labelled = _embedded(of_model, known.lazy(), "semi").join(known, on="sha256", maintain_order="left")
         others = _embedded(of_model, asked.lazy(), "anti")
+        labelled, others = _of_one_width(labelled, others)
         if _are_enough(labelled) and others.height:
             identity = json.dumps([code, model_id, labelled.select("sha256", "choice").rows()])
             rows.append(
@@ -87,15 +88,22 @@ def _are_enough(labels: pl.DataFrame) -> bool:
 
 
 def _embedded(photo_classes: pl.LazyFrame, answered: pl.LazyFrame, how: str) -> pl.DataFrame:
-    """photo_day, sha256 and embedding of up to MAX_ITEMS photos with answers, or of others; of finite embeddings alone.
+    """photo_day, sha256 and embedding of up to MAX_ITEMS photos with answers, or of others; of embeddings with a direction.
 
     A photo is of its newest day. how: semi or anti.
     """
     keys = photo_classes.group_by("sha256").agg(pl.col("day").max())
     chosen = keys.join(answered, on="sha256", how="semi" if how == "semi" else "anti").sort("sha256").head(MAX_ITEMS)
     rows = photo_classes.select("day", "sha256", "embedding").join(chosen, on=["day", "sha256"], how="semi")
-    is_finite = pl.col("embedding").list.eval(pl.element().is_finite()).list.all()
-    return rows.rename({"day": "photo_day"}).filter(is_finite).sort("sha256").collect()
+    is_finite = pl.col("embedding").list.eval(pl.element().is_finite().fill_null(False)).list.all()
+    is_direction = is_finite & pl.col("embedding").list.eval(pl.element() != 0).list.any()
+    return rows.rename({"day": "photo_day"}).filter(is_direction).sort("sha256").collect()
+
+
+def _of_one_width(*parts: pl.DataFrame) -> list[pl.DataFrame]:
+    """The rows whose embedding has the most frequent width of all parts, the smaller one of two."""
+    width = pl.concat([part["embedding"].list.len() for part in parts]).mode().min()
+    return [part.filter(pl.col("embedding").list.len() == width) for part in parts]
 
 
 def _said(labelled: pl.DataFrame, others: pl.DataFrame, relatives: Ints) -> pl.DataFrame:
@@ -120,7 +128,7 @@ def _said(labelled: pl.DataFrame, others: pl.DataFrame, relatives: Ints) -> pl.D
 
 
 def _array(rows: pl.DataFrame) -> Floats:
-    """(N, D): embeddings of one model have one length."""
+    """(N, D), of `_of_one_width`."""
     return rows["embedding"].explode().to_numpy().astype(np.float32).reshape(rows.height, -1)
 
 

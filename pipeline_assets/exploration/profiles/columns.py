@@ -68,7 +68,7 @@ def of_table(table: str, schema: type[dy.Schema]) -> list[Column]:
 
 
 def decided(tables: Mapping[str, type[dy.Schema]] = TABLES) -> str:
-    """What is kept of each column as a text, a part of the code version: a column that becomes private makes profiles stale."""
+    """What is kept of each column, as a part of the code version: a column that becomes private makes profiles stale."""
     return str([(table, of_table(table, schema)) for table, schema in tables.items()])
 
 

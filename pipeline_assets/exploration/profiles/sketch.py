@@ -121,8 +121,9 @@ class Numbers:
         self.largest = max(self.largest, float(column.max()))  # type: ignore[arg-type]
 
     def moments(self) -> tuple[float | None, float | None]:
-        """Mean and standard deviation of the sample, to ten digits of the largest magnitude; None of too few values, or huge ones.
+        """Mean and standard deviation of the sample, to ten digits of the largest magnitude.
 
+        None of too few values, and of those with one above `HUGE`.
         The noise of sums in another order is about 1e-15 of that magnitude, also where the result is near 0.
         """
         scale = max(abs(self.smallest), abs(self.largest))

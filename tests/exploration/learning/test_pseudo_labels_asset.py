@@ -77,12 +77,44 @@ def test_a_sure_gain_is_taken_if_the_policy_allows(monkeypatch, may_be_taken):
 
 
 def test_too_few_labels_or_one_class_or_no_photo_to_label_give_no_row():
-    assert night(tables(items(), labelled=19)).is_empty()
+    for labelled in (1, 2, 19):
+        assert night(tables(items(), labelled=labelled)).is_empty()
     assert night(tables(items(classes=("cat",)))).is_empty()
     assert night(tables(items(LABELLED))).is_empty()
     assert night(tables(items()), day=DAY + timedelta(days=30)).is_empty()
     written = tables(items())
     assert night(written | {"photo_classes": written["photo_classes"].clear()}).is_empty()
+
+
+def test_labels_of_which_those_with_an_embedding_are_of_one_class_give_no_row():
+    written = tables(items())
+    is_cat = pl.col("given") == "cat"
+    for bad in ([], [0.0] * 24, [None] * 24, [float("inf")] * 24):
+        photos = items().with_columns(
+            day="photo_day",
+            embedding=pl.when(is_cat).then("embedding").otherwise(pl.lit(bad, pl.List(pl.Float32))),
+        )
+        assert night(written | {"photo_classes": filled(PhotoClasses, photos)}).is_empty()
+
+
+def test_labels_of_one_family_have_no_gain_and_are_not_taken():
+    rows = night(tables(items().with_columns(phash=pl.lit("f0e1d2c3b4a59687"))), may_be_taken=True)
+    assert rows["gain"].null_count() == rows.height == 150 - LABELLED
+    assert not rows["is_taken"].any()
+
+
+@pytest.mark.parametrize("bad", [[], [1.0], [1.0] * 25, [0.0] * 24, [None, *[1.0] * 23], None])
+@pytest.mark.parametrize("number", [0, 149])
+def test_an_embedding_without_a_direction_or_of_another_width_breaks_no_other(bad, number):
+    written = tables(items())
+    is_bad = pl.col("sha256") == sha256(number)
+    odd = written["photo_classes"].with_columns(
+        embedding=pl.when(is_bad).then(pl.lit(bad, pl.List(pl.Float32))).otherwise("embedding")
+    )
+    rows = night(written | {"photo_classes": odd})
+    assert rows.height == 150 - LABELLED - (number == 149)
+    assert rows["labels"].unique().to_list() == [LABELLED - (number == 0)]
+    assert sha256(number) not in rows["sha256"]
 
 
 def test_order_of_rows_changes_nothing_and_another_label_is_another_teacher():
