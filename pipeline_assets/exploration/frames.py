@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 
 from pipeline_assets.errors import BadSelection
 from pipeline_assets.versioning.checkout.selection import condition
+from resources.errors import TableMissing
 from resources.lake.lake import Lake, open_lake
 from resources.settings import load_settings
 
@@ -140,6 +141,22 @@ def rows(
     )
     some.polars()  # a wrong condition fails here, and not in a worker
     return some
+
+
+def newest_night(table: str) -> date:
+    """The newest night of a table that was computed, which may have no rows: then the newest of its rows are older ones.
+
+    Raises TableMissing if none was.
+    """
+    from resources.assembly import resolve
+    from resources.database.ledger import newest_day
+
+    parts = resolve(load_settings())
+    parts["lake"].table(table)
+    night = newest_day(parts["database"], table)
+    if night is None:
+        raise TableMissing(f"No night of {table} is computed. Materialize the asset {table} first.")
+    return night
 
 
 def _day(day: date | str) -> date:

@@ -110,6 +110,13 @@ def latest(database: Database, assets: Sequence[str], first: date, last: date) -
     return database.read(_LATEST, (json.dumps(list(assets)), first, last))
 
 
+def newest_day(database: Database, asset: str) -> date | None:
+    """The newest day of an asset that is computed. Its table may have no rows of that day."""
+    entries = latest(database, [asset], date.min, date.max)
+    newest: date | None = entries.filter(pl.col("digest") != "")["day"].max()  # type: ignore[assignment]
+    return newest
+
+
 _ENTRY = (
     "asset, day, id, digest, rows, rejected, code_version, inputs_digest, delta_version, commit_id, git_commit, run_id, "
     "materialized_at, seconds"

@@ -156,6 +156,28 @@ def test_each_condition_selects_exactly_what_the_page_shows(shown) -> None:
     assert by_columns > 4
 
 
+def test_whole_numbers_beyond_doubles_are_named_as_numbers(shown) -> None:
+    numbers = [2**53 + 1, 2**53, -(2**63), 2**63 - 1, None, 7]
+    rows = rows_of(6).with_columns(views_7d=pl.Series(numbers, dtype=pl.Int64))
+    tab = shown(rows)
+    details = filter_of(tab, "Views 7d")
+    for number in (2**53 + 1, -(2**63)):
+        details.get_by_label(str(number)).check()
+    assert selected(tab) == 2
+    assert where(tab).startswith("views_7d in (")
+    assert ids_by(rows, where(tab)) == ids_by(rows, where(tab, as_ids=True))
+
+
+def test_a_page_whose_condition_is_not_told_leaves_ids_alone(shown) -> None:
+    rows = rows_of(30)
+    tab = shown(rows, About("Photos", table_columns=rows.columns, condition=None))
+    assert len(ids_by(rows, where(tab))) == 30
+    filter_of(tab, "Has location").get_by_label("true").check()
+    assert selected(tab) < 30
+    assert where(tab) == where(tab, as_ids=True)
+    assert len(ids_by(rows, where(tab))) == selected(tab)
+
+
 def test_counts_of_a_column_are_those_that_the_other_filters_leave(shown) -> None:
     rows = rows_of(500)
     tab = shown(rows)

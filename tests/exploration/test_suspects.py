@@ -1,5 +1,6 @@
 """Labels that are probably wrong, of one question."""
 
+import tracemalloc
 from datetime import date
 
 import numpy as np
@@ -155,3 +156,29 @@ def test_the_condition_selects_the_worst_suspects_and_quotes_keys():
     assert frame.filter(pl.sql_expr(where(odd)))["key"].to_list() == odd["key"].to_list()
     assert where(odd, characters=60).count(",") == 0
     assert where(odd.clear()) == ""
+
+
+def test_families_are_joined_over_blocks_and_chains():
+    angles = np.arange(0, 2.5, 0.001)
+    chain = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    apart = np.array([[-1, 0], [0, -1], [0, -1]], np.float32)
+    order = np.random.default_rng(0).permutation(len(chain) + 3)
+    unit, family = np.concatenate([chain, apart])[order], np.arange(len(order))
+    found = families(unit, family, 0.99999)
+    of = np.empty(len(order), int)
+    of[order] = found
+    assert len(set(of[:-3])) == 1
+    assert of[-1] == of[-2] != of[-3] != of[0]
+    assert set(found) == {0, 1, 2}
+    family[order.argmin()] = family[order.argmax()]  # of one family already: the chain and the last of the others
+    assert set(families(unit, family, 0.99999)) == {0, 1}
+
+
+def test_thousands_of_equal_photos_are_one_family_and_their_pairs_are_never_in_memory():
+    unit = np.ones((3_000, 1), np.float32)
+    tracemalloc.start()
+    found = families(unit, np.arange(3_000), 0.98)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not found.any()
+    assert peak < 3_000**2 * 5  # a pair took 33 bytes

@@ -54,7 +54,7 @@ def page(
     with services() as settings:
         made = gathering.made(settings, asked, console.print, is_served=serve)
         if output is not None:
-            files.write(output, made.text)
+            files.write(output, made.text, mode=0o600)
             console.print(
                 f"{output}: {made.photos:,} photos, {made.thumbnails:,} thumbnails, {len(made.text) / 1e6:,.1f} MB."
             )

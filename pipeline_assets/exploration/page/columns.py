@@ -74,10 +74,11 @@ def _type(name: str) -> dict[str, str]:
 
 
 def _whole(column: pl.Series) -> tuple[dict[str, Any], npt.NDArray[Any]]:
-    """Whole numbers: 32 bits if they fit, doubles otherwise. Those that a double would round are text."""
+    """Whole numbers: 32 bits if they fit, doubles otherwise. Those that a double would round are categories."""
     low, high = column.min(), column.max()
     if low is not None and high is not None and max(-int(str(low)), int(str(high))) >= _EXACT:
-        return _category(column.cast(pl.String), is_truth=False)
+        about, codes = _category(column.cast(pl.String), is_truth=False)
+        return about | {"is_whole": True}, codes
     about = {"kind": "number", "is_whole": True, "is_odd": False}
     if column.null_count() == 0 and low is not None and _INT32.min <= int(str(low)) and int(str(high)) <= _INT32.max:
         return about | _type("i4"), column.to_numpy().astype(np.int32)

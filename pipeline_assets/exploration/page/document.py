@@ -38,14 +38,15 @@ class About:
     """What the page says of itself.
 
     table: what a selection's condition selects from, and table_columns: what it may name. notes: sentences. condition: SQL
-    that holds of all photos of the page, and maybe not of others. served: other thumbnails are asked of the server.
+    that holds of all photos of the page, and maybe not of others; None if it may not be told, so that a selection is ids.
+    served: other thumbnails are asked of the server.
     """
 
     title: str
     table: str = "training_table"
     table_columns: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=tuple)
-    condition: str = ""
+    condition: str | None = ""
     served: bool = False
 
 
@@ -53,7 +54,7 @@ def page(photos: Points, about: About, thumbnails: Mapping[str, bytes], variants
     """The page's text. thumbnails: JPEGs by sha256."""
     columns = encoded(photos.rows.drop("photo_id"), about.table_columns)
     ids = photos.rows["photo_id"].to_numpy()
-    id_type = "i4" if np.abs(ids).max(initial=0) < 2**31 else "i8"
+    id_type = "i4" if ids.min(initial=0) >= -(2**31) and ids.max(initial=0) < 2**31 else "i8"
     of_photos = (ids.astype(f"<{id_type}"), photos.x, photos.y, photos.neighbours)
     blocks = [*columns.arrays, *map(array_text, of_photos)]
     rows_of: dict[str, list[int]] = {}

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline_assets.errors import BadImage, ModelUnusable, SchemaMismatch
 from pipeline_assets.exploration.page import document
 from pipeline_assets.exploration.page.document import About, Variant
-from pipeline_assets.exploration.page.points import FALLBACK_AXES, Points, class_labels, points, suspects
+from pipeline_assets.exploration.page.points import FALLBACK_AXES, HIDDEN, Points, class_labels, points, suspects
 from pipeline_assets.exploration.page.thumbnails import MADE_BY, thumbnail
 from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.labeling.exchange.store import user_pseudonyms
@@ -24,6 +24,8 @@ from pipeline_assets.runtime.progress import track
 from pipeline_assets.versioning.checkout.selection import condition, condition_errors
 from resources import files
 from resources.assembly import resolve
+from resources.database import ledger
+from resources.database.contract import Database
 from resources.errors import ObjectError
 from resources.lake.lake import Lake
 from resources.objects.store import ObjectStore
@@ -66,6 +68,7 @@ def made(settings: Settings, asked: Asked, tell: Callable[[str], object], *, is_
     lake: Lake = parts["lake"]
     photos, about = _photos(lake, parts, asked, is_served=is_served)
     pictures = _Pictures(lake, parts["uploads"].store, settings.home / "cache" / "thumbnails")
+    pictures.forget_erased()
     # Hashes are as good as random: the first ones are an even sample, and the same one each time.
     shown = sorted(set(photos.sha256))[: asked.thumbnails]
     small = dict(_within(track(pictures.of(shown), len(shown), "Thumbnails", "photos", tell), asked.thumbnails_bytes))
@@ -86,9 +89,14 @@ def _photos(lake: Lake, parts: dict[str, Any], asked: Asked, *, is_served: bool)
     scan = lake.scan(TABLE)
     names = scan.collect_schema().names()
     notes, conditions = [], []
+    is_told = True
     if asked.where:
-        scan = scan.filter(condition(scan, asked.where, names))
+        chosen = condition(scan, asked.where, names)
+        is_told = set(chosen.meta.root_names()) <= set(names) - set(HIDDEN)
+        scan = scan.filter(chosen)
         conditions.append(asked.where)
+    if not is_told:
+        notes.append("These photos were chosen by columns that the page does not show: a selection leaves it as ids.")
     if asked.days:
         first, last = asked.days
         scan = scan.filter(pl.col("day").is_between(first, last))
@@ -103,10 +111,10 @@ def _photos(lake: Lake, parts: dict[str, Any], asked: Asked, *, is_served: bool)
     predictions, note = _predictions(lake, parts["objects"].store, training, days)
     photos = points(
         training,
-        places=_places(lake),
+        places=_places(lake, parts["database"]),
         styles=_read(lake, "photo_styles", days),
         photos=_read(lake, "photo_metadata", days),
-        labels=_labels(lake, days),
+        labels=_labels(lake, parts["database"], days),
         predictions=predictions,
         owners=_owners(parts["database"], training),
     )
@@ -121,7 +129,7 @@ def _photos(lake: Lake, parts: dict[str, Any], asked: Asked, *, is_served: bool)
         table=TABLE,
         table_columns=names,
         notes=[*notes, *note],
-        condition=" and ".join(f"({one})" for one in conditions),
+        condition=" and ".join(f"({one})" for one in conditions) if is_told else None,
         served=is_served,
     )
 
@@ -131,9 +139,9 @@ def _read(lake: Lake, table: str, days: Sequence[date]) -> pl.DataFrame | None:
     return lake.scan(table, days).drop("embedding", strict=False).collect() if lake.exists(table) else None
 
 
-def _places(lake: Lake) -> pl.DataFrame | None:
+def _places(lake: Lake, database: Database) -> pl.DataFrame | None:
     """The newest night's places on the map that has most photos: those of another map do not go with them."""
-    rows = _newest(lake, "embedding_map")
+    rows = _newest(lake, database, "embedding_map")
     if rows is None:
         return None
     rows = rows.filter(pl.col("photo_id").is_not_null())
@@ -141,23 +149,23 @@ def _places(lake: Lake) -> pl.DataFrame | None:
     return rows.filter(pl.col("map_version") == versions["map_version"][0]) if rows.height else rows
 
 
-def _newest(lake: Lake, table: str) -> pl.DataFrame | None:
-    """Rows of a table's newest night; None if there is no such table yet."""
-    if not lake.exists(table):
-        return None
-    newest = lake.scan(table).select(pl.col("day").max()).collect().item()
-    return lake.scan(table, [] if newest is None else [newest]).collect()
+def _newest(lake: Lake, database: Database, table: str) -> pl.DataFrame | None:
+    """Rows of a table's newest night, which may be none; None if there is no such table yet."""
+    newest = ledger.newest_day(database, table)
+    return None if newest is None or not lake.exists(table) else lake.scan(table, [newest]).collect()
 
 
-def _labels(lake: Lake, days: Sequence[date]) -> pl.DataFrame | None:
+def _labels(lake: Lake, database: Database, days: Sequence[date]) -> pl.DataFrame | None:
     """What people answered, and which of it is suspect."""
-    consensus, suspect = _read(lake, "label_consensus", days), _newest(lake, "label_suspects")
-    columns = [class_labels(consensus)] if consensus is not None else []
-    columns += [suspects(suspect)] if suspect is not None else []
-    return pl.concat(columns, how="diagonal") if columns else None
+    consensus = _read(lake, "label_consensus", days)
+    if consensus is None:
+        return None
+    suspect = _newest(lake, database, "label_suspects")
+    columns = [class_labels(consensus), *([] if suspect is None else [suspects(suspect, consensus)])]
+    return pl.concat(columns, how="diagonal")
 
 
-def _owners(database: Any, training: pl.DataFrame) -> dict[int, str]:
+def _owners(database: Database, training: pl.DataFrame) -> dict[int, str]:
     users = training["user_id"].unique().to_list()
     names = user_pseudonyms(database, USERS, map(str, users))
     return {user: names[str(user)] for user in users}
@@ -230,6 +238,16 @@ class _Pictures:
                 missing.append(sha256)
         if missing:
             yield from self._made(missing)
+
+    def forget_erased(self) -> None:
+        """Delete kept thumbnails of contents that are no uploads any more."""
+        kept = list(self._folder.glob("*/*.jpg"))
+        if not kept or not self._lake.exists("raw_uploads"):
+            return
+        existing = set(self._lake.scan("raw_uploads").select("sha256").unique().collect()["sha256"])
+        for path in kept:
+            if path.name.split("-")[0] not in existing:
+                path.unlink(missing_ok=True)
 
     def one(self, sha256: str) -> bytes | None:
         """The thumbnail of one content."""

@@ -52,7 +52,7 @@ def points(
     """The photos of a training table with what other tables know of them; each of those may be missing.
 
     training: TrainingTable, maybe less its embeddings. places: EmbeddingMap, of one night. styles: PhotoStyles.
-    photos: PhotoMetadata. labels: day, key, column, value. predictions: photo_id, prediction. owners: a pseudonym by
+    photos: PhotoMetadata. labels: day, key, sha256, column, value. predictions: photo_id, prediction. owners: a pseudonym by
     user_id; without them no owner is shown. axes: of the map where `places` has none of the photos.
     """
     rows = training.sort("day", "photo_id")
@@ -95,23 +95,36 @@ def points(
 
 
 def class_labels(consensus: pl.DataFrame) -> pl.DataFrame:
-    """(day, key, column, value) of the answers of LabelConsensus that are one class of an upload."""
-    answers = consensus.filter(pl.col("target") == "upload", pl.col("kind") == "class", ~pl.col("needs_adjudication"))
+    """(day, key, sha256, column, value) of the answers of LabelConsensus that are one class of an upload.
+
+    Those to a campaign's newest question alone: two versions may ask different things.
+    """
+    answers = consensus.join(_newest_versions(consensus), on=["campaign", "version"], how="semi").filter(
+        pl.col("target") == "upload", pl.col("kind") == "class", ~pl.col("needs_adjudication")
+    )
     choice = pl.col("answer_json").str.json_path_match("$.choice")
-    return answers.select("day", "key", column="label " + pl.col("campaign"), value=choice)
+    return answers.select("day", "key", "sha256", column="label " + pl.col("campaign"), value=choice)
 
 
-def suspects(rows: pl.DataFrame) -> pl.DataFrame:
-    """(day, key, column, value) of rows of LabelSuspects of one night that are uploads: why the label is one."""
-    of_uploads = rows.filter(pl.col("target") == "upload").sort("score", descending=True, maintain_order=True)
-    return of_uploads.select("key", day="photo_day", column="suspect " + pl.col("campaign"), value="kind")
+def suspects(rows: pl.DataFrame, consensus: pl.DataFrame) -> pl.DataFrame:
+    """(day, key, sha256, column, value) of rows of LabelSuspects of one night that are uploads: why the label is one.
+
+    consensus: LabelConsensus. A suspect of an older version of its question is none of the labels that `class_labels` shows.
+    """
+    of_newest = rows.join(_newest_versions(consensus), on=["campaign", "version"], how="semi", maintain_order="left")
+    of_uploads = of_newest.filter(pl.col("target") == "upload").sort("score", descending=True, maintain_order=True)
+    return of_uploads.select("key", "sha256", day="photo_day", column="suspect " + pl.col("campaign"), value="kind")
+
+
+def _newest_versions(consensus: pl.DataFrame) -> pl.DataFrame:
+    return consensus.group_by("campaign").agg(pl.col("version").max())
 
 
 def _labelled(rows: pl.DataFrame, photos: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the columns that labels name."""
+    """The rows with the columns that labels name. A label is one of a content: other bytes under the same key have none."""
     of_photos = labels.join(photos.select("day", "photo_id", "key"), on=["day", "key"], maintain_order="left")
     for (name,), of_column in of_photos.group_by("column", maintain_order=True):
-        rows = _joined(rows, of_column.rename({"value": str(name)}), ["day", "photo_id"], [str(name)])
+        rows = _joined(rows, of_column.rename({"value": str(name)}), ["day", "photo_id", "sha256"], [str(name)])
     return rows
 
 

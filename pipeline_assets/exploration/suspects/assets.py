@@ -9,6 +9,7 @@ from pipeline_assets.exploration.suspects.schemas import LabelSuspects
 from pipeline_assets.framework.declaration import RunOfDays
 from pipeline_assets.framework.partitions import DECLARED, Days
 from pipeline_assets.framework.table_asset import table_asset
+from pipeline_assets.ingestion import duplicates
 from pipeline_assets.variants import families
 
 CODE = [
@@ -23,7 +24,7 @@ WINDOW = Days(1 - DECLARED.training_window_days, 0)
     schema=LabelSuspects,
     group="exploration",
     inputs=dict.fromkeys(("label_consensus", "label_tasks", "raw_uploads", "photo_classes"), WINDOW),
-    code=[*CODE, families],
+    code=[*CODE, families, duplicates],
     kinds={"numpy", "polars"},
     days="nights",
     days_per_run=1,

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -75,12 +73,11 @@ def nearest(unit: Floats, family: Ints, count: int) -> Nearest:
 
 def families(unit: Floats, family: Ints, least: float) -> Ints:
     """The families, joined where two items are at least so similar; numbers from 0."""
-    one, other = [np.arange(len(unit))], [np.unique(family, return_index=True)[1][np.unique(family, return_inverse=True)[1]]]
+    numbers: Ints = np.unique(family, return_inverse=True)[1].astype(np.int64)
     for start in range(0, len(unit), BLOCK_ROWS):
-        first, second = np.nonzero(unit[start : start + BLOCK_ROWS] @ unit.T >= least)
-        one.append(first + start)
-        other.append(second)
-    pairs = np.concatenate(one), np.concatenate(other)
-    graph = coo_array((np.ones(len(pairs[0]), bool), pairs), shape=(len(unit), len(unit)))
-    numbers: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
-    return numbers
+        alike = unit[start : start + BLOCK_ROWS] @ unit.T >= least
+        for row in np.flatnonzero((alike & (numbers[start : start + BLOCK_ROWS, None] != numbers)).any(axis=1)):
+            is_joined = np.zeros(len(unit), bool)
+            is_joined[numbers[alike[row]]] = is_joined[numbers[start + row]] = True
+            numbers[is_joined[numbers]] = is_joined.argmax()
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)

@@ -67,9 +67,10 @@ def test_a_million_categories_are_a_thousand_and_all_others():
     assert codes[-1] == 0
 
 
-def test_whole_numbers_that_a_double_rounds_are_texts():
-    about, _ = read(pl.DataFrame({"big": [2**60, 2**60 + 1]}))["big"]
-    assert about["categories"] == [str(2**60), str(2**60 + 1)]
+def test_whole_numbers_that_a_double_rounds_are_categories_that_a_condition_names_as_numbers():
+    found = read(pl.DataFrame({"big": [2**60, 2**60 + 1], "text": ["1", "2"]}))
+    assert found["big"][0]["categories"] == [str(2**60), str(2**60 + 1)]
+    assert [about.get("is_whole", False) for about, _ in found.values()] == [True, False]
 
 
 def test_a_long_text_is_cut_and_named_in_no_condition():

@@ -67,9 +67,13 @@ def test_equal_thumbnails_are_in_the_page_once_and_those_of_other_photos_are_not
     assert header["pictures"] == [4]
 
 
-def test_large_ids_stay_exact():
-    text = page(points(training_rows(1, photo_id=pl.Series([2**62 + 1]))), About("Photos"), {})
-    assert header_of(text)["id_type"] == "i8"
+@pytest.mark.parametrize(
+    ("number", "id_type"),
+    [(2**62 + 1, "i8"), (-(2**63), "i8"), (2**31, "i8"), (-(2**31) - 1, "i8"), (2**31 - 1, "i4"), (-(2**31), "i4")],
+)
+def test_large_ids_stay_exact(number, id_type):
+    text = page(points(training_rows(1, photo_id=pl.Series([number], dtype=pl.Int64))), About("Photos"), {})
+    assert header_of(text)["id_type"] == id_type
 
 
 def jpeg(width, height, exif=None):

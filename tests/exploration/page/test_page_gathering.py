@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +14,14 @@ from PIL import Image
 
 from pipeline_assets.commands.main import main
 from pipeline_assets.errors import BadSelection
+from pipeline_assets.exploration.frames import newest_night
 from pipeline_assets.exploration.page import gathering
 from pipeline_assets.exploration.page.gathering import Asked, made
+from pipeline_assets.exploration.suspects.schemas import LabelSuspects
 from pipeline_assets.ingestion.schemas import PhotoMetadata, RawUploads
+from pipeline_assets.labeling.schemas import LabelConsensus
 from resources.assembly import resolve
+from resources.database import ledger
 from resources.errors import TableMissing
 from resources.settings import Settings
 
@@ -97,6 +101,54 @@ def test_thumbnails_are_made_once_and_kept_for_their_owner(world: Settings, monk
     assert first.thumbnail(f"{'0' * 64}.jpg") is None
 
 
+def test_thumbnails_of_erased_photos_are_deleted(world: Settings) -> None:
+    made(world, Asked(), print)
+    lake = resolve(world)["lake"]
+    rows = lake.scan("raw_uploads").collect()
+    days = rows["day"].unique().to_list()
+    kept = {path.name.split("-")[0] for path in (world.home / "cache" / "thumbnails").rglob("*.jpg")}
+    erased = min(kept)
+    lake.replace("raw_uploads", days, rows.filter(pl.col("sha256") != erased))
+    lake.replace("training_table", days, lake.scan("training_table").filter(pl.col("sha256") != erased).collect())
+    made(world, Asked(), print)
+    assert {path.name.split("-")[0] for path in (world.home / "cache" / "thumbnails").rglob("*.jpg")} == kept - {erased}
+
+
+def test_suspects_of_the_newest_night_are_shown_also_if_it_has_none(world: Settings) -> None:
+    parts = resolve(world)
+    photo = parts["lake"].scan("raw_uploads").collect().row(0, named=True)
+    item = {name: [photo[name]] for name in ("key", "sha256")} | {"campaign": "pets", "version": 1, "target": "upload"}
+    answer = {"day": photo["day"], "kind": "class", "answer_json": '{"choice":"cat"}', "needs_adjudication": False}
+    consensus = LabelConsensus.sample(1, overrides=item | answer | {"answered_at": AT, "arrived_at": AT})
+    parts["lake"].replace("label_consensus", [photo["day"]], consensus)
+    night = {"day": DAY, "photo_day": photo["day"], "kind": "label_error"}
+    nights = {DAY: LabelSuspects.sample(1, overrides=item | night), DAY + timedelta(days=1): LabelSuspects.create_empty()}
+    shown, newest = [], []
+    for day, rows in nights.items():
+        version = parts["lake"].replace("label_suspects", [day], rows)
+        digest = "0" * 32
+        entry = ledger.Materialization("label_suspects", day, digest, rows.height, 0, "1", "", {}, version, None, "test")
+        ledger.record(parts["database"], [entry])
+        header = header_of(made(world, Asked(), print).text)
+        columns = {one["name"]: one["categories"] for one in header["columns"] if one["kind"] == "category"}
+        assert columns["label pets"] == ["cat"]
+        shown.append(columns.get("suspect pets", []))
+        newest.append(newest_night("label_suspects"))
+    assert shown == [["label_error"], []]
+    assert newest == list(nights)
+    with pytest.raises(TableMissing, match="Materialize the asset drift"):
+        newest_night("drift")
+
+
+@pytest.mark.parametrize("where", ["user_id = 987654321", 'photo_id > 0 and "user_id" in (987654321)'])
+def test_a_condition_on_what_the_page_hides_is_not_in_it(world: Settings, where: str) -> None:
+    found = made(world, Asked(where=where, days=(DAY, date(2026, 1, 31))), print)
+    header = header_of(found.text)
+    assert "987654321" not in found.text
+    assert (found.photos, header["condition"]) == (PHOTOS, None)
+    assert any("chosen by columns" in note for note in header["notes"])
+
+
 def test_thumbnails_are_bounded_in_number_and_bytes(world: Settings) -> None:
     assert made(world, Asked(thumbnails=2), print).thumbnails <= 2
     assert made(world, Asked(thumbnails=0), print).thumbnails == 0
@@ -130,6 +182,7 @@ def test_the_command_writes_a_file_and_asks_for_one(world: Settings, tmp_path: P
     assert done.exit_code == 0, done.output
     assert "2 photos" in done.output
     assert target.read_text().startswith("<!doctype html>")
+    assert target.stat().st_mode & 0o777 == 0o600
     assert CliRunner().invoke(main, ["explore", "page", str(target)]).exit_code == 0
     wrong = CliRunner().invoke(main, ["explore", str(target), "--serve"])
     assert (wrong.exit_code, "name a file to write, or use --serve" in wrong.output) == (2, True)

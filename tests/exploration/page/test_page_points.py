@@ -18,7 +18,9 @@ def test_what_other_tables_know_stands_beside_each_photo():
         photos=pl.DataFrame(
             {"day": [DAY, date(2026, 1, 2)], "photo_id": [1, 2], "key": ["k1", "k2"], "title": ["A cat", "A dog"]}
         ),
-        labels=pl.DataFrame({"day": [DAY], "key": ["k1"], "column": ["label pets"], "value": ["cat"]}),
+        labels=pl.DataFrame(
+            {"day": [DAY], "key": ["k1"], "sha256": [f"{0:064x}"], "column": ["label pets"], "value": ["cat"]}
+        ),
         predictions=pl.DataFrame({"photo_id": [2], "prediction": [1.5]}),
         owners={0: "user-a", 1: "user-b"},
     )
@@ -70,31 +72,65 @@ def test_no_photos_are_no_points():
     assert found.x.size == found.y.size == found.neighbours.size == 0
 
 
-def test_labels_are_the_sure_classes_of_uploads():
-    consensus = pl.DataFrame(
-        {
-            "day": [DAY] * 4,
-            "key": ["a", "b", "c", "d"],
-            "campaign": ["pets"] * 4,
-            "target": ["upload", "title", "upload", "upload"],
-            "kind": ["class", "class", "boxes", "class"],
-            "needs_adjudication": [False, False, False, True],
-            "answer_json": ['{"choice":"cat"}'] * 4,
-        }
+def consensus_of(*rows, **columns):
+    """LabelConsensus, of (key, sha256, version, answer)."""
+    names = {"key": pl.String, "sha256": pl.String, "version": pl.Int64, "answer_json": pl.String}
+    kept = {"day": DAY, "campaign": "pets", "target": "upload", "kind": "class", "needs_adjudication": False} | columns
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(
+        answer_json=pl.concat_str(pl.lit('{"choice":"'), "answer_json", pl.lit('"}')),
+        **{name: pl.lit(one) for name, one in kept.items()},
     )
-    assert class_labels(consensus).rows() == [(DAY, "a", "label pets", "cat")]
+
+
+def suspects_of(*rows):
+    """LabelSuspects, of (key, sha256, version, kind, score)."""
+    names = {"key": pl.String, "sha256": pl.String, "version": pl.Int64, "kind": pl.String, "score": pl.Float64}
+    found = pl.DataFrame(rows, schema=names, orient="row")
+    return found.with_columns(photo_day=pl.lit(DAY), campaign=pl.lit("pets"), target=pl.lit("upload"))
+
+
+def test_labels_are_the_sure_classes_of_uploads():
+    consensus = pl.concat(
+        [
+            consensus_of(("a", "aa", 1, "cat")),
+            consensus_of(("b", "bb", 1, "cat"), target="title"),
+            consensus_of(("c", "cc", 1, "cat"), kind="boxes"),
+            consensus_of(("d", "dd", 1, "cat"), needs_adjudication=True),
+        ]
+    )
+    assert class_labels(consensus).rows() == [(DAY, "a", "aa", "label pets", "cat")]
 
 
 def test_suspects_are_those_of_uploads_the_surest_first():
-    rows = pl.DataFrame(
-        {
-            "photo_day": [DAY] * 3,
-            "key": ["a", "a", "b"],
-            "campaign": ["pets"] * 3,
-            "target": ["upload", "upload", "title"],
-            "kind": ["out_of_distribution", "label_error", "label_error"],
-            "score": [0.1, 0.9, 1.0],
-        }
+    rows = pl.concat(
+        [
+            suspects_of(("a", "aa", 1, "out_of_distribution", 0.1), ("a", "aa", 1, "label_error", 0.9)),
+            suspects_of(("b", "bb", 1, "label_error", 1.0)).with_columns(target=pl.lit("title")),
+        ]
     )
-    found = suspects(rows).select("day", "key", "column", "value").rows()
+    found = suspects(rows, consensus_of(("a", "aa", 1, "cat"))).select("day", "key", "column", "value").rows()
     assert found == [(DAY, "a", "suspect pets", "label_error"), (DAY, "a", "suspect pets", "out_of_distribution")]
+
+
+def test_an_answer_to_an_older_question_is_no_label_and_no_suspect():
+    older, newer, disputed = ("k1", f"{0:064x}", 1, "cat"), ("k1", f"{0:064x}", 2, "dog"), ("k2", f"{1:064x}", 2, "dog")
+    old_suspect, new_suspect = (*older[:3], "label_error", 1.0), (*newer[:3], "out_of_distribution", 0.1)
+    sure = consensus_of(older, newer)
+    assert class_labels(sure)["value"].to_list() == ["dog"]
+    assert suspects(suspects_of(old_suspect, new_suspect), sure)["value"].to_list() == ["out_of_distribution"]
+    assert class_labels(pl.concat([consensus_of(older), consensus_of(disputed, needs_adjudication=True)])).is_empty()
+
+
+def test_a_label_of_other_bytes_under_the_key_is_none_of_the_photo():
+    training, photos = training_rows(1), pl.DataFrame({"day": [DAY], "photo_id": [1], "key": ["k1"]})
+    other, own = ("k1", "ab" * 32, 1, "dog"), ("k1", f"{0:064x}", 1, "cat")
+
+    def shown(consensus, suspect):
+        labels = pl.concat([class_labels(consensus), suspects(suspect, consensus)], how="diagonal")
+        return points(training, photos=photos, labels=labels).rows
+
+    suspect = suspects_of((*other[:3], "label_error", 1.0), (*own[:3], "out_of_distribution", 0.1))
+    rows = shown(consensus_of(other, own), suspect)
+    assert rows.select("label pets", "suspect pets").rows() == [("cat", "out_of_distribution")]
+    of_others = shown(consensus_of(other), suspect.head(1))
+    assert of_others.select("label pets", "suspect pets").rows() == [(None, None)]

@@ -212,6 +212,12 @@ def test_the_newest_entry_of_a_day_is_the_one_that_counts(postgres: Database) ->
     assert ledger.latest(postgres, ["nothing"], DAY, NEXT).is_empty()
 
 
+def test_the_newest_day_is_the_last_that_is_computed_with_rows_or_without(postgres: Database) -> None:
+    assert ledger.newest_day(postgres, "raw_uploads") is None
+    ledger.record(postgres, [entry(NEXT, rows=0), entry(), entry(NEXT + timedelta(days=1), digest="")])
+    assert ledger.newest_day(postgres, "raw_uploads") == NEXT
+
+
 def test_days_about_to_be_replaced_have_no_digest_until_they_are_recorded(postgres: Database) -> None:
     ledger.record(postgres, [entry(digest="old"), entry(NEXT, digest="next")])
     claim = day_writers.claim(postgres, "raw_uploads", [DAY, NEXT], [DAY], "run")

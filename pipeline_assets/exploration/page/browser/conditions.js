@@ -22,7 +22,7 @@ const conditionOf = (filter) => {
     const codes = [...filter.chosen].sort((a, b) => a - b);
     const values = codes.filter((code) => code > 0);
     if (values.some((code) => code > column.categories.length || column.cut.includes(code) || !isPlain(column.categories[code - 1]))) return null;
-    const texts = values.map((code) => column.is_truth ? column.categories[code - 1] : quoted(column.categories[code - 1]));
+    const texts = values.map((code) => column.is_truth || column.is_whole ? column.categories[code - 1] : quoted(column.categories[code - 1]));
     const parts = texts.length ? [`${name} in (${texts.join(", ")})`] : [];
     if (codes[0] === 0) parts.push(`${name} is null`);
     return parts.length > 1 ? `(${parts.join(" or ")})` : parts[0];
@@ -66,7 +66,7 @@ const selection = (asIds) => {
   const active = allFilters.filter((filter) => filter.isActive);
   const parts = active.map((filter) => conditionOf(filter));
   const inexact = active.filter((_, at) => parts[at] === null).map((filter) => filter === lasso ? "the lasso" : titled(filter.column.name));
-  const byIds = asIds || inexact.length > 0;
+  const byIds = asIds || inexact.length > 0 || header.condition === null;
   const base = header.condition ? [`(${header.condition})`] : [];
   const where = byIds ? idCondition() : [...base, ...parts].join(" and ");
   const why = inexact.length ? `By ids: no column of ${header.table} says ${inexact.join(", ")}.` : byIds ? "By ids." : "";
