@@ -15,9 +15,11 @@ from PIL import Image
 from pipeline_assets.commands.main import main
 from pipeline_assets.errors import BadSelection
 from pipeline_assets.exploration.frames import newest_night
+from pipeline_assets.exploration.frames import rows as read_rows
 from pipeline_assets.exploration.page import gathering
 from pipeline_assets.exploration.page.gathering import Asked, made
 from pipeline_assets.exploration.suspects.schemas import LabelSuspects
+from pipeline_assets.exploration.suspects.suspects import where
 from pipeline_assets.ingestion.schemas import PhotoMetadata, RawUploads
 from pipeline_assets.labeling.schemas import LabelConsensus
 from resources.assembly import resolve
@@ -123,7 +125,7 @@ def test_suspects_of_the_newest_night_are_shown_also_if_it_has_none(world: Setti
     parts["lake"].replace("label_consensus", [photo["day"]], consensus)
     night = {"day": DAY, "photo_day": photo["day"], "kind": "label_error"}
     nights = {DAY: LabelSuspects.sample(1, overrides=item | night), DAY + timedelta(days=1): LabelSuspects.create_empty()}
-    shown, newest = [], []
+    shown, newest, to_ask = [], [], []
     for day, rows in nights.items():
         version = parts["lake"].replace("label_suspects", [day], rows)
         digest = "0" * 32
@@ -134,7 +136,10 @@ def test_suspects_of_the_newest_night_are_shown_also_if_it_has_none(world: Setti
         assert columns["label pets"] == ["cat"]
         shown.append(columns.get("suspect pets", []))
         newest.append(newest_night("label_suspects"))
+        of_night = read_rows("label_suspects", days=(day, day), where="kind = 'label_error'")
+        to_ask.append(where(of_night.polars().collect()))
     assert shown == [["label_error"], []]
+    assert to_ask == [f"key in ('{photo['key']}')", ""]
     assert newest == list(nights)
     with pytest.raises(TableMissing, match="Materialize the asset drift"):
         newest_night("drift")
