@@ -20,9 +20,9 @@ from scipy import stats
 
 from benchmarks.figures import Figure, add_options, at_least, at_most, finish
 from pipeline_assets.exploration.profiles.columns import Column, Kind
-from pipeline_assets.exploration.profiles.day_tests import holm
 from pipeline_assets.exploration.profiles.drift import LEVEL, drift
 from pipeline_assets.exploration.profiles.profile import profiles
+from pipeline_assets.exploration.several_tests import holm
 
 DAYS, ROWS, REFERENCE = 100, 1000, 28
 FIRST = date(2026, 1, 1)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline_assets.exploration.slices.differences import difference, holm
+from pipeline_assets.exploration.several_tests import holm
+from pipeline_assets.exploration.slices.differences import difference
 
 
 def test_with_one_row_a_user_it_is_nearly_welchs_test():
@@ -55,7 +56,7 @@ def test_p_of_users_whose_errors_differ_is_uniform_where_nothing_is_worse():
 
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm_corrects_each_for_all_and_keeps_their_order(p_values):
-    corrected = holm(p_values)
+    corrected = holm(p_values).tolist()
     assert len(corrected) == len(p_values)
     assert all(p <= other <= 1 for p, other in zip(p_values, corrected, strict=True))
     order = np.argsort(p_values, kind="stable")
@@ -65,4 +66,4 @@ def test_holm_corrects_each_for_all_and_keeps_their_order(p_values):
 
 
 def test_holm_of_a_worked_example():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from pipeline_assets.exploration import several_tests
 from pipeline_assets.exploration.profiles import checks, columns, day_tests, embedding, profile, shown, sketch
 from pipeline_assets.exploration.profiles import drift as comparing
 from pipeline_assets.exploration.profiles.schemas import Drift, TableProfiles
@@ -79,7 +80,7 @@ def _alarms(rows: pl.DataFrame) -> Mapping[str, Any]:
     schema=Drift,
     group="exploration",
     inputs={"table_profiles": Days(-REFERENCE_DAYS, 0)},
-    code=[comparing, day_tests, sketch, embedding],
+    code=[comparing, day_tests, several_tests, sketch, embedding],
     checks=[checks.LIKE_BEFORE],
     kinds={"polars", "numpy"},
     days_per_run=60,

@@ -91,13 +91,3 @@ def _against_days(statistic: float, distances: Floats, expected: float, freedom:
     effective = float(np.clip(total**2 / unbiased, 1.0, max(freedom, 1.0))) if unbiased > 0 else max(freedom, 1.0)
     p_value = float(fdtrc(effective, effective * others, statistic / (expected * dispersion)))
     return Tested(p_value, float(dispersion))
-
-
-def holm(p_values: Floats) -> Floats:
-    """Adjusted p-values (Holm 1979): alarms at 0.05 are false on at most 1 day in 20, however the columns depend."""
-    order = np.argsort(p_values, kind="stable")
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
-    result = np.empty(len(p_values))
-    result[order] = adjusted
-    return result

@@ -15,6 +15,7 @@ from pipeline_assets.exploration.profiles.day_tests import Tested
 from pipeline_assets.exploration.profiles.profile import MEDIAN, in_words
 from pipeline_assets.exploration.profiles.schemas import Drift
 from pipeline_assets.exploration.profiles.sketch import Histogram
+from pipeline_assets.exploration.several_tests import holm
 
 Floats = npt.NDArray[np.float64]
 
@@ -99,7 +100,7 @@ def drift(profiles: pl.DataFrame, days: Sequence[date], window_days: int) -> pl.
 def _corrected(of_day: pl.DataFrame) -> pl.DataFrame:
     tested = of_day["p_value"].is_not_null()
     adjusted = np.full(len(of_day), np.nan)
-    adjusted[tested.to_numpy()] = day_tests.holm(of_day["p_value"].drop_nulls().to_numpy())
+    adjusted[tested.to_numpy()] = holm(of_day["p_value"].drop_nulls().to_numpy())
     column = pl.Series("p_adjusted", adjusted, nan_to_null=True)
     is_alarm = (column <= LEVEL).fill_null(value=False) & of_day["matters"].fill_null(value=False)
     return of_day.with_columns(column, is_alarm=is_alarm)

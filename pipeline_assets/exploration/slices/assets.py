@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipeline_assets.exploration import several_tests
 from pipeline_assets.exploration.slices.schemas import Slices
 from pipeline_assets.framework.declaration import RunOfDays
 from pipeline_assets.framework.partitions import DECLARED, SAME_DAY, Days
@@ -25,7 +26,7 @@ WINDOW = Days(1 - DECLARED.training_window_days, 0)
     schema=Slices,
     group="exploration",
     inputs={"popularity_model": SAME_DAY, "training_table": WINDOW},
-    code=[*CODE, feature_matrix, split],
+    code=[*CODE, several_tests, feature_matrix, split],
     kinds={"numpy", "polars"},
     days_per_run=1,
     lineage={

@@ -7,7 +7,6 @@ That is the cluster-robust variance of a difference of means (Liang and Zeger 19
 freedom of Student's t come from how many users effectively are inside: 1 / sum of squared shares of the rows.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,15 +59,6 @@ def difference(errors: Errors, users: Users, inside: Mask) -> Difference | None:
     half = float(stdtrit(freedom, 0.975)) * deviation
     low, high = mean_in - mean_out - half, mean_in - mean_out + half
     return Difference(mean_in, mean_out, float(t), float(stdtr(freedom, -t)), low, high)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values corrected for their number, in their order. Source: Holm 1979."""
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.asarray(p_values, float)[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return corrected.tolist()
 
 
 def _effective(users: Users) -> float:

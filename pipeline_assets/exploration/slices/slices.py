@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline_assets.exploration.slices.differences import Difference, Mask, Users, difference, holm
+from pipeline_assets.exploration.several_tests import holm
+from pipeline_assets.exploration.slices.differences import Difference, Mask, Users, difference
 from pipeline_assets.exploration.slices.predicates import COLUMNS, Predicates, conjunction, predicates
 from pipeline_assets.exploration.slices.schemas import Slices
 from pipeline_assets.exploration.slices.search import MIN_ROWS, MIN_USERS, all_hold, search
@@ -39,7 +40,7 @@ def slices(rows: pl.DataFrame, columns: Sequence[str] = COLUMNS) -> pl.DataFrame
     half = Predicates(offered.texts, offered.holds[searched])
     found = list(search(half, np.abs(signed[searched]), users[searched]))
     facts = list(_tested(offered, found, signed, users, tested))
-    corrected = holm([fact["p"] for fact in facts])
+    corrected = holm([fact["p"] for fact in facts]).tolist()
     judged = [
         {**fact, "found_as": number, "p_corrected": p, "is_weak": p <= ALPHA}
         for number, (fact, p) in enumerate(zip(facts, corrected, strict=True), 1)

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from pipeline_assets.exploration.slices.predicates import quoted
 from pipeline_assets.exploration.suspects import confident, outliers
 from pipeline_assets.exploration.suspects.items import embedded
 from pipeline_assets.exploration.suspects.neighbours import Floats, Ints, directions, families, nearest
@@ -154,7 +155,7 @@ def where(found: pl.DataFrame, characters: int = 2_000) -> str:
     """
     keys, text = list[str](), ""
     for key in found.sort("score", "task_key", descending=[True, False])["key"]:
-        keys.append("'" + key.replace("'", "''") + "'")
+        keys.append(quoted(key))
         longer = f"key in ({', '.join(keys)})"
         if len(longer) > characters:
             break

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from pipeline_assets.exploration.profiles.columns import Column, Kind
-from pipeline_assets.exploration.profiles.day_tests import bins_test, holm, share_test
+from pipeline_assets.exploration.profiles.day_tests import bins_test, share_test
 from pipeline_assets.exploration.profiles.drift import drift, population_stability
 from pipeline_assets.exploration.profiles.profile import profiles
 from pipeline_assets.exploration.profiles.schemas import Drift
+from pipeline_assets.exploration.several_tests import holm
 
 FIRST, REFERENCE = date(2026, 2, 1), 10
 TODAY = FIRST + timedelta(REFERENCE)
