@@ -6,7 +6,6 @@ dies costs its file a row `too_costly` and nobody else anything. All other files
 """
 
 import json
-import os
 import queue
 import signal
 import socket
@@ -21,6 +20,7 @@ from pipeline_assets.errors import InspectionUnavailable
 from pipeline_assets.ingestion.media import sounds, videos
 from pipeline_assets.ingestion.media.inspection import Inspection, inspect
 from pipeline_assets.ingestion.media.media_types import sniff
+from pipeline_assets.runtime.apart import bare_environment
 from pipeline_assets.runtime.blobs import head_of, size_of
 from pipeline_assets.runtime.cores import core_count
 from pipeline_assets.runtime.decode_turns import turn_file
@@ -39,7 +39,6 @@ READY = b"+"
 """What a process says once it can read files."""
 SILENCE_S = 900.0
 """After which a process counts as hung, whatever its CPU time."""
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _GRACE_S = 10.0
 
 
@@ -115,7 +114,7 @@ class _Process:
 
     def _start(self) -> socket.socket:
         """Start the process, and wait until it can read files. -P: what lies in the current folder is not imported."""
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment = bare_environment()
         try:
             self._socket, their_end = socket.socketpair()
             self._socket.settimeout(SILENCE_S)

@@ -6,7 +6,6 @@ no credentials in its environment. It runs `apart_process.py`.
 
 import atexit
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -20,13 +19,13 @@ from typing import Any
 import polars as pl
 
 from pipeline_assets.errors import ImportRefused
+from pipeline_assets.runtime.apart import bare_environment
 from pipeline_assets.versioning.formats import incoming
 from pipeline_assets.versioning.formats.incoming import Batch, Reading, Rejected
 
 CPU_S = 20
 """For each part of a file; a part of 32 MB takes a tenth of a second."""
 END = {"end": True}
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 def batches(path: Path, options: Reading) -> Iterator[Batch | Rejected]:
@@ -67,7 +66,7 @@ class _Process:
     """One process that reads files, one after the other."""
 
     def __init__(self) -> None:
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment = bare_environment()
         self._socket, their_end = socket.socketpair()
         with their_end:
             command = [sys.executable, "-P", "-m", f"{__package__}.apart_process", str(their_end.fileno()), str(CPU_S)]
