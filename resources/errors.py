@@ -126,3 +126,27 @@ class TableMissing(ResourceError):
 
 class TypesChanged(ResourceError):
     """Rows have other types than the table's columns, whose types never change."""
+
+
+class NothingPublished(ResourceError):
+    """The online store has no generation that can be read."""
+
+
+class StoreFlushed(NothingPublished):
+    """The online store is empty, and this process has read from it before."""
+
+
+class StoreUnreadable(ResourceError):
+    """The online store was written by another version of Darkroom."""
+
+
+class GenerationGone(ResourceError):
+    """A generation of the online store was replaced and swept while somebody read it."""
+
+
+class DraftGone(ResourceError):
+    """Another build of online features has begun, and removed this one's draft."""
+
+
+class LeaseLost(ResourceError):
+    """Another process may change the online store now; nothing was changed."""

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     dagster_postgres_url: SecretStr | None = Field(
         None, description="URL of Dagster's own storage; empty: embedded server, or local files with SQLite"
     )
+    online_url: SecretStr | None = Field(
+        None, description="URL of the online store: postgresql://, redis://, rediss:// or unix://; empty: HOME/online.db"
+    )
     uploads_url: str = Field("s3://uploads", description="bucket or folder of uploads: uploads/{day}/{user}/{name}")
     uploads_queue_url: str | None = Field(None, description="SQS queue of upload events; empty: the bucket is listed")
     lake_url: str = Field("s3://lake", description="bucket or folder of tables/, events/ and content-addressed objects/")
@@ -84,7 +87,7 @@ class Settings(BaseSettings):
         is_file = name != plain(url) and name not in ("", ":memory:")
         return SecretStr(f"sqlite:///{quote(str(Path(unquote(name)).expanduser().absolute()))}") if is_file else url
 
-    @field_validator("database_url", "dagster_postgres_url")
+    @field_validator("database_url", "dagster_postgres_url", "online_url")
     @classmethod
     def _no_password_in_clear(cls, url: SecretStr | None) -> SecretStr | None:
         """Forbid plain-text passwords: any server at the address can ask for one, and libpq would send it."""
@@ -224,6 +227,7 @@ CONNECTION = (
     "embedded",
     "database_url",
     "dagster_postgres_url",
+    "online_url",
     "s3_endpoint",
     "s3_access_key",
     "s3_secret_key",
