@@ -154,3 +154,19 @@ class LabelToolFailed(DarkroomError):
         super().__init__(message)
         self.is_passing = is_passing
         self.status = status
+
+
+class StateUnreadable(DarkroomError):
+    """A value of the online store has another format, or is cut short: the states must be built again."""
+
+
+class StateTooOld(DarkroomError):
+    """A moment after the horizon of the online states: the next ones have not been built."""
+
+
+class MomentBeforeState(DarkroomError):
+    """A moment before the online states: only the offline features answer it."""
+
+
+class StateIncomplete(DarkroomError):
+    """A user's state lacks a photo that became known too late: the next build has it."""

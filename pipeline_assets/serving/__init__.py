@@ -1,0 +1,1 @@
+"""Serves, at any moment, the features and predictions that the tables would have computed for that moment."""
