@@ -14,6 +14,7 @@ from resources.lake.lake_io import LakeIO
 from resources.objects.resource import Objects
 from resources.objects.store import objects_url
 from resources.objects.upload_queue import UploadQueue
+from resources.online.opening import OnlineStores
 from resources.pseudo_labels import PseudoLabelPolicy
 from resources.settings import Settings
 from resources.staging import StagingPolicy
@@ -46,6 +47,7 @@ def _resources(settings: Settings) -> dict[str, object]:
     lake = Lake(url=settings.lake_url, **s3)
     return {
         "database": (Sqlite if settings.uses_sqlite else Postgres)(url=dg.EnvVar("DARKROOM_DATABASE_URL")),
+        "online": OnlineStores(url=dg.EnvVar("DARKROOM_ONLINE_URL"), file=str(settings.home / "online.db")),
         "lake": lake,
         "io_manager": LakeIO(lake=lake),
         "uploads": Objects(url=settings.uploads_url, **s3),

@@ -1,0 +1,177 @@
+"""The SQLite file of an online store: its connections, its creation, and what SQLite's errors mean."""
+
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from resources.errors import DatabaseUnusable, NoSpace, ResourceError, StoreUnavailable
+from resources.online import advice
+
+LAYOUT = 1
+"""Version of the tables."""
+BUSY_S = 30.0
+"""Seconds that a writer waits for others."""
+ROOM_BYTES = 64 * 1024
+"""A disk with less free space counts as full: SQLite reports an I/O error if its shared memory can't grow."""
+TABLES = f"""
+begin immediate;
+create table if not exists generations (
+    number integer primary key, format integer not null, t0_us integer not null, horizon_s integer not null,
+    built_us integer not null, users integer not null, bytes integer not null, position text not null,
+    is_complete integer not null default 0, applied_us integer, published_us integer, replaced_us integer,
+    is_removed integer not null default 0
+);
+create table if not exists lease (
+    one integer primary key check (one = 1), owner text not null, token integer not null, expires_us integer not null
+);
+create table if not exists items (
+    key blob not null, rank integer not null, value blob, primary key (key, rank)
+) without rowid;
+pragma user_version = {LAYOUT};
+commit;
+"""
+
+
+class SqliteFile:
+    """Connections to the file, one a thread. A connection of a file that was removed or replaced is opened anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._of_thread = threading.local()
+        self.was_filled = False
+
+    def connection(self) -> sqlite3.Connection | None:
+        """This thread's connection; None if there is no file, or no table in it. Raises StoreUnreadable."""
+        try:
+            status = os.stat(self.path)  # noqa: PTH116  a microsecond of every read
+        except FileNotFoundError:
+            self.close()
+            return None
+        except OSError as error:
+            raise DatabaseUnusable(self._closed(str(error))) from None
+        identity = (status.st_dev, status.st_ino)
+        mine: tuple[tuple[int, int], sqlite3.Connection] | None = self._of_thread.__dict__.get("mine")
+        if mine and mine[0] == identity:
+            return mine[1]
+        self.close()
+        connection = self._connect()
+        layout = connection.execute("pragma user_version").fetchone()[0]
+        if not _has_tables(connection):
+            connection.close()
+            return None
+        if layout != LAYOUT:
+            connection.close()
+            raise advice.other_layout(layout, LAYOUT, f"rm {self.path}*")
+        self._of_thread.mine = (identity, connection)
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A writing transaction: committed at the end, rolled back on an error. Raises NothingPublished without a store."""
+        with self.translating():
+            connection = self.connection()
+            if connection is None:
+                raise advice.empty(self.was_filled)
+            connection.execute("begin immediate")
+            try:
+                yield connection
+                connection.execute("commit")
+            finally:
+                if connection.in_transaction:
+                    connection.rollback()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection for one query; None without a store."""
+        with self.translating():
+            yield self.connection()
+
+    def prepare(self) -> None:
+        """Create the file and its tables where they are missing."""
+        with self.translating():
+            connection = self.connection()
+            if connection is not None and _has_tables(connection):
+                return
+            self.close()
+            try:
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            except OSError as error:
+                raise DatabaseUnusable(self._closed(str(error))) from None
+            connection = self._connect()
+            try:
+                (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+                if mode != "wal":
+                    raise DatabaseUnusable(
+                        f"{self.path} lies on a file system on which processes can't share it: set DARKROOM_HOME to a "
+                        "folder on a local disk, or DARKROOM_ONLINE_URL to a server."
+                    )
+                connection.executescript(TABLES)
+            finally:
+                connection.close()
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        mine = self._of_thread.__dict__.pop("mine", None)
+        if mine:
+            mine[1].close()
+
+    @contextmanager
+    def translating(self) -> Iterator[None]:
+        """Translate SQLite's errors about the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.translated(error) from None
+
+    def translated(self, error: sqlite3.Error) -> Exception:
+        """The error that says what to do; the same one if it is about a statement of ours."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if "no such table" in str(error):
+            return advice.empty(self.was_filled)
+        is_full = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self.path.parent).free < ROOM_BYTES
+        if code == sqlite3.SQLITE_FULL or is_full:
+            return NoSpace(f"The disk of {self.path} is full: make room, then run again. Nothing was changed.")
+        return _of_code(code, error, self.path) or error
+
+    def _connect(self) -> sqlite3.Connection:
+        # mode=rw: a file that is gone is not replaced by an empty one.
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=rw", timeout=BUSY_S, isolation_level=None, uri=True
+        )
+        # A loss of power may undo the last commits, whole and in order, and damages nothing.
+        connection.execute("pragma synchronous = normal")
+        return connection
+
+    def _closed(self, message: str) -> str:
+        if not self.path.parent.is_dir():
+            return f"The folder {self.path.parent} of the online store does not exist: make it, or correct DARKROOM_HOME."
+        return (
+            f"{self.path} and its folder must be writable for this user, since SQLite writes beside it. It said: {message}"
+        )
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("select 1 from sqlite_master where type = 'table' and name = 'items'").fetchone())
+
+
+def _of_code(code: int, error: sqlite3.Error, path: Path) -> ResourceError | None:
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailable(
+            f"Another process has been writing to {path} for longer than this one waits. Nothing was changed: run again."
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DatabaseUnusable(
+            f"{path} is damaged, or no SQLite database. It holds nothing that is not in the lake: remove it (rm {path}*); "
+            f"{advice.REBUILD}."
+        )
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return DatabaseUnusable(
+            f"{path} and its folder must be writable for this user, since SQLite writes beside it. It said: {error}"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreUnavailable(f"{path} can't be read or written: check the disk, then run again. SQLite said: {error}")
+    return None
