@@ -16,7 +16,7 @@ import polars as pl
 import polars.selectors as cs
 
 from pipeline_assets.features.event_log import known_at, weighted_events
-from pipeline_assets.features.popularity import MATURITY, count_views, popularity
+from pipeline_assets.features.popularity import FIXED_POINT, MATURITY, count_views, in_fixed_point
 from pipeline_assets.features.postings import is_near_upload, known_from
 from pipeline_assets.features.windows import Count, Timeline, Total
 
@@ -33,8 +33,6 @@ FEATURE_TYPES: Mapping[str, pl.DataType] = {
 }
 
 _ACTS = pl.Enum(["login", "post", "like"])
-_FIXED_POINT = 2**32
-"""Popularities are added as integers of this scale: a sum that depends on no order and leaves no rounding behind."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def _unique_photos(photos: pl.DataFrame) -> pl.DataFrame:
     return photos.drop("day")
 
 
-_mean = pl.when(pl.col("number") > 0).then(pl.col("total") / pl.col("number") / _FIXED_POINT).cast(pl.Float32)
+_mean = pl.when(pl.col("number") > 0).then(pl.col("total") / pl.col("number") / FIXED_POINT).cast(pl.Float32)
 
 
 def _acts(weighted: pl.LazyFrame) -> pl.DataFrame:
@@ -171,10 +169,9 @@ def _received_count(timeline: Timeline, acts: pl.DataFrame, photos: pl.LazyFrame
 
 def _popularity(timeline: Timeline, photos: pl.LazyFrame, views: pl.LazyFrame) -> Total:
     """Each photo enters its owner's mean when it matures and leaves it 30 days later."""
-    scaled = (popularity(pl.col("at_maturity").fill_null(0)) * _FIXED_POINT).round().cast(pl.Int64)
     matured = (
         photos.join(views, on="photo_id", how="left")
-        .select("user", mature_at=pl.col("posted_at") + MATURITY, value=scaled)
+        .select("user", mature_at=pl.col("posted_at") + MATURITY, value=in_fixed_point(pl.col("at_maturity").fill_null(0)))
         .collect(engine="streaming")
     )
     return Total.of(timeline, matured, pl.col("mature_at"), pl.col("mature_at") + WINDOW)

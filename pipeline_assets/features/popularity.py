@@ -15,11 +15,18 @@ LATE = timedelta(days=1)
 """Views that arrive longer than this after maturity do not count, so that a label becomes final."""
 FINAL_DAYS = (MATURITY + LATE) // timedelta(days=1)
 """Days after posting until a photo's label is final."""
+FIXED_POINT = 2**32
+"""Popularities are added as integers of this scale: a sum that depends on no order and leaves no rounding behind."""
 
 
 def popularity(views_7d: pl.Expr) -> pl.Expr:
     """log2(views_7d / 7 + 1), Float64: for the label, the feature and the simulator's truth."""
     return (views_7d / MATURITY_DAYS + 1).log(2)
+
+
+def in_fixed_point(views_7d: pl.Expr) -> pl.Expr:
+    """The popularity times FIXED_POINT, Int64, to be added."""
+    return (popularity(views_7d) * FIXED_POINT).round().cast(pl.Int64)
 
 
 def count_views(photos: pl.LazyFrame, weighted: pl.LazyFrame) -> pl.LazyFrame:

@@ -29,13 +29,21 @@ class Timeline:
     last: datetime
     users: int
 
+    @property
+    def span(self) -> int:
+        """The number of moments from `first` to `last`, in microseconds: the offset of times at or after `last`."""
+        return (self.last - self.first) // _MICROSECOND + 1
+
+    @property
+    def bits(self) -> int:
+        """The lower bits of a place are the offset: 0 before `first`, else the microseconds since then plus 1."""
+        return self.span.bit_length()
+
     def place(self, user: pl.Expr, time: pl.Expr) -> pl.Expr:
         """The place of each time (UTC, microseconds): ordered by user, then time. user: 0 to users - 1."""
-        span = (self.last - self.first) // _MICROSECOND + 1
-        bits = span.bit_length()
-        word = pl.Int64() if bits + self.users.bit_length() <= _WORD_BITS else pl.Int128()
+        word = pl.Int64() if self.bits + self.users.bit_length() <= _WORD_BITS else pl.Int128()
         offset = (time - pl.lit(self.first)).dt.total_microseconds() + 1
-        return user.cast(word) * pl.lit(2**bits, word) + offset.clip(0, span)
+        return user.cast(word) * pl.lit(2**self.bits, word) + offset.clip(0, self.span)
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,36 @@ Batches may come in any order and split, and may repeat events: the outcome is t
 read after the changes of the batch before it were written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from pipeline_assets.features.postings import is_near_upload, known_from
+from pipeline_assets.serving.state.deliveries import credible
+from pipeline_assets.serving.state.desk import Desk, Values
+from pipeline_assets.serving.state.layout import (
+    MISSING,
+    Delivery,
+    EventBucket,
+    PhotoState,
+    bucket_key,
+    event_digest,
+    photo_key,
+    user_key,
+)
 from pipeline_assets.serving.state.period import Period
+from pipeline_assets.serving.state.steps import LIKE, OWN_WINDOWS, VIEW, is_averaged, touches_owner
 
-Values = Mapping[bytes, bytes | None]
-"""Packed values by key; None: the store has none."""
+__all__ = ["Values", "add_photos", "add_users", "apply", "missing_keys", "missing_keys_of_photos"]
 
 
 def missing_keys(events: pl.DataFrame, values: Values, period: Period) -> list[bytes]:
     """Keys that `apply` needs and `values` lack, each once; empty as soon as `apply` has all. See the module.
 
-    events: event_id, user_id, photo_id, kind, at, arrived_at of `EventLog`, any other columns; at least these types.
+    events: event_id, user_id, photo_id, kind, at, arrived_at of `EventLog`, any other columns.
     Raises StateUnreadable.
     """
-    raise NotImplementedError
+    return _absent((key for row in _deliveries(events) for key in _keys(*row, values, period)), values)
 
 
 def apply(events: pl.DataFrame, values: Values, period: Period) -> dict[bytes, bytes | None]:
@@ -33,14 +46,26 @@ def apply(events: pl.DataFrame, values: Values, period: Period) -> dict[bytes, b
 
     Repeated deliveries change nothing, except that one known earlier than the one that counted replaces it. Likes and views
     of photos that are not known yet wait for `add_photos`. Events whose `at` is more than CLOCK_SKEW after their arrival are
-    ignored. Raises StateUnreadable, and ValueError if `missing_keys` is not empty.
+    ignored. Raises StateUnreadable, and KeyError if `missing_keys` is not empty.
     """
-    raise NotImplementedError
+    desk = Desk(values, period)
+    for digest, delivery in _deliveries(events):
+        desk.deliver(digest, delivery)
+    return desk.changes()
 
 
 def missing_keys_of_photos(photos: pl.DataFrame, values: Values, period: Period) -> list[bytes]:
     """As `missing_keys`, for `add_photos`."""
-    raise NotImplementedError
+
+    def keys() -> Iterator[bytes]:
+        for photo_id, photo in _photos(photos):
+            yield photo_key(photo_id)
+            former = values.get(photo_key(photo_id))
+            waiting = PhotoState.unpack(former).waiting if former else []
+            if is_averaged(photo, period) or any(touches_owner(photo, delivery, period) for delivery in waiting):
+                yield user_key(photo.owner_id or 0)
+
+    return _absent(keys(), values)
 
 
 def add_photos(photos: pl.DataFrame, values: Values, period: Period) -> dict[bytes, bytes | None]:
@@ -50,9 +75,62 @@ def add_photos(photos: pl.DataFrame, values: Values, period: Period) -> dict[byt
     far from its upload (`is_near_upload`). The state of a user with a photo that should have been in the build, and whose
     views are lost by now, becomes incomplete. Raises as `apply`.
     """
-    raise NotImplementedError
+    desk = Desk(values, period)
+    for photo_id, photo in _photos(photos):
+        desk.add_photo(photo_id, photo)
+    return desk.changes()
 
 
-def add_users(users: pl.DataFrame, values: Values) -> dict[bytes, bytes | None]:
+def add_users(users: pl.DataFrame, values: Values, period: Period) -> dict[bytes, bytes | None]:
     """The changed keys alone, once these users are known. users: user_id, joined_at. values: those of `user_key` of each."""
-    raise NotImplementedError
+    desk = Desk(values, period)
+    for user_id, joined_at in users.select("user_id", pl.col("joined_at").dt.epoch("us")).iter_rows():
+        desk.user(user_id).joined_at = joined_at
+    return desk.changes()
+
+
+def _deliveries(events: pl.DataFrame) -> Iterator[tuple[bytes, Delivery]]:
+    """The credible events, as their digests and deliveries."""
+    rows = credible(events.lazy()).collect()
+    for event_id, *delivery in rows.rows():
+        yield event_digest(event_id), Delivery(*delivery)
+
+
+def _photos(photos: pl.DataFrame) -> Iterator[tuple[int, PhotoState]]:
+    """The photos that count, each once: of several rows the one of the earliest day, as in `History`."""
+    rows = (
+        photos.filter(is_near_upload())
+        .sort("photo_id", "day")
+        .unique("photo_id", keep="first", maintain_order=True)
+        .select("photo_id", "user_id", pl.col("posted_at").dt.epoch("us"), known_from().dt.epoch("us").alias("known"))
+    )
+    for photo_id, *facts in rows.iter_rows():
+        yield photo_id, PhotoState(*facts)
+
+
+def _keys(digest: bytes, delivery: Delivery, values: Values, period: Period) -> Iterator[bytes]:
+    """The keys that an event needs, as far as `values` tell."""
+    key = bucket_key(digest)
+    yield key
+    yield from _keys_of_delivery(delivery, values, period)
+    bucket = values.get(key)
+    if bucket and digest in bucket:
+        former = EventBucket.unpack(bucket).open.get(digest)
+        if former is not None and delivery.rank < former.rank:
+            yield from _keys_of_delivery(former, values, period)
+
+
+def _keys_of_delivery(delivery: Delivery, values: Values, period: Period) -> Iterator[bytes]:
+    if delivery.kind in OWN_WINDOWS:
+        yield user_key(delivery.user_id)
+    if delivery.kind in (LIKE, VIEW) and delivery.photo_id != MISSING:
+        key = photo_key(delivery.photo_id)
+        yield key
+        value = values.get(key)
+        photo = PhotoState.unpack(value) if value else PhotoState()
+        if photo.owner_id is not None and touches_owner(photo, delivery, period):
+            yield user_key(photo.owner_id)
+
+
+def _absent(keys: Iterable[bytes], values: Values) -> list[bytes]:
+    return list(dict.fromkeys(key for key in keys if key not in values))

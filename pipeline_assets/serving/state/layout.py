@@ -25,6 +25,8 @@ FORMAT = 1
 KINDS = ("correct", "hide", "like", "login", "post", "report", "view")
 """Kinds of events, ascending as in `weighted_events`. Their positions are stored."""
 DIGEST_BYTES = 16
+BUCKET_BITS = 20
+"""A store has at most 2**20 buckets of events; `bucket_key` names them by the first bits of their digests."""
 MISSING = -(2**63)
 """In a word: no joining time, or no photo."""
 
@@ -35,7 +37,7 @@ BUCKET_HEADER = struct.Struct("<BBHI")
 DELIVERY = struct.Struct("<5q")
 _FORMAT_BYTE = bytes([FORMAT])
 _INCOMPLETE = 1
-_KNOWN = 1
+PHOTO_KNOWN = 1
 
 
 def user_key(user_id: int) -> bytes:
@@ -54,7 +56,7 @@ def event_digest(event_id: str) -> bytes:
 
 
 def bucket_key(digest: bytes) -> bytes:
-    """The key of the bucket that holds an event: its first 20 bits, so that a store has at most 2**20 buckets."""
+    """The key of the bucket that holds the event of a digest, of which the first bytes suffice."""
     return b"e:%c%c%c" % (digest[0], digest[1], digest[2] & 0xF0)
 
 
@@ -185,7 +187,7 @@ class PhotoState:
         """The bytes of this state; None for an unknown photo for which nothing waits."""
         if self.owner_id is not None:
             facts = PHOTO_FACTS.pack(self.owner_id, self.posted_at, self.known_from)
-            return PHOTO_HEADER.pack(FORMAT, _KNOWN, 1 + len(facts) // 8) + facts
+            return PHOTO_HEADER.pack(FORMAT, PHOTO_KNOWN, 1 + len(facts) // 8) + facts
         if not self.waiting:
             return None
         deliveries = b"".join(DELIVERY.pack(*delivery) for delivery in self.waiting)
@@ -195,7 +197,7 @@ class PhotoState:
     def unpack(cls, value: bytes) -> Self:
         """The state of these bytes. Raises StateUnreadable for bytes of another format, or cut short."""
         _check(value)
-        if value[1] & _KNOWN:
+        if value[1] & PHOTO_KNOWN:
             return cls(*PHOTO_FACTS.unpack_from(value, PHOTO_HEADER.size))
         return cls(waiting=[Delivery(*row) for row in DELIVERY.iter_unpack(value[PHOTO_HEADER.size :])])
 
