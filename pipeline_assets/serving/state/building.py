@@ -40,7 +40,9 @@ def _all_users(users: pl.DataFrame, events: pl.LazyFrame, posted: pl.DataFrame) 
 
 
 def _known_photos(posted: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
-    facts = posted.select("user_id", pl.col("posted_at").dt.epoch("us"), known_from().dt.epoch("us").alias("known")).to_numpy()
+    facts = posted.select(
+        "user_id", pl.col("posted_at").dt.epoch("us"), known_from().dt.epoch("us").alias("known")
+    ).to_numpy()
     headers = np.column_stack([np.full(len(facts), PHOTO_KNOWN << 8, np.int64), facts])
     return zip(map(photo_key, posted["photo_id"].to_list()), packed(headers), strict=True)
 
