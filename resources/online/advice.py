@@ -35,7 +35,7 @@ def incomplete(draft: Generation) -> DraftGone:
 
 def lease_lost(lease: Lease, holder: str | None) -> LeaseLost:
     """The error of a writer whose lease is no longer the present one. holder: of the present one."""
-    whose = "has expired" if holder in (None, lease.owner) else f"is {holder!r}'s now"
+    whose = "has expired" if holder in (None, lease.owner) else f"now belongs to {holder!r}"
     return LeaseLost(
         f"The right to change the online store {whose}: nothing was changed. Read the store's position, and go on from "
         "there once the lease is yours again."

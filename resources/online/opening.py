@@ -34,7 +34,12 @@ def open_store(url: str, file: Path) -> OnlineStore:
 
         return PostgresStore(url)
     if url.startswith(REDIS):
-        from resources.online.redis import RedisStore
+        try:
+            from resources.online.redis_store import RedisStore
+        except ImportError:
+            raise DatabaseUnusable(
+                "DARKROOM_ONLINE_URL names a Redis or Valkey, whose client is not installed: pip install 'darkroom[redis]'."
+            ) from None
 
         return RedisStore(url)
     raise DatabaseUnusable(

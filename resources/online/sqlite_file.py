@@ -4,12 +4,15 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from resources.errors import DatabaseUnusable, NoSpace, ResourceError, StoreUnavailable
 from resources.online import advice
+from resources.online.sql_store import TABLES
 
 LAYOUT = 1
 """Version of the tables."""
@@ -17,23 +20,39 @@ BUSY_S = 30.0
 """Seconds that a writer waits for others."""
 ROOM_BYTES = 64 * 1024
 """A disk with less free space counts as full: SQLite reports an I/O error if its shared memory can't grow."""
-TABLES = f"""
-begin immediate;
-create table if not exists generations (
-    number integer primary key, format integer not null, t0_us integer not null, horizon_s integer not null,
-    built_us integer not null, users integer not null, bytes integer not null, position text not null,
-    is_complete integer not null default 0, applied_us integer, published_us integer, replaced_us integer,
-    is_removed integer not null default 0
-);
-create table if not exists lease (
-    one integer primary key check (one = 1), owner text not null, token integer not null, expires_us integer not null
-);
-create table if not exists items (
-    key blob not null, rank integer not null, value blob, primary key (key, rank)
-) without rowid;
-pragma user_version = {LAYOUT};
-commit;
+_ITEMS = """
+create table if not exists online.items (key blob not null, rank integer not null, value blob, primary key (key, rank))
+without rowid;
 """
+
+
+class SqliteConnection(sqlite3.Connection):
+    """A connection that runs the statements of `sql_store`."""
+
+    def run(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self.execute(_own(statement), parameters)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Show one moment's data to all queries of the block."""
+        self.execute("begin")
+        try:
+            yield
+        finally:
+            self.execute("rollback")
+
+    def put(self, rank: int, values: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Insert items of a rank, or replace their values."""
+        self.executemany(
+            "insert into items (key, rank, value) values (?, ?, ?) on conflict do update set value = excluded.value",
+            [(key, rank, value) for key, value in values],
+        )
+
+
+@cache
+def _own(statement: str) -> str:
+    return statement.replace("online.", "")
 
 
 class SqliteFile:
@@ -42,9 +61,8 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._of_thread = threading.local()
-        self.was_filled = False
 
-    def connection(self) -> sqlite3.Connection | None:
+    def connection(self) -> SqliteConnection | None:
         """This thread's connection; None if there is no file, or no table in it. Raises StoreUnreadable."""
         try:
             status = os.stat(self.path)  # noqa: PTH116  a microsecond of every read
@@ -54,7 +72,7 @@ class SqliteFile:
         except OSError as error:
             raise DatabaseUnusable(self._closed(str(error))) from None
         identity = (status.st_dev, status.st_ino)
-        mine: tuple[tuple[int, int], sqlite3.Connection] | None = self._of_thread.__dict__.get("mine")
+        mine: tuple[tuple[int, int], SqliteConnection] | None = self._of_thread.__dict__.get("mine")
         if mine and mine[0] == identity:
             return mine[1]
         self.close()
@@ -69,49 +87,27 @@ class SqliteFile:
         self._of_thread.mine = (identity, connection)
         return connection
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A writing transaction: committed at the end, rolled back on an error. Raises NothingPublished without a store."""
-        with self.translating():
-            connection = self.connection()
-            if connection is None:
-                raise advice.empty(self.was_filled)
-            connection.execute("begin immediate")
-            try:
-                yield connection
-                connection.execute("commit")
-            finally:
-                if connection.in_transaction:
-                    connection.rollback()
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection for one query; None without a store."""
-        with self.translating():
-            yield self.connection()
-
     def prepare(self) -> None:
         """Create the file and its tables where they are missing."""
-        with self.translating():
-            connection = self.connection()
-            if connection is not None and _has_tables(connection):
-                return
-            self.close()
-            try:
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            except OSError as error:
-                raise DatabaseUnusable(self._closed(str(error))) from None
-            connection = self._connect()
-            try:
-                (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
-                if mode != "wal":
-                    raise DatabaseUnusable(
-                        f"{self.path} lies on a file system on which processes can't share it: set DARKROOM_HOME to a "
-                        "folder on a local disk, or DARKROOM_ONLINE_URL to a server."
-                    )
-                connection.executescript(TABLES)
-            finally:
-                connection.close()
+        connection = self.connection()
+        if connection is not None and _has_tables(connection):
+            return
+        self.close()
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise DatabaseUnusable(self._closed(str(error))) from None
+        connection = self._connect()
+        try:
+            (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+            if mode != "wal":
+                raise DatabaseUnusable(
+                    f"{self.path} lies on a file system on which processes can't share it: set DARKROOM_HOME to a "
+                    "folder on a local disk, or DARKROOM_ONLINE_URL to a server."
+                )
+            connection.executescript(_own(f"begin immediate; {TABLES} {_ITEMS} pragma user_version = {LAYOUT}; commit;"))
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -119,28 +115,24 @@ class SqliteFile:
         if mine:
             mine[1].close()
 
-    @contextmanager
-    def translating(self) -> Iterator[None]:
-        """Translate SQLite's errors about the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self.translated(error) from None
-
-    def translated(self, error: sqlite3.Error) -> Exception:
+    def translated(self, error: sqlite3.Error, was_filled: bool) -> Exception:
         """The error that says what to do; the same one if it is about a statement of ours."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if "no such table" in str(error):
-            return advice.empty(self.was_filled)
+            return advice.empty(was_filled)
         is_full = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self.path.parent).free < ROOM_BYTES
         if code == sqlite3.SQLITE_FULL or is_full:
             return NoSpace(f"The disk of {self.path} is full: make room, then run again. Nothing was changed.")
         return _of_code(code, error, self.path) or error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> SqliteConnection:
         # mode=rw: a file that is gone is not replaced by an empty one.
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode=rw", timeout=BUSY_S, isolation_level=None, uri=True
+            f"{self.path.absolute().as_uri()}?mode=rw",
+            timeout=BUSY_S,
+            isolation_level=None,
+            uri=True,
+            factory=SqliteConnection,
         )
         # A loss of power may undo the last commits, whole and in order, and damages nothing.
         connection.execute("pragma synchronous = normal")

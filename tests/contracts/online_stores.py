@@ -1,0 +1,148 @@
+"""Online stores of tests: how each kind is made, emptied, counted and opened in another process."""
+
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+import redis
+from processes import started
+
+from resources.online.contract import Generation, Item, OnlineStore
+from resources.online.opening import open_store
+
+ROOT = Path(__file__).parents[2]
+T0 = datetime(2026, 2, 1, tzinfo=UTC)
+KINDS = ("sqlite", "postgres", "redis", "valkey")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store of a test lies. file: used if the URL is empty."""
+
+    kind: str
+    url: str
+    file: Path
+
+    def open(self) -> OnlineStore:
+        return open_store(self.url, self.file)
+
+    def flush(self) -> None:
+        """Empty the store as somebody else would."""
+        if self.kind == "sqlite":
+            for file in self.file.parent.glob(f"{self.file.name}*"):
+                file.unlink()
+        elif self.kind == "postgres":
+            self.execute("drop schema darkroom_online cascade")
+        else:
+            with redis.Redis.from_url(self.url.partition("?")[0]) as client:
+                client.flushall()
+
+    def age(self) -> None:
+        """Make the store one of a later version of Darkroom."""
+        if self.kind == "sqlite":
+            with closing(sqlite3.connect(self.file)) as connection:
+                connection.execute("pragma user_version = 9")
+        elif self.kind == "postgres":
+            self.execute("comment on schema darkroom_online is 'layout 9'")
+        else:
+            address, _, key = self.url.partition("?key=")
+            with redis.Redis.from_url(address) as client:
+                client.hset(key, b"\0current", b"9" + client.hget(key, b"\0current")[1:])
+
+    def execute(self, statement: str) -> None:
+        """Run a statement on the PostgreSQL of the store."""
+        connection = psycopg2.connect(self.url)
+        try:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def child(self, code: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """Another process that runs code with the store as `store`, and with all names of this module."""
+        script = (
+            f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'tests'), str(ROOT / 'tests' / 'contracts')]!r}\n"
+            "from online_stores import *\n"
+            f"store = Place({self.kind!r}, {self.url!r}, Path({str(self.file)!r})).open()\n{code}"
+        )
+        command = [sys.executable, "-W", "ignore", "-u", "-c", script, *arguments]
+        with started(command, stdin=subprocess.PIPE) as process:
+            yield process
+
+
+def build(store: OnlineStore, items: Sequence[Item], *, days: int = 0) -> Generation:
+    """A published generation with these items, by a builder that holds the lease for that long."""
+    draft = store.begin(T0 + timedelta(days=days), 129_600, 1)
+    store.write(draft, items)
+    draft = store.complete(draft, position="")
+    lease = store.lease("builder", 30)
+    assert lease is not None
+    try:
+        return store.publish(lease, draft, position="")
+    finally:
+        store.release(lease)
+
+
+def shown(number: int, key: int) -> bytes:
+    """The value of a key in a generation of `overlay_items`: the number of the generation that changed it last."""
+    return b"%d" % (number - number % (key + 1))
+
+
+def overlay_items(number: int, keys: int) -> list[Item]:
+    """What generation `number` changes: key k only if k + 1 divides the number. Generation 0 does not exist."""
+    return [(b"u:%d" % key, shown(number, key)) for key in range(keys) if number % (key + 1) == 0]
+
+
+@contextmanager
+def counted(address: str) -> Iterator[tuple[str, list[int]]]:
+    """A relay to a server, and its count of round trips: of what a client says after a server, or first.
+
+    address: HOST:PORT or the path of a Unix socket. The relay has a TCP port.
+    """
+    trips: list[int] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, sink: socket.socket, turns: list[str], who: str) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 20):
+                if turns[-1] != who:
+                    turns.append(who)
+                    if who == "client":
+                        trips.append(1)
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client = listener.accept()[0]
+                server = _connect(address)
+                turns = ["server"]
+                for pair in ((client, server, turns, "client"), (server, client, turns, "server")):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}", trips
+    finally:
+        listener.close()
+
+
+def _connect(address: str) -> socket.socket:
+    if address.startswith("/"):
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(address)
+        return server
+    parts = urlsplit(f"//{address}")
+    return socket.create_connection((parts.hostname, parts.port))
