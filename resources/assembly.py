@@ -14,7 +14,7 @@ from resources.lake.lake_io import LakeIO
 from resources.objects.resource import Objects
 from resources.objects.store import objects_url
 from resources.objects.upload_queue import UploadQueue
-from resources.online.opening import OnlineStores
+from resources.online.resource import OnlineStores
 from resources.pseudo_labels import PseudoLabelPolicy
 from resources.settings import Settings
 from resources.staging import StagingPolicy

@@ -1,26 +1,12 @@
-"""Opens the online store of a URL, and is its Dagster resource. A backend's module is loaded when it is used."""
+"""Opens the online store of a URL. A backend's module is loaded when it is used, and nothing here loads Dagster."""
 
 from pathlib import Path
-
-import dagster as dg
-from pydantic import Field
 
 from resources.errors import DatabaseUnusable
 from resources.online.contract import OnlineStore
 
 REDIS = ("redis://", "rediss://", "unix://")
 POSTGRES = ("postgresql://", "postgres://")
-
-
-class OnlineStores(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The online store of the settings. file: of the SQLite database, which is used if the URL is empty."""
-
-    url: str = Field("", repr=False)  # it has a password
-    file: str
-
-    def open(self) -> OnlineStore:
-        """The store, to be closed by the caller. Nothing is connected or created before its first use."""
-        return open_store(self.url, Path(self.file))
 
 
 def open_store(url: str, file: Path) -> OnlineStore:

@@ -17,7 +17,7 @@ def translating(was_filled: bool, of: Generation | None = None, lease: Lease | N
         yield
     except redis.RedisError as error:
         raise _translated(error, was_filled, of, lease) from None
-    except OSError as error:
+    except (OSError, redis.exceptions.RedisClusterException) as error:
         raise _away(str(error)) from None
 
 
@@ -32,7 +32,7 @@ def _translated(error: redis.RedisError, was_filled: bool, of: Generation | None
         return advice.lease_lost(lease, rest or None)
     if code in ("DRAFT", "INCOMPLETE") and of:
         return advice.draft_gone(of) if code == "DRAFT" else advice.incomplete(of)
-    if isinstance(error, redis.OutOfMemoryError) or code == "MISCONF":
+    if isinstance(error, redis.OutOfMemoryError) or code == "MISCONF" or "OOM command" in str(error):
         return NoSpace(
             "The online store's Redis has no room: raise its maxmemory or its disk's, or remove old generations with "
             f"`darkroom online sweep`. Nothing was changed. It said: {error}"

@@ -7,10 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import psycopg2
 import redis
@@ -58,6 +58,14 @@ class Place:
             with redis.Redis.from_url(address) as client:
                 client.hset(key, b"\0current", b"9" + client.hget(key, b"\0current")[1:])
 
+    def at(self, port: int) -> "Place":
+        """The same store, whose server is behind a port of this machine."""
+        if self.kind == "postgres":
+            parts = urlsplit(self.url)
+            netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
+            return replace(self, url=urlunsplit(parts._replace(netloc=netloc, query="")))
+        return replace(self, url=f"redis://127.0.0.1:{port}?{self.url.partition('?')[2]}")
+
     def execute(self, statement: str) -> None:
         """Run a statement on the PostgreSQL of the store."""
         connection = psycopg2.connect(self.url)
@@ -94,21 +102,22 @@ def build(store: OnlineStore, items: Sequence[Item], *, days: int = 0) -> Genera
 
 
 def shown(number: int, key: int) -> bytes:
-    """The value of a key in a generation of `overlay_items`: the number of the generation that changed it last."""
+    """The value of a key in the generation of a number, if key k changes only where k + 1 divides the number."""
     return b"%d" % (number - number % (key + 1))
 
 
-def overlay_items(number: int, keys: int) -> list[Item]:
-    """What generation `number` changes: key k only if k + 1 divides the number. Generation 0 does not exist."""
-    return [(b"u:%d" % key, shown(number, key)) for key in range(keys) if number % (key + 1) == 0]
+def build_overlay(store: OnlineStore, keys: int) -> Generation:
+    """A published generation of so many keys with the values of `shown`, of which most have not changed."""
+    draft = store.begin(T0, 129_600, 1)
+    store.write(draft, [(b"u:%d" % key, shown(draft.number, key)) for key in range(keys)])
+    lease = store.lease("builder", 30)
+    assert lease is not None
+    return store.publish(lease, store.complete(draft, position=""), position="")
 
 
 @contextmanager
-def counted(address: str) -> Iterator[tuple[str, list[int]]]:
-    """A relay to a server, and its count of round trips: of what a client says after a server, or first.
-
-    address: HOST:PORT or the path of a Unix socket. The relay has a TCP port.
-    """
+def relayed(place: Place) -> Iterator[tuple[Place, list[int]]]:
+    """The store's server behind a relay, and its round trips: one for each time that a client speaks after the server."""
     trips: list[int] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -127,22 +136,21 @@ def counted(address: str) -> Iterator[tuple[str, list[int]]]:
         with suppress(OSError):
             while True:
                 client = listener.accept()[0]
-                server = _connect(address)
+                server = _connect(place)
                 turns = ["server"]
                 for pair in ((client, server, turns, "client"), (server, client, turns, "server")):
                     threading.Thread(target=pump, args=pair, daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}", trips
+        yield place.at(listener.getsockname()[1]), trips
     finally:
         listener.close()
 
 
-def _connect(address: str) -> socket.socket:
-    if address.startswith("/"):
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(address)
-        return server
-    parts = urlsplit(f"//{address}")
-    return socket.create_connection((parts.hostname, parts.port))
+def _connect(place: Place) -> socket.socket:
+    parts = urlsplit(place.url)
+    query = dict(parse_qsl(parts.query))
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(f"{query['host']}/.s.PGSQL.{query.get('port', 5432)}" if place.kind == "postgres" else parts.path)
+    return server
