@@ -132,6 +132,10 @@ class BadLabelingFunctions(DarkroomError):
     """A module of labeling functions that can't be used: it can't be imported, has none, or has two of one name."""
 
 
+class NothingToServe(DarkroomError):
+    """Online features were asked for, and nothing is computed from which they come."""
+
+
 class MissingExtra(DarkroomError):
     """A method that was asked for needs a package that is not installed."""
 

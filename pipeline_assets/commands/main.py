@@ -6,6 +6,7 @@ from pipeline_assets.commands import (
     document,
     export,
     import_,
+    online,
     pin,
     reconcile,
     refresh,
@@ -50,6 +51,7 @@ for command in (
     *pin.COMMANDS,
     *export.COMMANDS,
     variants.variants,
+    online.online,
     label,
     explore,
 ):

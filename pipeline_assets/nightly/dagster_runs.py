@@ -20,11 +20,14 @@ def execute(
     launch: Launch,
     launched_by: str = "darkroom run",
     after: Sequence[str] = (),
+    *,
+    is_forced: bool = False,
 ) -> dg.ExecuteInProcessResult:
     """Execute one launch as a Dagster run in this process. Failures are in the result; only KeyboardInterrupt is raised.
 
-    after: ids of the command's earlier runs; days that they failed to write are skipped here, too. Only checks that the
-    assets compute themselves run: the check `current` covers all days, and runs once a night.
+    after: ids of the command's earlier runs; days that they failed to write are skipped here, too. is_forced: days whose
+    inputs have not changed are computed, too. Only checks that the assets compute themselves run: the check `current` covers
+    all days, and runs once a night.
     """
     whole = defs.resolve_implicit_global_asset_job_def()
     keys = {dg.AssetKey(name) for name in launch.assets}
@@ -39,7 +42,10 @@ def execute(
             **({AFTER: ",".join(after)} if after else {}),
             **process_tags(),
         },
-        {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        {
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "ops": {name: {"config": {"force": is_forced}} for name in launch.assets} if is_forced else {},
+        },
     )
     if _is_interrupted(result):
         raise KeyboardInterrupt

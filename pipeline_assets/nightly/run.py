@@ -137,10 +137,12 @@ def execute_and_print(
     launched_by: str,
     after: Sequence[str],
     console: Terminal,
+    *,
+    is_forced: bool = False,
 ) -> dg.ExecuteInProcessResult:
     """Execute one launch by `dagster_runs.execute`; print its assets and days before it, and failed steps after it."""
     console.print(Text(", ".join(launch.assets), "bold"), f" {launch.first} to {launch.last}")
-    result = dagster_runs.execute(defs, instance, launch, launched_by, after)
+    result = dagster_runs.execute(defs, instance, launch, launched_by, after, is_forced=is_forced)
     for step, reason in dagster_runs.failures(result).items():
         console.print(Text(f"{step} failed:", "red"), reason.replace("\n", "\n  "))
     return result
