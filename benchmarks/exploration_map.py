@@ -27,7 +27,7 @@ from benchmarks.figures import ROOT, Figure, add_options, at_least, at_most, fin
 from benchmarks.photos import photos
 from benchmarks.rivals.environments import NotInstallable, python_of
 from pipeline_assets.classify import models, pipeline
-from pipeline_assets.exploration.map import embeddings, layout, nearest, neighbours, reference
+from pipeline_assets.exploration.map import codes, embeddings, layout, nearest, neighbours, reference
 from pipeline_assets.exploration.map.embeddings import View
 from pipeline_assets.exploration.map.neighbours import Floats, Lists
 
@@ -201,15 +201,20 @@ def of_twenty_thousand(vectors: Floats, details: dict[str, Any], *, with_rivals:
 def filled(folder: Path, make: Any, count: int) -> View:
     """A million vectors in files, by parts."""
     first = make(min(CHUNK, count), 1)
-    basis = embeddings._basis_of(first)
     width = first.shape[1]
-    vectors = np.memmap(folder / "vectors", np.float32, "w+", shape=(count, width))
-    sketches = np.memmap(folder / "sketches", np.float32, "w+", shape=(count, embeddings.SKETCH))
+    basis = codes.main_basis(first[:: max(1, len(first) // embeddings.BASIS_FROM)], width)
+    head, rest = codes.widths(width)
+    kinds = {"vectors": (width, np.float32), "heads": (head, np.int8), "rests": (rest, np.int8)}
+    kinds["lengths"] = codes.LENGTHS, np.float32
+    files = {name: np.memmap(folder / name, kind, "w+", shape=(count, wide)) for name, (wide, kind) in kinds.items()}
     for number, start in enumerate(range(0, count, CHUNK)):
-        part = make(min(CHUNK, count - start), number + 1)
-        vectors[start : start + len(part)], sketches[start : start + len(part)] = part, embeddings.sketches(part, basis)
+        some = slice(start, min(start + CHUNK, count))
+        files["vectors"][some] = part = make(some.stop - start, number + 1)
+        of_part = codes.coded(part, basis)
+        files["heads"][some], files["rests"][some] = of_part.heads, of_part.rests
+        files["lengths"][some] = of_part.lengths
     names = pl.Series("sha256", np.arange(count)).cast(pl.String).str.zfill(64)
-    return View(names, vectors, sketches, basis)
+    return View(names, files["vectors"], codes.Codes(files["heads"], files["rests"], files["lengths"]), basis)
 
 
 def search(view: View, queries: Floats, name: str, target: bool) -> list[Figure]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from pipeline_assets.errors import BadImage
-from pipeline_assets.exploration.map import embeddings, groups, layout, neighbours, reference, rows
+from pipeline_assets.exploration.map import codes, embeddings, groups, layout, neighbours, reference, rows
 from pipeline_assets.exploration.map.schemas import EmbeddingMap
 from pipeline_assets.framework.declaration import RunOfDays, Table
 from pipeline_assets.framework.partitions import Days
@@ -128,7 +128,7 @@ def _rejected(night: date, unusable: Sequence[pl.DataFrame]) -> pl.DataFrame:
     schema=EmbeddingMap,
     group="exploration",
     inputs={"raw_uploads": ALL_DAYS, "photo_metadata": ALL_DAYS, "photo_classes": ALL_DAYS},
-    code=[rows, neighbours, reference, layout, groups, duplicates, embeddings, view_of, _before, _Keeper, _rejected],
+    code=[rows, neighbours, reference, layout, groups, duplicates, codes, embeddings, view_of, _before, _Keeper, _rejected],
     quarantines=True,
     kinds={"numpy", "polars"},
     days="nights",

@@ -1,8 +1,8 @@
 """Unit vectors of all photos of one model, in files on the local disk that are mapped into memory.
 
 A cache of `photo_classes`: it is appended to, verified when it is opened, and made again if it is lost or damaged. A vector
-is named by its photo's sha256 and never changes. Next to each lies a sketch, its first components in a basis of the data,
-with which `nearest.py` skips most vectors.
+is named by its photo's sha256 and never changes. Next to each lie its codes (`codes.py`), with which `nearest.py` skips
+most vectors.
 """
 
 import fcntl
@@ -20,16 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline_assets.exploration.map.neighbours import Floats, main_directions, unit_vectors, usable
+from pipeline_assets.exploration.map.codes import LENGTHS, Codes, coded, main_basis, widths
+from pipeline_assets.exploration.map.neighbours import Floats, unit_vectors, usable
 from resources.files import write
 
-SKETCH = 64
-"""Components of a sketch, less one for the length of what it leaves out."""
 BASIS_FROM = 2_000
 """Vectors that the basis is made from."""
-UNUSABLE = -1e30
-ORTHONORMAL = 1e-5
-"""How far products of a basis's directions may be from 0 or 1: what they add to a bound stays far below its slack."""
 NAME_BYTES = 32
 STATE = "state.json"
 Read = Callable[[Sequence[str]], Iterator[pl.DataFrame]]
@@ -42,7 +38,7 @@ class View:
 
     sha256: pl.Series
     vectors: Floats
-    sketches: Floats
+    codes: Codes
     basis: Floats
 
     def rows_of(self, sha256: pl.Series) -> npt.NDArray[np.int64]:
@@ -55,7 +51,7 @@ class View:
 
     def is_usable(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these rows have a direction."""
-        return np.asarray(self.sketches[rows, -1] >= 0)
+        return self.codes.is_usable(rows)
 
 
 def synced(folder: Path, wanted: pl.Series, read: Read, existing: Callable[[], pl.Series]) -> View:
@@ -83,15 +79,15 @@ def synced(folder: Path, wanted: pl.Series, read: Read, existing: Callable[[], p
 def _view(folder: Path, state: dict[str, Any]) -> View:
     if not state:
         none = np.zeros((0, 1), np.float32)
-        return View(pl.Series([], dtype=pl.String), none, np.zeros((0, SKETCH), np.float32), none)
-    rows, width = state["rows"], state["width"]
-    files = _files(folder, state)
-    return View(
-        _names(folder, state),
-        np.memmap(files["vectors"], np.float32, "r", shape=(rows, width)),
-        np.memmap(files["sketches"], np.float32, "r", shape=(rows, SKETCH)),
-        _basis(files["basis"], width),
-    )
+        return View(pl.Series([], dtype=pl.String), none, coded(none, np.eye(1, dtype=np.float32)), none)
+    files, shapes = _files(folder, state), _shapes(state)
+    arrays = {
+        name: np.memmap(files[name], kind, "r", shape=(state["rows"], columns))
+        for name, (columns, kind) in shapes.items()
+        if name != "names"
+    }
+    codes = Codes(arrays["heads"], arrays["rests"], arrays["lengths"])
+    return View(_names(folder, state), arrays["vectors"], codes, _basis(files["basis"], state["width"]))
 
 
 def _append(folder: Path, state: dict[str, Any], part: pl.DataFrame) -> dict[str, Any]:
@@ -106,12 +102,13 @@ def _append(folder: Path, state: dict[str, Any], part: pl.DataFrame) -> dict[str
     good = np.flatnonzero(fits)[usable(values)]
     vectors[good] = unit_vectors(values[usable(values)])
     if not state:
-        data = _basis_of(vectors[good]).tobytes()
+        data = main_basis(vectors[good][:: max(1, len(good) // BASIS_FROM)], width).tobytes()
         state = {"generation": 0, "rows": 0, "width": width, "basis": zlib.crc32(data), "checks": {}}
         write(_files(folder, state)["basis"], data, mode=0o600)
     basis = _basis(_files(folder, state)["basis"], width)
     names = np.frombuffer(bytes.fromhex("".join(part["sha256"])), np.uint8)
-    parts = {"names": names, "vectors": vectors, "sketches": sketches(vectors, basis)}
+    codes = coded(vectors, basis)
+    parts = {"names": names, "vectors": vectors, "heads": codes.heads, "rests": codes.rests, "lengths": codes.lengths}
     return _saved(folder, _written(folder, state, parts, part.height))
 
 
@@ -119,32 +116,12 @@ def _basis(path: Path, width: int) -> Floats:
     return np.fromfile(path, np.float32).reshape(width, -1)
 
 
-def _basis_of(vectors: Floats) -> Floats:
-    """The main directions of vectors, (d, at most SKETCH - 1), orthonormal. Any would do; these leave out the least."""
-    some = vectors[:: max(1, len(vectors) // BASIS_FROM)].astype(np.float64)
-    axes = main_directions(some.T @ some, SKETCH - 1).astype(np.float32)
-    axes = axes[:, (axes * axes).sum(axis=0) > 0.5]  # fewer vectors than directions leave nothing of some
-    if np.abs(axes.T @ axes - np.eye(axes.shape[1], dtype=np.float32)).max(initial=0) > ORTHONORMAL:
-        axes = np.eye(vectors.shape[1], SKETCH - 1, dtype=np.float32)
-    return np.ascontiguousarray(axes)
-
-
-def sketches(vectors: Floats, basis: Floats) -> Floats:
-    """(n, SKETCH): components in the basis, zeros, and the length of what is left out: UNUSABLE for a vector of zeros."""
-    answer = np.zeros((len(vectors), SKETCH), np.float32)
-    answer[:, : basis.shape[1]] = vectors @ basis
-    inside = (answer.astype(np.float64) ** 2).sum(axis=1)
-    length = (vectors.astype(np.float64) ** 2).sum(axis=1)
-    answer[:, -1] = np.where(length > 0, np.sqrt(np.maximum(length - inside, 0)), UNUSABLE)
-    return answer
-
-
 def _written(folder: Path, state: dict[str, Any], parts: dict[str, npt.NDArray[Any]], rows: int) -> dict[str, Any]:
     """The state after these parts were appended to the files. Until it is saved, the former state holds."""
     files = _files(folder, state)
     checks = dict(state["checks"])
     for name, part in parts.items():
-        size = state["rows"] * _row_bytes(state)[name]
+        size = _sizes(state)[name]
         with files[name].open("r+b" if files[name].exists() else "w+b") as file:
             file.truncate(size)
             file.seek(size)
@@ -160,9 +137,8 @@ def _without(folder: Path, state: dict[str, Any], keep: npt.NDArray[np.bool_]) -
     old = _files(folder, state)
     new = {**state, "generation": state["generation"] + 1, "rows": 0, "checks": {}}
     shutil.copy(old["basis"], _files(folder, new)["basis"])
-    kinds = {"names": np.uint8, "vectors": np.float32, "sketches": np.float32}
     kept = np.flatnonzero(keep)
-    arrays = {name: np.memmap(old[name], kind, "r").reshape(-1, _columns(state)[name]) for name, kind in kinds.items()}
+    arrays = {name: np.memmap(old[name], kind, "r").reshape(-1, columns) for name, (columns, kind) in _shapes(state).items()}
     for start in range(0, len(kept), BASIS_FROM):
         some = kept[start : start + BASIS_FROM]
         new = _written(folder, new, {name: array[some].reshape(-1) for name, array in arrays.items()}, len(some))
@@ -182,7 +158,7 @@ def _state(folder: Path) -> dict[str, Any]:
         files = _files(folder, state)
         for name, check in state["checks"].items():
             status = files[name].stat()
-            size = state["rows"] * _row_bytes(state)[name]
+            size = _sizes(state)[name]
             is_as_written = status.st_mtime_ns == check["mtime_ns"] and status.st_size == size
             if not is_as_written and (status.st_size < size or _crc(files[name], size) != check["crc"]):
                 return {}
@@ -199,9 +175,9 @@ def _only(folder: Path, state: dict[str, Any]) -> None:
     for path in folder.glob("*-*"):
         if path not in files.values():
             path.unlink()
-    for name, width in _row_bytes(state).items() if state else ():
-        if files[name].stat().st_size > state["rows"] * width:
-            os.truncate(files[name], state["rows"] * width)
+    for name, size in _sizes(state).items() if state else ():
+        if files[name].stat().st_size > size:
+            os.truncate(files[name], size)
 
 
 def _crc(path: Path, size: int) -> int:
@@ -225,16 +201,24 @@ def _saved(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _columns(state: dict[str, Any]) -> dict[str, int]:
-    return {"names": NAME_BYTES, "vectors": state["width"], "sketches": SKETCH}
+def _shapes(state: dict[str, Any]) -> dict[str, tuple[int, type[np.generic]]]:
+    """Columns and type of each file with a row a vector."""
+    head, rest = widths(state["width"])
+    return {
+        "names": (NAME_BYTES, np.uint8),
+        "vectors": (state["width"], np.float32),
+        "heads": (head, np.int8),
+        "rests": (rest, np.int8),
+        "lengths": (LENGTHS, np.float32),
+    }
 
 
-def _row_bytes(state: dict[str, Any]) -> dict[str, int]:
-    return {"names": NAME_BYTES, "vectors": 4 * state["width"], "sketches": 4 * SKETCH}
+def _sizes(state: dict[str, Any]) -> dict[str, int]:
+    return {name: state["rows"] * columns * np.dtype(kind).itemsize for name, (columns, kind) in _shapes(state).items()}
 
 
 def _files(folder: Path, state: dict[str, Any]) -> dict[str, Path]:
-    return {name: folder / f"{name}-{state['generation']}.bin" for name in ("names", "vectors", "sketches", "basis")}
+    return {name: folder / f"{name}-{state['generation']}.bin" for name in (*_shapes(state), "basis")}
 
 
 @contextmanager

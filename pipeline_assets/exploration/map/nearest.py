@@ -1,23 +1,44 @@
 """The nearest photos to one, of all days, exact, without reading most vectors. Pure.
 
-By Cauchy and Schwarz two unit vectors are at most as similar as the product of their sketches plus the product of the
-lengths that the sketches leave out. Vectors are read in the order of this bound until it falls below the k-th best. Where
-it leaves too many, as for a photo that is unlike all others, one pass over all vectors gives closer bounds.
+Codes bound how similar a vector can be: by its head, then, for those whose bound reaches the k-th best so far, by its
+whole code. Vectors themselves are read in the order of these bounds, until they fall below the k-th best. A photo that is
+unlike all others needs the codes of most, which takes as long as reading them from memory.
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline_assets.exploration.map.embeddings import View, sketches
-from pipeline_assets.exploration.map.neighbours import Floats, Items, similarity, slack
+from pipeline_assets.exploration.map.codes import Query
+from pipeline_assets.exploration.map.embeddings import View
+from pipeline_assets.exploration.map.neighbours import Floats, Items, similarity
 
 STEP = 512
 """Vectors that are read at a time."""
-MANY = 0.02
-"""The share of all vectors from which on a pass over all costs less than reading some of them here and there."""
-PASS, SAMPLE = 8_192, 30_000
+SAMPLE = 30_000
 LOWEST = np.float32(-4)
 """Below each bound, and above that of a row that does not count."""
+
+
+class Best:
+    """The k most similar rows among those that were read, with all ties of the last. kth: -4 until there are k."""
+
+    def __init__(self, view: View, vector: Floats, k: int) -> None:
+        self.view, self.vector, self.k, self.kth = view, vector, k, LOWEST
+        self.rows, self.similarity = np.zeros(0, np.int64), np.zeros(0, np.float32)
+
+    def read(self, rows: Items) -> None:
+        """Compute the similarity of these rows."""
+        self.rows = np.append(self.rows, rows)
+        self.similarity = np.append(self.similarity, similarity(self.view.vectors[rows], self.vector))
+        if len(self.rows) >= self.k:
+            self.kth = -np.partition(-self.similarity, self.k - 1)[self.k - 1]
+            is_near = self.similarity >= self.kth
+            self.rows, self.similarity = self.rows[is_near], self.similarity[is_near]
+
+    def sorted(self) -> tuple[Items, Floats]:
+        """The k nearest, ties by sha256."""
+        names = self.view.sha256
+        order = sorted(range(len(self.rows)), key=lambda place: (-self.similarity[place], names[int(self.rows[place])]))
+        return self.rows[order[: self.k]], self.similarity[order[: self.k]]
 
 
 def nearest_to(view: View, vector: Floats, k: int, leave_out: Items) -> tuple[Items, Floats]:
@@ -25,43 +46,36 @@ def nearest_to(view: View, vector: Floats, k: int, leave_out: Items) -> tuple[It
 
     vector: (d,), of length 1. leave_out: rows that do not count, such as its own; unusable vectors do not, either.
     """
-    rows, found, kth = np.zeros(0, np.int64), np.zeros(0, np.float32), LOWEST
-    bound, is_passed = _bounds(view, vector), False
-    bound[leave_out] = -np.inf
-    left = np.flatnonzero(bound >= _floor(bound, max(STEP, k)))
-    while len(left):
-        if len(rows) >= k and len(left) > max(MANY * len(bound), STEP) and not is_passed:
-            bound, is_passed = np.where(np.isneginf(bound), bound, _passed(view, vector)), True
-        else:
-            is_next = np.zeros(len(left), np.bool_)
-            is_next[np.argpartition(-bound[left], min(STEP, len(left)) - 1)[:STEP]] = True
-            some, left = left[is_next], left[~is_next]
-            bound[some] = -np.inf
-            some = some[view.is_usable(some)]
-            rows, found = np.append(rows, some), np.append(found, similarity(view.vectors[some], vector))
-        if len(rows) >= k:
-            kth = -np.partition(-found, k - 1)[k - 1]
-            rows, found = rows[found >= kth], found[found >= kth]
-        left = left[bound[left] >= kth] if len(left) else np.flatnonzero(bound >= kth)
-    order = sorted(range(len(rows)), key=lambda place: (-found[place], view.sha256[int(rows[place])]))[:k]
-    return rows[order], found[order]
+    best = Best(view, vector, k)
+    if len(view.vectors):
+        query = Query(vector, view.basis)
+        bounds = query.bounds(view.codes)
+        bounds[leave_out] = -np.inf
+        first = np.flatnonzero(bounds >= _floor(bounds, max(STEP, k)))
+        first = first[np.argsort(-bounds[first], kind="stable")[: max(STEP, k)]]
+        best.read(first)
+        bounds[first] = -np.inf
+        left = np.flatnonzero(bounds >= best.kth)
+        closer = query.closer_bounds(view.codes, left)
+        _read_down(best, left, closer)
+    return best.sorted()
 
 
-def _bounds(view: View, vector: Floats) -> npt.NDArray[np.float32]:
-    """(n,): what the similarity of each vector to this one can't exceed, by their sketches."""
-    if not len(view.vectors):
-        return np.zeros(0, np.float32)
-    return np.asarray(view.sketches @ sketches(vector[None, :], view.basis)[0] + np.float32(slack(len(vector))))
+def _read_down(best: Best, rows: Items, bounds: Floats) -> None:
+    """Read rows in the order of their bounds, until no bound reaches the k-th best."""
+    while True:
+        may_be = bounds >= best.kth
+        rows, bounds = rows[may_be], bounds[may_be]
+        if not len(rows):
+            return
+        is_next = np.zeros(len(rows), np.bool_)
+        is_next[np.argpartition(-bounds, min(STEP, len(rows)) - 1)[:STEP]] = True
+        best.read(rows[is_next])
+        rows, bounds = rows[~is_next], bounds[~is_next]
 
 
-def _floor(bound: npt.NDArray[np.float32], count: int) -> np.float32:
+def _floor(bounds: Floats, count: int) -> np.float32:
     """A bound that about the `count` greatest reach, from a sample of them: sorting all takes as long as making them."""
-    sample = bound[:: max(1, len(bound) // SAMPLE)]
-    count = max(1, count * len(sample) // max(1, len(bound)))
+    sample = bounds[:: max(1, len(bounds) // SAMPLE)]
+    count = max(1, count * len(sample) // max(1, len(bounds)))
     return np.maximum(np.partition(sample, -count)[-count], LOWEST) if count < len(sample) else LOWEST
-
-
-def _passed(view: View, vector: Floats) -> npt.NDArray[np.float32]:
-    """(n,): the same by the vectors themselves, in float32."""
-    parts = [view.vectors[start : start + PASS] @ vector for start in range(0, len(view.vectors), PASS)]
-    return np.asarray(np.concatenate(parts) + np.float32(slack(len(vector))))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.exploration.map import embeddings, nearest, neighbours
+from pipeline_assets.exploration.map import codes, embeddings, nearest, neighbours
 from pipeline_assets.exploration.map.embeddings import View
 
 
@@ -37,7 +37,8 @@ class Source:
 
 
 @pytest.fixture
-def source() -> Source:
+def source(monkeypatch) -> Source:
+    monkeypatch.setattr(codes, "HEAD", 8)
     rows = np.random.default_rng(0).standard_normal((200, 30)).astype(np.float32)
     rows[5], rows[6, 0] = 0, np.nan
     return Source(rows)
@@ -60,7 +61,7 @@ def test_only_what_is_missing_is_read_and_what_is_not_wanted_any_more_is_gone(so
         fewer.rows_of(pl.Series(names(200)))
 
 
-@pytest.mark.parametrize("kind", ["names", "vectors", "sketches", "basis"])
+@pytest.mark.parametrize("kind", ["names", "vectors", "heads", "rests", "lengths", "basis"])
 @pytest.mark.parametrize("damage", ["shorter", "whole row less", "zeros", "other", "gone", "state"])
 def test_damaged_files_are_made_again(source: Source, tmp_path: Path, kind: str, damage: str):
     view = source.synced(tmp_path, 100)
@@ -121,7 +122,7 @@ def test_a_kill_at_any_step_leaves_nothing_of_an_erased_photo(source, tmp_path, 
         view = source.synced(folder, after)
         assert sorted(view.sha256) == sorted(names(after))
         assert vector not in b"".join(path.read_bytes() for path in folder.iterdir())
-        assert len(list(folder.glob("*-*"))) == 4
+        assert len(list(folder.glob("*-*"))) == 6
     assert 5 < step < 199
 
 
@@ -135,25 +136,58 @@ def test_a_write_that_was_killed_leaves_what_was_there(source: Source, tmp_path:
     assert sorted(view.sha256) == sorted(names(200))
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 80), st.integers(1, 70), st.integers(1, 12), st.sampled_from([0.0, 1.0]))
-def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k, many):
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    count=st.integers(1, 80),
+    width=st.integers(1, 70),
+    k=st.integers(1, 12),
+    dense=st.sampled_from([0.0, 0.3, 1.0]),
+    spread=st.sampled_from([0.0, 1e-3, 1e-2, 1.0]),
+)
+def test_the_search_finds_what_reading_all_vectors_finds(seed, count, width, k, dense, spread):
     random = np.random.default_rng(seed)
-    vectors = neighbours.unit_vectors(
-        random.standard_normal((5, width))[random.integers(0, 5, count)] + 1e-2 * random.random((count, width))
-    )
-    basis = embeddings._basis_of(vectors[: random.integers(1, count + 1)])
-    view = View(pl.Series(names(count)), vectors, embeddings.sketches(vectors, basis), basis)
+    vectors = random.standard_normal((5, width))[random.integers(0, 5, count)] + spread * random.random((count, width))
+    vectors = neighbours.unit_vectors(vectors)
+    vectors[random.random(count) < 0.1] = 0
     query = neighbours.unit_vectors(random.standard_normal((1, width)))[0]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "HEAD", 8)
+        patch.setattr(codes, "PASS", 16)
+        patch.setattr(codes, "DENSE", dense)
         patch.setattr(nearest, "STEP", 7)
-        patch.setattr(nearest, "MANY", many)
         patch.setattr(nearest, "SAMPLE", 11)
+        basis = codes.main_basis(vectors[: random.integers(1, count + 1)], width)
+        view = View(pl.Series(names(count)), vectors, codes.coded(vectors, basis), basis)
         rows, similarity = nearest.nearest_to(view, query, k, np.array([0]))
     exact = neighbours.similarity(vectors, query)
-    order = sorted(range(1, count), key=lambda row: (-exact[row], view.sha256[row]))[:k]
+    order = sorted(1 + np.flatnonzero(vectors[1:].any(axis=1)), key=lambda row: (-exact[row], view.sha256[int(row)]))[:k]
     assert rows.tolist() == order
     assert similarity.tolist() == exact[order].tolist()
+
+
+@pytest.mark.parametrize("kind", ["of clusters", "of one length", "along axes", "nearly equal", "opposite"])
+def test_no_similarity_exceeds_its_bounds_and_whole_codes_bound_it_closely(kind: str):
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((500, 640))
+    rows = {
+        "of clusters": rows[random.integers(0, 9, 500)] + 0.3 * rows,
+        "of one length": np.sign(rows),
+        "along axes": np.eye(640)[random.integers(0, 640, 500)] + 1e-4 * rows,
+        "nearly equal": 1 + 1e-6 * rows,
+        "opposite": rows[:1] * np.sign(rows[:, :1]),
+    }[kind]
+    vectors = neighbours.unit_vectors(rows)
+    basis = codes.main_basis(vectors[:300], 640)
+    everything, of_all = np.arange(500), codes.coded(vectors, basis)
+    for query in vectors[::50]:
+        exact = neighbours.similarity(vectors, query).astype(np.float64)
+        asked = codes.Query(query, basis)
+        closer = asked.closer_bounds(of_all, everything)
+        assert (asked.bounds(of_all) >= exact).all()
+        assert (closer >= exact).all()
+        assert (closer - exact).max() < 0.05
+        assert asked.closer_bounds(of_all, everything[::7]).tolist() == pytest.approx(closer[::7].tolist(), abs=1e-5)
 
 
 def test_no_vectors_have_no_nearest(source: Source, tmp_path: Path):
