@@ -174,3 +174,20 @@ class MomentBeforeState(DarkroomError):
 
 class StateIncomplete(DarkroomError):
     """A user's state lacks a photo that became known too late: the next build has it."""
+
+
+class JournalDamaged(DarkroomError):
+    """The stream's journal lacks a part that was acknowledged, or holds other bytes than were written."""
+
+    @classmethod
+    def at(cls, path: object, offset: int) -> "JournalDamaged":
+        """A block that can't be read, by its file and place."""
+        return cls(
+            f"{path} is damaged at byte {offset}: its disk may be failing. Restore the file from a backup; or move its "
+            "folder away, which gives up the events that had not reached the lake, and start again: the rest is read "
+            "from the lake."
+        )
+
+
+class ClockSetBack(DarkroomError):
+    """This machine's clock is far behind the newest event: arrivals can't be stamped."""
