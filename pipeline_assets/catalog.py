@@ -18,6 +18,7 @@ from pipeline_assets.labeling import assets as labeling
 from pipeline_assets.labeling.campaigns import assets as campaigns
 from pipeline_assets.labeling.feedback import assets as feedback
 from pipeline_assets.labeling.weak import assets as weak
+from pipeline_assets.serving import assets as serving
 from pipeline_assets.training import assets as training
 from pipeline_assets.variants import assets as variants
 
@@ -38,6 +39,7 @@ MODULES = (
     slices,
     suspects,
     learning,
+    serving,
 )
 """The modules with assets."""
 

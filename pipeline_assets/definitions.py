@@ -7,13 +7,13 @@ import dagster as dg
 from pipeline_assets.catalog import MODULES
 from pipeline_assets.framework.partitions import require_declared
 from pipeline_assets.framework.run_executor import run_executor
-from pipeline_assets.nightly.calendars import MODEL, TABLES
+from pipeline_assets.nightly.calendars import MODEL, NEWEST, TABLES
 from pipeline_assets.nightly.current_check import current_days
 from resources.assembly import build_resources
 from resources.settings import Settings, load_settings
 from sensors import failures, labels, reconcile, schedules, uploads
 
-night = schedules.nights(TABLES, MODEL)
+night = schedules.nights(TABLES, (*NEWEST, *MODEL))
 
 
 def build_defs(settings: Settings) -> dg.Definitions:

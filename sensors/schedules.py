@@ -56,7 +56,7 @@ def nights(tables: Sequence[str], model: Sequence[str]) -> Nights:
     nightly_model = dg.define_asset_job(
         "nightly_model",
         selection=dg.AssetSelection.assets(*model) - _current(model),
-        description="The night's pinned and staged training set, and the popularity model trained on it.",
+        description="The night's states for serving, its training set, pinned and staged, and the model trained on it.",
     )
     check_current = dg.define_asset_job(
         "check_current",

@@ -56,7 +56,7 @@ from ({_JOINED.format(_USERS.sqlite)}) users order by day
 )
 
 
-def _users_joined(days: Sequence[date], database: Database) -> Mapping[date, str]:
+def users_joined(days: Sequence[date], database: Database) -> Mapping[date, str]:
     """For each day, a digest of the users who had joined by its end: later users change no earlier day."""
     changes = database.read(USERS_BY_DAY_SQL).with_columns(pl.col("day").cast(pl.Int32).cast(pl.Date)).rows()
     joining_days = [day for day, _ in changes]
@@ -67,7 +67,7 @@ def _users_joined(days: Sequence[date], database: Database) -> Mapping[date, str
     schema=UserFeatures,
     group="features",
     inputs={"event_log": LOOKBACK, "photo_metadata": LOOKBACK},
-    sources=_users_joined,
+    sources=users_joined,
     code=[features, history, log_module, popularity, windows, users],
     quarantines=True,
     kinds={"polars"},

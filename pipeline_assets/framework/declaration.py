@@ -21,8 +21,9 @@ from pipeline_assets.runtime.progress import track
 T = TypeVar("T")
 
 
-Calendar = Literal["uploads", "logs", "nights"]
-"""Which days of an asset should exist: those with uploads, those with logs, or the night that trains the model."""
+Calendar = Literal["uploads", "logs", "nights", "newest"]
+"""Which days of an asset should exist: those with uploads, those with logs, the night that trains the model, or the newest
+day of the log."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class Declaration:
     """None: derived from the inputs (`nightly.calendars`)."""
     code: tuple[Any, ...] = ()
     """The arguments of the code version's digest."""
+    effect: Callable[..., None] | None = None
+    """What happens outside the lake with the committed days, before they are entered into the ledger."""
     sources_are_pinned: bool = False
     """Whether `sources` reads only the ledger and tables, which a pin records."""
 

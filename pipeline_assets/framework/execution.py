@@ -66,7 +66,7 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext) -> Iterator[A
         with lake.reached():  # the frames are lazy: their reads happen here
             table = _compute(asset, run, resources) if plan.changed else None
             judged = judge_all(asset, run, table) if table else Judged.nothing(asset)
-        written = _write(asset, plan, judged, lake, database, context.run.run_id, started_at, force=force)
+        written = _write(asset, run, plan, judged, lake, database, started_at, force=force)
     except (DarkroomError, NoSpace, TypesChanged) as error:
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
@@ -112,11 +112,11 @@ class Written:
 
 def _write(
     asset: Declaration,
+    run: RunOfDays,
     plan: Plan,
     judged: "Judged",
     lake: Lake,
     database: Database,
-    run_id: str,
     started_at: float,
     *,
     force: bool,
@@ -128,14 +128,17 @@ def _write(
     changed = [day for day in judged.good if force or judged.digests[day] != plan.before.get(day, {}).get("digest")]
     same = {day: plan.before[day] for day in judged.good if day not in changed}
     unchanged = {day: entry["id"] for day, entry in same.items()}
-    claim = day_writers.claim(database, asset.name, list(judged.verdicts), changed, run_id, unchanged)
-    note = {"dagster_run_id": run_id}
+    claim = day_writers.claim(database, asset.name, list(judged.verdicts), changed, run.run_id, unchanged)
+    note = {"dagster_run_id": run.run_id}
     _write_rejected(asset, lake, judged, claim.owned_days)
     rows = judged.stored.filter(pl.col("day").is_in(pl.Series(changed, dtype=pl.Date).implode()))
     committed = lake.commit(asset.name, changed, rows, note=note, owned_days=claim.owned_days) if changed else Committed()
     commits = {day: (committed.version, committed.commit_id) for day in committed.days}
     commits |= {day: (entry["delta_version"], entry["commit_id"]) for day, entry in same.items()}
-    entries = _entries(asset, plan, judged, commits, run_id, time.monotonic() - started_at)
+    if asset.effect and commits:
+        committed_rows = judged.stored.filter(pl.col("day").is_in(pl.Series(list(commits), dtype=pl.Date).implode()))
+        asset.effect(run, committed_rows, {day: judged.digests[day] for day in commits}, **run.resources)
+    entries = _entries(asset, plan, judged, commits, run.run_id, time.monotonic() - started_at)
     entered = day_writers.record(claim, entries, unchanged)
     return Written(committed.days, {day: version for day, (version, _) in commits.items() if day in entered})
 

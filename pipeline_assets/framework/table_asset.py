@@ -58,6 +58,7 @@ def table_asset(
     freshness: dg.FreshnessPolicy | None = None,
     lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     day_metadata: Callable[[pl.DataFrame], Mapping[str, Any]] | None = None,
+    effect: Callable[..., None] | None = None,
     imports: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare an asset that is a table: one Delta commit for each run, one materialization for each day.
@@ -72,7 +73,9 @@ def table_asset(
     day stale; a `Part` names a string as a model or a setting. quarantines: rows that fail the schema go to
     `{name}_rejected` instead of failing the day. automatic: a day is materialized when its inputs change. days_per_run: days
     in one run of a backfill; None: all. days: the calendar; None: derived from the inputs. imports: modules whose import
-    takes seconds; a run imports them while earlier assets compute.
+    takes seconds; a run imports them while earlier assets compute. effect: (run, rows of the committed days, {day: digest},
+    the resources of the asset's function) -> None; it must be safe to repeat. A day is entered into the ledger after it, so
+    that a run that dies before or in it is repeated.
     """
 
     def declare(compute: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -92,6 +95,7 @@ def table_asset(
             code_version=code_digest(made_of),
             parts=parts_with_windows(made_of, reads),
             day_metadata=day_metadata,
+            effect=effect,
             resources=tuple(name for name in parameters if name not in reads),
             imports=tuple(imports),
             group=group,

@@ -57,7 +57,9 @@ LOGS = _in_order(name for name, calendar in CALENDARS.items() if calendar == "lo
 LOG_READERS = _in_order(name for name, calendar in CALENDARS.items() if calendar == "logs" and DECLARED[name].inputs)
 """Assets of the days of logs that read others: their days are computed after the photos'."""
 MODEL = _in_order(name for name, calendar in CALENDARS.items() if calendar == "nights")
-PHOTOS = _in_order(DECLARED.keys() - {*VARIANTS, *LOGS, *LOG_READERS, *MODEL})
+NEWEST = _in_order(name for name, calendar in CALENDARS.items() if calendar == "newest")
+"""Assets of which only the newest day of the log is of use."""
+PHOTOS = _in_order(DECLARED.keys() - {*VARIANTS, *LOGS, *LOG_READERS, *MODEL, *NEWEST})
 TABLES = (*_in_order([*LOGS, *PHOTOS, *LOG_READERS]), *VARIANTS)
-ASSETS = (*TABLES, *MODEL)
+ASSETS = (*TABLES, *NEWEST, *MODEL)
 """All assets, in the order in which a night computes them."""

@@ -11,7 +11,7 @@ from pipeline_assets.features.popularity import FINAL_DAYS
 from pipeline_assets.framework.partitions import existing
 from pipeline_assets.ingestion.logs.events import day_of_log
 from pipeline_assets.ingestion.logs.log_days import file_by_day
-from pipeline_assets.nightly.calendars import LOG_READERS, LOGS, MODEL, PHOTOS, VARIANTS
+from pipeline_assets.nightly.calendars import LOG_READERS, LOGS, MODEL, NEWEST, PHOTOS, VARIANTS
 from resources.objects.resource import Objects
 
 
@@ -29,7 +29,8 @@ class Launch:
 
 
 def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date) -> list[Launch]:
-    """The runs that make these days current: logs, photos up to training rows, variants, what reads logs, a night's model.
+    """The runs that make these days current: logs, photos up to training rows, variants, what reads logs, the newest day's
+    states, a night's model.
 
     The model is that of the last night before today on which labels of uploaded photos became final; there is none before
     that. Days that are no partitions are left out: `partitions.set_aside` reports them.
@@ -43,6 +44,8 @@ def launches(upload_days: Sequence[date], log_days: Sequence[date], today: date)
         runs.append(Launch(VARIANTS, min(upload_days), max(upload_days)))
     if log_days:
         runs.append(Launch(LOG_READERS, min(log_days), max(log_days)))
+    if past := [day for day in log_days if day < today]:
+        runs.append(Launch(NEWEST, max(past), max(past)))
     ready = [night for day in upload_days if (night := day + timedelta(days=FINAL_DAYS)) < today]
     if ready:
         runs.append(Launch(MODEL, max(ready), max(ready)))

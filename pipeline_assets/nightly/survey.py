@@ -1,6 +1,7 @@
 """Which days should exist, and which of them are not current: gathers the arguments of `framework/staleness.py`.
 
-Of the nights of a model only the newest is judged: an earlier one records what was known then, and stays.
+Of the nights of a model, and of what exists for the newest day alone, only the newest is judged: an earlier one records
+what was known then, and stays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,8 @@ def _expected_days(
         for name in launch.assets:
             expected[name].update(launch.days())
     for (name,), entries in newest.partition_by("asset", as_dict=True).items():
-        is_model = name in calendars.MODEL
-        expected[str(name)].update(day for day in entries["day"] if not is_model or (nights and day in nights))
+        is_of_one_day = name in (*calendars.MODEL, *calendars.NEWEST)
+        expected[str(name)].update(day for day in entries["day"] if not is_of_one_day or (nights and day in nights))
     return {name: sorted(existing(days, today)) for name, days in expected.items()}
 
 

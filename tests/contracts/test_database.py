@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.features.assets import _users_joined
+from pipeline_assets.features.assets import users_joined
 from pipeline_assets.ingestion.assets import PHOTO_METADATA_SQL, _photos_changed
 from pipeline_assets.labeling import annotation_rows
 from pipeline_assets.labeling.assets import ANNOTATIONS_SQL
@@ -383,9 +383,9 @@ def test_a_days_users_are_those_who_had_joined_by_its_end(photos: Database) -> N
         JOINED.date() + timedelta(days=39),
         JOINED.date() + timedelta(days=40),
     ]
-    before = _users_joined(days, photos)
+    before = users_joined(days, photos)
     assert list(before) == days[1:]
     assert before[days[1]] == before[days[2]] != before[days[3]]
     photos.insert(INSERT_USERS, [(3, JOINED + timedelta(days=40), "z")])
-    after = _users_joined(days, photos)
+    after = users_joined(days, photos)
     assert [after[day] == before[day] for day in days[1:]] == [True, True, False]

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline_assets.features import users
-from pipeline_assets.features.assets import USERS_SQL, _users_joined
+from pipeline_assets.features.assets import USERS_SQL, users_joined
 from pipeline_assets.framework.schemas import Rejected
 from pipeline_assets.ingestion import photo_rows
 from pipeline_assets.ingestion.assets import PHOTO_METADATA_SQL, _photos_changed
@@ -348,11 +348,11 @@ def test_users_of_whom_the_database_does_not_say_when_they_joined_are_kept_aside
 
 def test_only_users_that_are_read_make_days_stale(app: Database) -> None:
     days = [DAY - timedelta(days=40), DAY, DAY + timedelta(days=1)]
-    before = _users_joined(days, app)
+    before = users_joined(days, app)
     assert list(before) == days[1:]
     odd = [row for row in USERS if row["user_id"] in (2, 3, 4, 6)]
     insert(app, "users", *odd)
     app.execute("update users set followers = 9, name = 'z'")
-    assert _users_joined(days, app) == before
+    assert users_joined(days, app) == before
     insert(app, "users", {"user_id": 5, "joined_at": "2026-02-02 00:00:00.000000", "name": "x", "followers": 0})
-    assert [before[day] == digest for day, digest in _users_joined(days, app).items()] == [True, False]
+    assert [before[day] == digest for day, digest in users_joined(days, app).items()] == [True, False]

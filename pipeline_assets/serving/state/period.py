@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
+HORIZON = timedelta(hours=36)
+"""States answer for so long after the end of their day: a nightly run may be half a day late."""
 LONGEST_HORIZON = timedelta(days=7)
 SETTLING = timedelta(hours=1)
 """Deliveries that arrived up to this long before t0, but were not in the log when a generation was built, count exactly."""

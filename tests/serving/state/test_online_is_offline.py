@@ -30,6 +30,7 @@ half_days = st.one_of(st.integers(-90, 3), st.integers(-4, 3), st.sampled_from([
 moments = st.builds(
     lambda half, hours, nudge: T0 + half * DAY / 2 + hours * HOUR + nudge, half_days, st.integers(0, 11), nudges
 )
+user_ids = st.sampled_from(list(USERS))
 lateness = st.sampled_from([-25, -24, -2, 0, 0, 0, 1, 12, 24, 24 * 9, 24 * 31]).map(lambda hours: hours * HOUR)
 arrivals = st.builds(lambda hours, nudge: T0 + hours * HOUR + nudge, st.integers(-1, 36), nudges)
 # Whole windows, and times of the future that come true within the horizon.
@@ -64,23 +65,39 @@ class Photo:
         return max(self.posted_at, datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC))
 
 
-@st.composite
-def events(draw: st.DrawFn) -> Event:
-    at, arrived_at = draw(times)
-    kind = draw(st.sampled_from(["login", "view", "view", "like", "like", "post", "hide"]))
-    photo_id = draw(st.sampled_from([None, *PHOTO_IDS, *PHOTO_IDS, 99])) if kind in ("view", "like") else None
-    # Few ids: they repeat, with other content too.
-    return Event(f"e{draw(st.integers(0, 25))}", draw(st.sampled_from(list(USERS))), photo_id, kind, at, arrived_at)
+# Photos that mature about t0 or leave the mean in the horizon, that are posted in it, and any others.
+hours_of_horizon = st.builds(lambda hours, nudge: hours * HOUR + nudge, st.integers(-1, 36), nudges)
+postings = st.one_of(
+    moments, *(hours_of_horizon.map(lambda after, before=before: T0 - before * DAY + after) for before in (0, 7, 7, 37))
+)
 
 
 @st.composite
 def photo_lists(draw: st.DrawFn) -> list[Photo]:
     photos = []
     for photo_id in draw(st.sets(st.sampled_from(PHOTO_IDS))):
-        posted_at = draw(st.one_of(moments, st.builds(lambda when: when - 7 * DAY, moments)))
-        day = posted_at.date() + draw(st.sampled_from([-2, -1, 0, 0, 0, 1, 2])) * DAY
-        photos.append(Photo(day, photo_id, draw(st.sampled_from(list(USERS))), posted_at))
+        posted_at = draw(postings)
+        day = posted_at.date() + draw(st.sampled_from([-2, -1, 0, 0, 0, 0, 1, 2])) * DAY
+        photos.append(Photo(day, photo_id, draw(user_ids), posted_at))
     return photos
+
+
+@st.composite
+def events(draw: st.DrawFn, photos: list[Photo]) -> Event:
+    kind = draw(st.sampled_from(["login", "view", "view", "view", "like", "like", "post", "hide"]))
+    at, arrived_at = draw(times)
+    photo_id = None
+    if kind in ("view", "like"):
+        photo_id = draw(st.sampled_from([None, 99, *PHOTO_IDS, *(photo.photo_id for photo in photos for _ in range(4))]))
+        about = next((photo.posted_at for photo in photos if photo.photo_id == photo_id), None)
+        if about and draw(st.booleans()):  # near the ends of the photo's first week
+            at = about + draw(st.sampled_from([0, 1, 3, 7])) * DAY + draw(nudges)
+            arrived_at = draw(st.sampled_from([at, at + HOUR, about + 7 * DAY, about + 7 * DAY - MICROSECOND, arrived_at]))
+    # Few ids: they repeat, with other content too.
+    return Event(f"e{draw(st.integers(0, 25))}", draw(user_ids), photo_id, kind, at, arrived_at)
+
+
+worlds = photo_lists().flatmap(lambda photos: st.tuples(st.lists(events(photos), max_size=60), st.just(photos)))
 
 
 def event_frame(log: list[Event]) -> pl.DataFrame:
@@ -134,18 +151,17 @@ def assert_equal_to_offline(store: Store, log: list[Event], photos: list[Photo],
         assert store.ask(user_id, moment) == row, (user_id, moment - T0)
 
 
-event_lists = st.lists(events(), max_size=60)
-
-
 @settings(max_examples=50, deadline=None)
-@given(event_lists, photo_lists(), st.randoms(use_true_random=False))
-def test_no_ask_differs_from_offline(log, photos, rng):
+@given(worlds, st.randoms(use_true_random=False))
+def test_no_ask_differs_from_offline(world, rng):
+    log, photos = world
     assert_equal_to_offline(streamed(log, photos, rng), log, photos, rng)
 
 
 @settings(max_examples=20, deadline=None)
-@given(event_lists, photo_lists(), st.randoms(use_true_random=False))
-def test_the_stream_ends_at_the_bytes_of_a_build_of_all(log, photos, rng):
+@given(worlds, st.randoms(use_true_random=False))
+def test_the_stream_ends_at_the_bytes_of_a_build_of_all(world, rng):
+    log, photos = world
     store = streamed(log, photos, rng)
     whole = built(user_frame(), event_frame(log), photo_frame(photos), PERIOD)
     nothing = (None, UserState().pack())
@@ -155,8 +171,9 @@ def test_the_stream_ends_at_the_bytes_of_a_build_of_all(log, photos, rng):
 
 
 @settings(max_examples=20, deadline=None)
-@given(event_lists, photo_lists(), st.randoms(use_true_random=False))
-def test_what_arrived_in_the_last_hour_may_be_missing_in_the_build(log, photos, rng):
+@given(worlds, st.randoms(use_true_random=False))
+def test_what_arrived_in_the_last_hour_may_be_missing_in_the_build(world, rng):
+    log, photos = world
     first = {}
     agreeing = [replace(first.setdefault(event.event_id, event), arrived_at=event.arrived_at) for event in log]
     assert_equal_to_offline(streamed(agreeing, photos, rng, T0 - SETTLING), agreeing, photos, rng)
