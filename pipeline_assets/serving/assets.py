@@ -17,8 +17,8 @@ from pipeline_assets.serving.state import building, deliveries, layout, period, 
 from pipeline_assets.serving.state.period import HORIZON, Period
 from resources.database import ledger
 from resources.database.contract import Database
-from resources.online.opening import OnlineStores
 from resources.online.publication import publish
+from resources.online.resource import OnlineStores
 
 ROWS_AT_ONCE = 100_000
 

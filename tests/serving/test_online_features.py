@@ -21,7 +21,7 @@ from resources.lake.lake import Lake
 from resources.lake.lake_io import LakeIO
 from resources.online import publication
 from resources.online.contract import OnlineStore
-from resources.online.opening import OnlineStores
+from resources.online.resource import OnlineStores
 
 pytestmark = [
     pytest.mark.slow,
