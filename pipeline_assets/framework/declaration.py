@@ -69,6 +69,8 @@ class RunOfDays:
     """The resources of the asset's function, by name, for its checks."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     """The time of the run: one moment for all days."""
+    is_forced: bool = False
+    """Whether days are computed that have not changed: the caller doubts what is there."""
     _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, compute: Callable[[], T]) -> T:

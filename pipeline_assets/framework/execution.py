@@ -59,6 +59,7 @@ def execute(asset: Declaration, context: dg.AssetExecutionContext) -> Iterator[A
             plan.entries,
             lambda: previous(asset, plan, lake),
             resources,
+            is_forced=force,
         )
         if plan.changed:
             lake.require_types(asset.name, asset.schema.create_empty().schema)

@@ -35,7 +35,10 @@ def _of_day(rows: pl.LazyFrame, day: date) -> pl.LazyFrame:
 def _publish(
     run: RunOfDays, rows: Iterable[pl.DataFrame], digests: Mapping[date, str], online: OnlineStores, database: Database
 ) -> None:
-    """Make the newest committed day the store's next generation, unless the store has it already, or a later one."""
+    """Make the newest committed day the store's next generation, unless the store has a later one.
+
+    If the store has this one already, it is built again in a forced run only.
+    """
     day = max(digests)
     of_day = _period(day)
     events, photos = (_of_day(run.inputs[name], day) for name in ("event_log", "photo_metadata"))
@@ -51,7 +54,8 @@ def _publish(
                 (b"p:", building.states_of_photos(events, photos, of_day)),
                 (b"e:", deliveries.buckets(events, of_day)),
             ],
-            f"{day} {digests[day]} {run.code_version} {ledger.digest_of(' '.join(row) for row in read.rows())}",
+            f"{day} {digests[day]} {run.code_version} {ledger.digest_of(' '.join(row) for row in read.rows())}"
+            + (f" again by {run.run_id}" if run.is_forced else ""),
             owner=f"online_features {run.run_id}",
             t0=of_day.t0,
             horizon_s=HORIZON // timedelta(seconds=1),

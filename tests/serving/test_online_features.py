@@ -84,7 +84,7 @@ class Project:
             entry = ledger.Materialization(name, day, digest, rows.height, 0, "1", "", {}, version, None, "test")
             ledger.record(self.database, [entry])
 
-    def run(self, day: date, *, raise_on_error: bool = True) -> bool:
+    def run(self, day: date, *, raise_on_error: bool = True, force: bool = False) -> bool:
         specs = [dg.AssetSpec(name, partitions_def=daily) for name in ("event_log", "photo_metadata")]
         return dg.materialize(
             [assets.online_features, *specs],
@@ -96,6 +96,7 @@ class Project:
                 "database": self.database,
                 "online": self.online,
             },
+            run_config={"ops": {"online_features": {"config": {"force": force}}}},
             raise_on_error=raise_on_error,
         ).success
 
@@ -138,7 +139,7 @@ def test_the_store_has_the_newest_day_exactly_and_an_older_day_changes_the_table
     assert project.run(older)
     assert project.store().current() == generation
     assert project.entered() == [older, newest]
-    rows = project.lake.scan("online_features").collect()
+    rows = project.lake.scan("online_features").collect().sort("day", "user_id")
     assert rows.select("day", "user_id").rows() == [(day, user) for day in (older, newest) for user in USERS]
     assert rows["joined_at"].unique().to_list() == [JOINED]
     assert rows["state_bytes"].min() >= 56
@@ -217,3 +218,21 @@ def test_a_store_of_a_later_day_is_left_alone(project: Project) -> None:
     assert later == store.current()
     assert publication.publish(store, [(b"u:", [])], "earlier", t0=start(FIRST), **source) is None
     assert store.read([b"u:1"])[1] == [b"x"]
+
+
+def test_a_forced_run_mends_a_value_that_was_damaged(project: Project) -> None:
+    project.write(FIRST)
+    assert project.run(FIRST)
+    store = project.store()
+    draft = store.begin(start(FIRST) + DAY, 60, 1)
+    _, [source] = store.read([publication.SOURCE])
+    store.write(draft, [(b"u:1", b"damaged"), (b"u:77", b"strange"), (publication.SOURCE, source)])
+    lease = store.lease("damage", 60)
+    assert lease is not None
+    store.publish(lease, store.complete(draft, position=""), position="")
+    store.release(lease)
+    assert project.run(FIRST)
+    assert store.read([b"u:1", b"u:77"])[1] == [b"damaged", b"strange"]
+    assert project.run(FIRST, force=True)
+    assert project.differences(FIRST) == []
+    assert store.read([b"u:77"])[1] == [None]
