@@ -143,6 +143,13 @@ def rows(
     return some
 
 
+def tables(lake: Lake | None = None) -> list[str]:
+    """The names of the lake's tables, sorted."""
+    lake = lake or open_lake(load_settings())
+    names = sorted(folder.rstrip("/").rpartition("/")[2] for folder in lake.store.folders("tables/"))
+    return [name for name in names if lake.exists(name)]
+
+
 def newest_night(table: str) -> date:
     """The newest night of a table that was computed, which may have no rows: then the newest of its rows are older ones.
 

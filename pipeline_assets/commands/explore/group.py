@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline_assets.commands.explore import duplicates, near, page
+from pipeline_assets.commands.explore import duplicates, near, notebook, page
 from pipeline_assets.runtime.terminal import VisibleCommands
 
 
@@ -24,8 +24,9 @@ def explore() -> None:
     darkroom explore --serve            the same page, served to this machine only
     darkroom explore near photo.jpg     the photos of all days that look most like this one
     darkroom explore duplicates         photos that are the same, or nearly
+    darkroom explore notebook           a marimo notebook on the lake
     """
 
 
-for command in (page.page, near.near, duplicates.duplicates):
+for command in (page.page, near.near, duplicates.duplicates, notebook.notebook):
     explore.add_command(command)
