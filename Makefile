@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DAYS ?= 14
-# Only files with a hash in the lock are installed.
-LOCKED = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+# Only files with a hash in the lock are installed. Pip would compile them one at a time.
+LOCKED = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
+COMPILE_ALL = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib
 COMPILE = $(TOOLS)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command 'make lock'
 TOOLS := build/tools/bin
 # The hash of torch's CPU build, which is not on PyPI, for Python 3.11 on x86_64.
@@ -32,6 +33,7 @@ $(BIN)/.installed: pyproject.toml $(wildcard requirements/*.lock)
 	@! grep --quiet '^Requires-Dist: nvidia' $(VENV)/lib/python*/site-packages/torch-*.dist-info/METADATA || $(LOCKED) --requirement requirements/cuda.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
 	@$(BIN)/pip check
+	@$(COMPILE_ALL) || true # some packages bring templates that are no Python
 	@touch $@
 
 run: install
