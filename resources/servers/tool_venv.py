@@ -22,7 +22,11 @@ from resources.servers.processes import log_tail
 LOCKS = Path(__file__).parents[2] / "requirements"
 INSTALLED = "installed"
 TELL_EVERY_S = 10.0
-PIP = ("-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "--require-hashes", "--no-deps")
+# Modules are compiled when they are first imported, which most never are.
+PIP = (
+    *("-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"),
+    *("--require-hashes", "--no-deps", "--no-compile"),
+)
 _PASSED = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "TEMP", "TMP", "NETRC"}
 _PASSED |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
 _PASSED |= {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
