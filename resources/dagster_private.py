@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy
+import sqlalchemy.event
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterUserCodeUnreachableError
@@ -90,8 +91,9 @@ def wrap_questions(events: Any, wrap: Callable[[Callable[..., bool]], Callable[.
 def keep_connections(events: Any) -> None:
     """Let a storage of events in SQLite files keep its connections; any other storage is left as it is.
 
-    By itself it opens the file and compiles the statements anew for each event, which is half the time of a small run.
-    Kept are the index of all runs and the file of the newest run, until the storage is disposed of.
+    By itself it opens the file, compiles the statements and waits for the disk for each event: half the time of a small run.
+    Kept are the index of all runs and the file of the newest run, until the storage is disposed of. A loss of power may take
+    the last events, as a kill does: they report what the ledger already has.
     """
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
     from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -112,6 +114,7 @@ def keep_connections(events: Any) -> None:
                     kept.pop(former).dispose()
                 url = events.conn_string_for_shard(shard)
                 kept[shard] = sqlalchemy.create_engine(url, poolclass=StaticPool, connect_args=arguments)
+                sqlalchemy.event.listen(kept[shard], "connect", lambda own, _: own.execute("pragma synchronous = normal"))
             with kept[shard].begin() as connection:
                 yield connection
 
