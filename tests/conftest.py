@@ -97,6 +97,9 @@ def services(of_all_workers: Path, pytestconfig: pytest.Config) -> Iterator[Endp
         pytest.skip("needs PostgreSQL or S3: `make test`")
     home = of_all_workers / "services"
     with Services(home) as endpoints:
+        # A test kills processes, never the machine: what is written need not be on the disk.
+        _on_server(endpoints.postgres_url, sql.SQL("alter system set fsync = off"))
+        _on_server(endpoints.postgres_url, sql.SQL("select pg_reload_conf()"))
         TRUSTED.append((weed.authority(home / "s3"), Path(endpoints.ca_bundle).with_name(f"ca-bundle-{os.getpid()}.pem")))
         yield endpoints
 
@@ -179,7 +182,7 @@ def database(empty_database: Database) -> Database:
     return empty_database
 
 
-def _on_server(url: str, statement: sql.Composed) -> None:
+def _on_server(url: str, statement: sql.Composable) -> None:
     connection = psycopg2.connect(url)
     try:
         connection.autocommit = True
