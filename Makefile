@@ -65,6 +65,7 @@ lock: $(TOOLS)/.installed
 		$$(sed -n "s/^\([a-z0-9-]*\)==.*sys_platform == 'linux'.*/--no-emit-package \1/p" requirements/cuda.lock)
 	@$(COMPILE) requirements/tools.txt --output-file requirements/tools.lock
 	@$(COMPILE) requirements/label-studio.txt --output-file requirements/label-studio.lock
+	@$(COMPILE) requirements/feast.txt --output-file requirements/feast.lock
 	@$(COMPILE) requirements/frames.txt --constraint constraints.txt --output-file requirements/frames.lock
 	@for lock in darkroom cuda; do \
 		grep --quiet $(TORCH_CPU_SHA256) requirements/$$lock.lock || { \

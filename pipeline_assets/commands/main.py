@@ -5,6 +5,7 @@ import click
 from pipeline_assets.commands import (
     document,
     export,
+    feast,
     import_,
     online,
     pin,
@@ -52,6 +53,7 @@ for command in (
     *export.COMMANDS,
     variants.variants,
     online.online,
+    feast.feast,
     label,
     explore,
 ):
