@@ -19,6 +19,7 @@ from pipeline_assets.labeling.campaigns import assets as campaigns
 from pipeline_assets.labeling.feedback import assets as feedback
 from pipeline_assets.labeling.weak import assets as weak
 from pipeline_assets.serving import assets as serving
+from pipeline_assets.serving.log import assets as serving_log
 from pipeline_assets.training import assets as training
 from pipeline_assets.variants import assets as variants
 
@@ -40,6 +41,7 @@ MODULES = (
     suspects,
     learning,
     serving,
+    serving_log,
 )
 """The modules with assets."""
 

@@ -191,3 +191,22 @@ class JournalDamaged(DarkroomError):
 
 class ClockSetBack(DarkroomError):
     """This machine's clock is far behind the newest event: arrivals can't be stamped."""
+
+
+class AskRefused(DarkroomError):
+    """An ask of the endpoint that can't be answered: bad bytes, an unknown user, a moment that no state covers.
+
+    status: of HTTP; reason: a short machine name; detail: a sentence for a person.
+    """
+
+    def __init__(self, status: int, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.status, self.reason, self.detail = status, reason, detail
+
+
+class ServingUnsafe(DarkroomError):
+    """A photo scored alone differs from the batch pipeline on this machine: the endpoint does not answer."""
+
+
+class NoModelToServe(DarkroomError):
+    """There is no popularity model of that name, or none at all, or its classifier is not the chosen one."""

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -69,12 +69,22 @@ class Settings(BaseSettings):
         0.2, ge=0, le=1, description="a day's check warns above this share of quarantined uploads"
     )
     alert_webhook: SecretStr | None = Field(None, description="URL that receives a JSON POST for each failed run")
+    serve_hosts: str = Field("", description="host names under which `darkroom serve` is reached, comma-separated")
+    serve_certificate: Path | None = Field(None, description="PEM file of the certificate of `darkroom serve`, for HTTPS")
+    serve_key: Path | None = Field(None, description="PEM file of the certificate's key")
+    serve_rate: float = Field(
+        0, ge=0, description="requests a second that `darkroom serve` answers to one token, or one address; 0: any number"
+    )
+    serving_log_share: float = Field(1, ge=0, le=1, description="share of asks that `darkroom serve` logs in the lake")
+    serving_log_users: Literal["id", "none"] = Field(
+        "id", description="whether logged asks have the user's id, which comparing them with the offline features needs"
+    )
     ui_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI on 127.0.0.1")
     ui_hosts: str = Field("", description="host names under which a proxy publishes the UI, comma-separated")
 
     embedded: bool = Field(False, description="set by `darkroom up` next to the addresses of its own servers")
 
-    @field_validator("home", "staging_dir", "tools_dir", "campaigns_dir")
+    @field_validator("home", "staging_dir", "tools_dir", "campaigns_dir", "serve_certificate", "serve_key")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().resolve() if path else path
@@ -133,6 +143,16 @@ class Settings(BaseSettings):
     def ui_host_names(self) -> list[str]:
         """The names in `ui_hosts`."""
         return [name.strip() for name in self.ui_hosts.split(",") if name.strip()]
+
+    @property
+    def serve_host_names(self) -> list[str]:
+        """The names in `serve_hosts`."""
+        return [name.strip().lower() for name in self.serve_hosts.split(",") if name.strip()]
+
+    @property
+    def serve_tokens(self) -> Path:
+        """File with the hashes of the endpoint's tokens."""
+        return self.home / "serving" / "tokens.json"
 
     @property
     def env_file(self) -> Path:

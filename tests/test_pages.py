@@ -50,7 +50,7 @@ def parsed(arguments: list[str]) -> None:
     command: click.Command = main
     context = click.Context(main, info_name="darkroom")
     while isinstance(command, click.Group):
-        if arguments[0].startswith("-"):
+        if not arguments or arguments[0].startswith("-"):
             return
         name, found, arguments = command.resolve_command(context, arguments)
         assert found is not None

@@ -101,7 +101,10 @@ class FusedLite0:
                 activations = step(activations)
             x = activations.add_(x) if has_skip else activations
         embedding = self._head(x).mean((2, 3), dtype=torch.float32)
-        return self._last(embedding), embedding
+        rows = len(embedding)
+        # A product with a single row rounds in another order: with this many, a photo's logits are those of the batch.
+        padded = nn.functional.pad(embedding, (0, 0, 0, CPU_ROWS - rows)) if rows < CPU_ROWS else embedding
+        return self._last(padded)[:rows], embedding
 
 
 @lru_cache(maxsize=2)

@@ -101,10 +101,8 @@ class CpuRunner:
     decoding keeps the cores busy.
     """
 
-    rows = CPU_ROWS
-
-    def __init__(self, classifier: Classifier, forward: Forward) -> None:
-        self._network = Network(classifier, forward, torch.device("cpu"))
+    def __init__(self, classifier: Classifier, forward: Forward, rows: int = CPU_ROWS) -> None:
+        self._network, self.rows = Network(classifier, forward, torch.device("cpu")), rows
 
     @torch.inference_mode()
     def score(self, crops: Sequence[Crop]) -> Scores:

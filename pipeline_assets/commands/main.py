@@ -12,6 +12,7 @@ from pipeline_assets.commands import (
     reconcile,
     refresh,
     run,
+    serve,
     servers,
     show,
     status,
@@ -56,5 +57,6 @@ for command in (
     feast.feast,
     label,
     explore,
+    serve.serve,
 ):
     main.add_command(command)

@@ -17,6 +17,7 @@ from pipeline_assets.framework.partitions import set_aside
 from pipeline_assets.framework.planning import stale_days
 from pipeline_assets.nightly import dagster_runs, night
 from pipeline_assets.nightly.bucket import discover
+from pipeline_assets.nightly.served import print_prediction
 from pipeline_assets.nightly.summary import print_summary
 from pipeline_assets.nightly.turns import spans_of, turn, wait_for_others
 from pipeline_assets.runtime.terminal import Terminal
@@ -55,6 +56,8 @@ def run_everything(
     if done.succeeded and not done.timings:
         console.print("Nothing has changed: every asset is current, and no run was needed.", style="green")
     print_summary(settings, resources, done.timings, done.speed, console)
+    if done.timings:
+        print_prediction(settings, resources, console)
     console.print(f"Done in {time.monotonic() - started:.1f} s.")
     return done.succeeded
 

@@ -24,7 +24,7 @@ from pipeline_assets.ingestion.logs import log_days
 from pipeline_assets.ingestion.schemas import RawUploads
 from pipeline_assets.training import checks, labels, observation, relatives, split
 from pipeline_assets.training import training_table as joins
-from pipeline_assets.training.model import feature_matrix, scores
+from pipeline_assets.training.model import feature_matrix, intervals, scores
 from pipeline_assets.training.schemas import PopularityModel, StagedTrainingSet, TrainingPin, TrainingTable
 from pipeline_assets.training.shards import staging, staging_plan
 from pipeline_assets.training.shards.pruning import prune
@@ -231,7 +231,7 @@ def _stage(
     schema=PopularityModel,
     group="training",
     inputs={"training_pin": SAME_DAY, "staged_training_set": SAME_DAY, "training_variants": WINDOW},
-    code=[*MODEL_CODE, feature_matrix, scores, str(SEED)],
+    code=[*MODEL_CODE, feature_matrix, scores, intervals, str(SEED)],
     checks=[checks.BETTER_THAN_THE_MEAN],
     quarantines=True,
     kinds={"pytorch", "s3"},
@@ -319,6 +319,7 @@ def photos_set_aside(night: date, lake: Lake) -> int:
 
 def _model_row(trained: "TrainedModel", oracle: scores.Scores | None) -> dict[str, Any]:
     """A trained model and its scores as columns of `PopularityModel`."""
+    residuals = trained.predictions.select(pl.col("popularity") - pl.col("prediction")).to_series().to_numpy()
     return {
         "weights_sha256": trained.weights_sha256,
         "weights_bytes": len(trained.weights),
@@ -332,6 +333,8 @@ def _model_row(trained: "TrainedModel", oracle: scores.Scores | None) -> dict[st
         "spearman_metadata": trained.baselines["metadata"].spearman,
         "r2_ridge": trained.baselines["ridge"].r2,
         "spearman_ridge": trained.baselines["ridge"].spearman,
+        "half_width_90": intervals.half_width(residuals),
+        "coverage_90": intervals.measured_coverage(residuals),
         "r2_oracle": oracle.r2 if oracle else None,
         "spearman_oracle": oracle.spearman if oracle else None,
     }

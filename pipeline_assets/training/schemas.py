@@ -107,6 +107,10 @@ class PopularityModel(dy.Schema):
     spearman_ridge = dy.Float64(nullable=True)
     r2_oracle = dy.Float64(nullable=True, description="the simulator's own expectation; null for real data")
     spearman_oracle = dy.Float64(nullable=True)
+    half_width_90 = dy.Float64(
+        nullable=True, min=0, description="of the 90% prediction interval, from residuals on test; null for too few rows"
+    )
+    coverage_90 = dy.Float64(nullable=True, description="of such intervals, each measured on a fifth of test by the others")
     r2_without_variants = dy.Float64(nullable=True, description="of the same training without its variants; null if none")
     spearman_without_variants = dy.Float64(nullable=True)
     table_versions_json = dy.String(metadata=VOLATILE, description="Delta version of every table read")

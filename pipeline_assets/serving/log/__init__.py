@@ -1,0 +1,1 @@
+"""What was asked of the endpoint and answered: its table, its replay offline, and its quality once labels are there."""

@@ -1,0 +1,108 @@
+"""The assets of what was served."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+
+import polars as pl
+
+from pipeline_assets.features.user_features import LOOKBACK_DAYS
+from pipeline_assets.framework.declaration import RunOfDays, Table
+from pipeline_assets.framework.partitions import Days
+from pipeline_assets.framework.table_asset import table_asset
+from pipeline_assets.serving.log import checks, quality, replay, segments
+from pipeline_assets.serving.log.schemas import ServedQuality, ServingLog
+from resources.database import ledger
+from resources.database.contract import Database
+from resources.errors import ObjectError
+from resources.objects.object_info import ObjectInfo
+from resources.objects.resource import Objects
+
+PREFIX = "serving/"
+LOOKBACK = Days(-LOOKBACK_DAYS, 0)
+NEAR = Days(-1, 1)
+"""Days of upload of the photos that are asked for on a day: a posting may be a day from its upload."""
+
+
+def _segments(lake_bucket: Objects, days: Sequence[date]) -> dict[date, list[ObjectInfo]]:
+    """The segments of these days, ascending by key."""
+    found: dict[date, list[ObjectInfo]] = {day: [] for day in days}
+    last = max(days)
+    for info in lake_bucket.store.list(PREFIX, start_after=f"{PREFIX}{min(days)}"):
+        name = info.key.removeprefix(PREFIX)[:10]
+        if name > str(last):
+            break
+        if (day := _day(name)) in found and day is not None:
+            found[day].append(info)
+    return found
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None
+
+
+def _segments_changed(days: Sequence[date], lake_bucket: Objects) -> Mapping[date, str]:
+    """The segments of each day; their names are those of their content."""
+    found = _segments(lake_bucket, days)
+    return {day: ledger.digest_of(info.key for info in infos) for day, infos in found.items() if infos}
+
+
+@table_asset(
+    schema=ServingLog,
+    group="serving",
+    inputs={"event_log": LOOKBACK, "photo_metadata": LOOKBACK},
+    sources=_segments_changed,
+    code=[segments, replay],
+    quarantines=True,
+    checks=[checks.SERVING_SKEW],
+    kinds={"s3", "polars"},
+    pool="s3",
+    days="logs",
+    days_per_run=60,
+)
+def serving_log(
+    run: RunOfDays, event_log: pl.LazyFrame, photo_metadata: pl.LazyFrame, lake_bucket: Objects, database: Database
+) -> Iterator[Table]:
+    """What was asked of `darkroom serve` and answered, by the day of the ask; sampled by DARKROOM_SERVING_LOG_SHARE.
+
+    From the segments of JSON lines that the servers put under `serving/{day}/` of the lake. Texts and photos are not logged.
+    A check replays the asks with the offline features, without tolerance. The days are those of the event log.
+    """
+    found = _segments(lake_bucket, run.days)
+    for day in run.days:
+        fetched = lake_bucket.store.get_many(found[day], key=lambda info: info.key)
+        rows, rejected = segments.rows_of(day, (_whole(info.key, data) for info, data in fetched))
+        yield Table(rows, rejected=rejected)
+
+
+def _whole(key: str, data: bytes | ObjectError) -> tuple[str, bytes]:
+    if isinstance(data, ObjectError):
+        raise data
+    return key, data
+
+
+@table_asset(
+    schema=ServedQuality,
+    group="serving",
+    inputs={"serving_log": Days(), "training_table": NEAR},
+    code=[quality],
+    kinds={"polars"},
+    days="logs",
+    days_per_run=60,
+    lineage={
+        "r2": [("serving_log", "popularity"), ("training_table", "popularity")],
+        "coverage": [("serving_log", "low"), ("serving_log", "high"), ("training_table", "popularity")],
+    },
+)
+def served_quality(run: RunOfDays, serving_log: pl.LazyFrame, training_table: pl.LazyFrame) -> pl.DataFrame:
+    """How good the answers of a day were, by model: R2, bias, calibration, and how often the interval held the label.
+
+    A label comes seven days after the posting; a day is computed again when its labels are there. An ask meets the posting
+    of the same photo by the same user.
+    """
+    asks = serving_log.filter(pl.col("popularity").is_not_null()).collect()
+    near = pl.col("day").is_between(run.days[0] + timedelta(NEAR.start), run.days[-1] + timedelta(NEAR.end))
+    labels = training_table.filter(near).select("user_id", "sha256", "posted_at", "popularity").collect()
+    return quality.quality(asks, labels)
