@@ -79,9 +79,10 @@ def features_of(store: Store, user_id: int, moment: datetime) -> UserFeatures:
 
 
 def known_through(generation: Generation) -> datetime:
-    """The arrival of the last event that is in the state: the end of the stream's position, else t0.
+    """The arrival of the last event that may be in the state: the end of the stream's position, else just before t0.
 
-    A position ends with microseconds since 1970 (`stream/places.py`).
+    The position of a stream ends with microseconds since 1970 (`stream/places.py`).
     """
     tail = generation.position.rpartition(":")[2]
-    return max(generation.t0, _EPOCH + timedelta(microseconds=int(tail))) if tail.isdigit() else generation.t0
+    built = generation.t0 - timedelta(microseconds=1)
+    return max(built, _EPOCH + timedelta(microseconds=int(tail))) if tail.isdigit() else built
