@@ -55,6 +55,7 @@ BENCHMARKS = (
     "exploration_suspects",
     "learning_photos",
     "learning_text",
+    "online_state",
 )
 FOLDERS = {
     **dict.fromkeys(
