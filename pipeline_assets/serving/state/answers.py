@@ -1,7 +1,6 @@
 """Features of a user at a moment, from their state. What does not live here: how events change a state (`events.py`)."""
 
 import struct
-from bisect import bisect_left
 from datetime import datetime
 from functools import cache, lru_cache
 
@@ -27,15 +26,18 @@ def features_at(state: UserState, period: Period, moment: datetime) -> dict[str,
     Raises MomentBeforeState before t0, StateTooOld after t0 + horizon, StateIncomplete if a photo is missing.
     """
     time = microseconds(moment)
-    _check(state, period, moment, time)
-    counts = list(state.counts)
-    for step in state.steps[: bisect_left(state.steps, time << 4)]:
+    if not (state.is_complete and period.start_us <= time <= period.end_us):
+        raise _refusal(period, moment, time)
+    counts, limit = state.counts.copy(), time << 4
+    for step in state.steps:
+        if step >= limit:
+            break
         counts[step >> 1 & 7] += 1 if step & 1 else -1
-    return {
-        "days_since_joining": None if state.joined_at is None else max((time - state.joined_at) // _DAY_US, 0),
-        **dict(zip(COUNTS, counts, strict=True)),
-        "mean_popularity_30d": _mean_popularity(state, time),
-    }
+    age = None if state.joined_at is None else max((time - state.joined_at) // _DAY_US, 0)
+    features: dict[str, int | float | None] = {"days_since_joining": age}
+    features.update(zip(COUNTS, counts, strict=True))
+    features["mean_popularity_30d"] = _mean_popularity(state, time)
+    return features
 
 
 def _mean_popularity(state: UserState, time: int) -> float | None:
@@ -54,22 +56,21 @@ def _mean_popularity(state: UserState, time: int) -> float | None:
     return mean
 
 
-def _check(state: UserState, period: Period, moment: datetime, time: int) -> None:
+def _refusal(period: Period, moment: datetime, time: int) -> MomentBeforeState | StateTooOld | StateIncomplete:
     if time < period.start_us:
-        raise MomentBeforeState(
+        return MomentBeforeState(
             f"The online states begin at {period.t0:%Y-%m-%d %H:%M} UTC, and features were asked for {moment}: ask for a "
             "later moment, or use the offline features."
         )
     if time > period.end_us:
-        raise StateTooOld(
+        return StateTooOld(
             f"The online states answer until {period.end:%Y-%m-%d %H:%M} UTC, and features were asked for {moment}: "
             "materialize the newest day of `online_features`."
         )
-    if not state.is_complete:
-        raise StateIncomplete(
-            "A photo of this user became known long after it was posted, and its views are not in the state: materialize "
-            "the newest day of `online_features`."
-        )
+    return StateIncomplete(
+        "A photo of this user became known long after it was posted, and its views are not in the state: materialize "
+        "the newest day of `online_features`."
+    )
 
 
 def _value(views: int) -> int:

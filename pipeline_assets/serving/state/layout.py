@@ -139,21 +139,22 @@ class UserState:
     @classmethod
     def unpack(cls, value: bytes) -> Self:
         """The state of these bytes. Raises StateUnreadable for bytes of another format, or cut short."""
-        _check(value)
-        _, flags, _, number, steps, leaving, joined_at, *counts, total = USER_HEADER.unpack_from(value)
-        words = array("q")
-        words.frombytes(value[USER_HEADER.size :])
-        end = steps + 2 * leaving
-        return cls(
-            None if joined_at == MISSING else joined_at,
-            counts,
-            total,
-            number,
-            words[:steps],
-            [Leaving(*words[at : at + 2]) for at in range(steps, end, 2)],
-            [Maturing(*words[at : at + 3]) for at in range(end, len(words), 3)],
-            not flags & _INCOMPLETE,
+        if value[:1] != _FORMAT_BYTE or len(value) < USER_HEADER.size:
+            _check(value)
+        _, flags, size, number, step_count, leaving_count, joined_at, *counts, total = USER_HEADER.unpack_from(value)
+        if len(value) & 7 or len(value) >> 3 & 0xFFFF != size:
+            _check(value)
+        steps = array("q")
+        steps.frombytes(value[USER_HEADER.size :])
+        state = cls(
+            None if joined_at == MISSING else joined_at, counts, total, number, steps, [], [], not flags & _INCOMPLETE
         )
+        if len(steps) > step_count:
+            end = step_count + 2 * leaving_count
+            state.leaving = [Leaving(*steps[at : at + 2]) for at in range(step_count, end, 2)]
+            state.maturing = [Maturing(*steps[at : at + 3]) for at in range(end, len(steps), 3)]
+            del steps[step_count:]
+        return state
 
 
 @dataclass
