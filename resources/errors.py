@@ -150,3 +150,7 @@ class DraftGone(ResourceError):
 
 class LeaseLost(ResourceError):
     """Another process may change the online store now; nothing was changed."""
+
+
+class StoreRewound(ResourceError):
+    """The online store has another state than its writer left, as after a failure of its server; nothing was changed."""

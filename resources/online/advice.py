@@ -1,6 +1,15 @@
 """What the errors of all online stores say: the same words, whichever server it is."""
 
-from resources.errors import DraftGone, GenerationGone, LeaseLost, NothingPublished, StoreFlushed, StoreUnreadable
+from resources.errors import (
+    DatabaseUnusable,
+    DraftGone,
+    GenerationGone,
+    LeaseLost,
+    NothingPublished,
+    StoreFlushed,
+    StoreRewound,
+    StoreUnreadable,
+)
 from resources.online.contract import Generation, Lease
 
 REBUILD = "`darkroom online rebuild` builds it from the lake"
@@ -39,6 +48,22 @@ def lease_lost(lease: Lease, holder: str | None) -> LeaseLost:
     return LeaseLost(
         f"The right to change the online store {whose}: nothing was changed. Read the store's position, and go on from "
         "there once the lease is yours again."
+    )
+
+
+def rewound(number: int, position: str, after: Generation) -> StoreRewound:
+    """The error of changes to another state of the store. number, position: of its generation."""
+    return StoreRewound(
+        f"The online store is at position {position!r} of generation {number}, and the changes follow from position "
+        f"{after.position!r} of generation {after.number}: its server lost the last changes, or another process wrote. "
+        "Nothing was changed: read the store's position, and go on from there."
+    )
+
+
+def bad_address(example: str) -> DatabaseUnusable:
+    """The error of an address that can't be read, which it does not name: it has a password."""
+    return DatabaseUnusable(
+        f"DARKROOM_ONLINE_URL can't be read: write {example}, and special characters of a password as in %2F for a slash."
     )
 
 

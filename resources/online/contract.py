@@ -11,6 +11,7 @@ publisher replays into the draft the events that the build has not seen, and giv
 
 **One writer.** Whoever changes what readers see (`apply`, `publish`) holds the lease. Its token rises with each holder, and
 the store compares it in the same transaction: a holder that was suspended, and comes back after its time, changes nothing.
+A server that fails may lose the last changes, whole and in order: `apply` compares the position, too, that they follow from.
 """
 
 from abc import ABC, abstractmethod
@@ -51,6 +52,10 @@ class Generation:
     applied_at: datetime | None = None
     published_at: datetime | None = None
     replaced_at: datetime | None = None
+
+    def is_same_as(self, other: "Generation") -> bool:
+        """Whether this is the same generation at the same position."""
+        return (self.number, self.built_at, self.position) == (other.number, other.built_at, other.position)
 
 
 @dataclass(frozen=True)
@@ -174,11 +179,13 @@ class OnlineStore(ABC):
         *,
         position: str,
         to: Generation | None = None,
+        after: Generation | None = None,
     ) -> None:
         """Write streamed changes and the position that they lead to, in one transaction.
 
-        to: a draft; None: the current generation. Raises LeaseLost if the lease is not the present one or has expired,
-        NothingPublished, StoreFlushed, DraftGone; nothing is changed then.
+        to: a draft; None: the current generation. after: the generation, with its position, that the changes follow from;
+        None: any. Raises LeaseLost if the lease is not the present one or has expired, StoreRewound if the store has
+        another generation or position than `after`, NothingPublished, StoreFlushed, DraftGone; nothing is changed then.
         """
 
     # Upkeep.

@@ -6,7 +6,7 @@ It may be the application's database. Each thread keeps one connection; a read i
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,14 @@ _LAYOUT = (
 )
 
 
+def _check(url: str) -> None:
+    """Raises DatabaseUnusable for an address that can't be read: libpq's own words have parts of the password."""
+    with suppress(psycopg2.ProgrammingError):
+        if re.fullmatch(r"[0-9,]*", psycopg2.extensions.parse_dsn(url).get("port", "")):
+            return
+    raise advice.bad_address("postgresql://USER:PASSWORD@HOST:5432/DATABASE")
+
+
 @cache
 def _own(statement: str) -> str:
     """A statement in PostgreSQL's dialect."""
@@ -84,6 +92,7 @@ class PostgresStore(SqlStore):
     for_update = " for update"
 
     def __init__(self, url: str) -> None:
+        _check(url)
         self._url = url
         self._of_thread = threading.local()
 

@@ -11,11 +11,16 @@ from resources.online.contract import Generation, Lease
 
 
 @contextmanager
-def translating(was_filled: bool, of: Generation | None = None, lease: Lease | None = None) -> Iterator[None]:
-    """Translate errors. of, lease: the draft and the lease of the call."""
+def translating(
+    was_filled: bool, of: Generation | None = None, lease: Lease | None = None, after: Generation | None = None
+) -> Iterator[None]:
+    """Translate errors. of, lease, after: the draft, the lease, and what the changes of the call follow from."""
     try:
         yield
     except redis.RedisError as error:
+        if after and str(error).startswith("AFTER "):
+            _, number, position = str(error).split(" ", 2)
+            raise advice.rewound(int(number), position, after) from None
         raise _translated(error, was_filled, of, lease) from None
     except (OSError, redis.exceptions.RedisClusterException) as error:
         raise _away(str(error)) from None

@@ -46,10 +46,14 @@ class RedisStore(OnlineStore):
         }
         # A change whose answer was lost must not be sent again: its caller looks at the position.
         with translating(False):
-            if is_cluster:
-                self._client: Any = redis.RedisCluster.from_url(address, **options)
-            else:
-                self._client = redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0), **options)
+            try:
+                if is_cluster:
+                    self._client: Any = redis.RedisCluster.from_url(address, **options)
+                else:
+                    self._client = redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0), **options)
+                    self._client.connection_pool.make_connection()
+            except (ValueError, TypeError):  # their words have parts of the password
+                raise advice.bad_address("redis://:PASSWORD@HOST:6379/0") from None
         self._script = self._client.register_script(_SCRIPT)
         self.was_filled = False
 
@@ -149,12 +153,20 @@ class RedisStore(OnlineStore):
         self._call("release", lease.owner, lease.token)
 
     def apply(
-        self, lease: Lease, changes: Mapping[bytes, bytes | None], *, position: str, to: Generation | None = None
+        self,
+        lease: Lease,
+        changes: Mapping[bytes, bytes | None],
+        *,
+        position: str,
+        to: Generation | None = None,
+        after: Generation | None = None,
     ) -> None:
         """Write streamed changes and their position in one call."""
         records = [part for key, value in changes.items() for part in (key, _SIZE.pack(_size(value)) + (value or b""))]
         target = _identity(to) if to else ("", "")
-        self._call("apply", lease.owner, lease.token, position, *target, *records, of=to, lease=lease)
+        state = " ".join(map(str, (*_identity(after), after.position))) if after else ""
+        with translating(self.was_filled, to, lease, after):
+            self._run("apply", lease.owner, lease.token, position, *target, state, *records)
         self.was_filled = True
 
     # Upkeep.
@@ -176,7 +188,10 @@ class RedisStore(OnlineStore):
 
     def _call(self, operation: str, *arguments: Any, of: Generation | None = None, lease: Lease | None = None) -> Any:
         with translating(self.was_filled, of, lease):
-            return self._script(keys=[self._key], args=[operation, *arguments])
+            return self._run(operation, *arguments)
+
+    def _run(self, operation: str, *arguments: Any) -> Any:
+        return self._script(keys=[self._key], args=[operation, *arguments])
 
     def _pages(self, operation: str, *arguments: Any) -> Iterator[list[Any]]:
         """The answers of an operation for all parts of the hash."""

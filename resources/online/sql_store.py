@@ -208,12 +208,21 @@ class SqlStore(OnlineStore):
             )
 
     def apply(
-        self, lease: Lease, changes: Mapping[bytes, bytes | None], *, position: str, to: Generation | None = None
+        self,
+        lease: Lease,
+        changes: Mapping[bytes, bytes | None],
+        *,
+        position: str,
+        to: Generation | None = None,
+        after: Generation | None = None,
     ) -> None:
         """Write streamed changes and their position in one transaction."""
         with self.transaction() as connection:
             self._check_lease(connection, lease)
-            number = self._check_draft(connection, to).number if to else self._current_number(connection)
+            target = self._check_draft(connection, to) if to else self._current_of(connection)
+            number = target.number
+            if after and not target.is_same_as(after):
+                raise advice.rewound(number, target.position, after)
             connection.put(streamed(number), changes.items())
             connection.run(
                 "update online.generations set position = :position, applied_us = :now where number = :number",
@@ -271,11 +280,11 @@ class SqlStore(OnlineStore):
             raise advice.draft_gone(draft)
         return generation_of(row)
 
-    def _current_number(self, connection: Connection) -> int:
+    def _current_of(self, connection: Connection) -> Generation:
         row = connection.run(CURRENT).fetchone()
         if row is None:
             raise advice.empty(self.was_filled)
-        return int(row[0])
+        return generation_of(tuple(row))
 
     def _held(self, connection: Connection) -> tuple[str, int, int] | None:
         """Owner, token and end of the lease, which nobody else changes in this transaction."""

@@ -182,16 +182,20 @@ function operations.release(owner, token)
   return "OK"
 end
 
--- OWNER TOKEN POSITION NUMBER BUILT ("" for the current generation), then pairs of key and records without rank.
-function operations.apply(owner, token, position, number, built)
+-- OWNER TOKEN POSITION NUMBER BUILT ("" for the current generation) AFTER ("NUMBER BUILT POSITION", "" for any), then pairs
+-- of key and records without rank.
+function operations.apply(owner, token, position, number, built, after)
   local field, parts = "\0current", nil
   if number == "" then parts = generation(field) else field, parts = "\0g:" .. number, draft_of(number, built) end
   if not parts then return redis.error_reply(number == "" and "EMPTY" or "DRAFT") end
   local refused = refusal(owner, token)
   if refused then return refused end
+  if after ~= "" and after ~= table.concat({parts[NUMBER], parts[BUILT], parts[POSITION]}, " ") then
+    return redis.error_reply("AFTER " .. parts[NUMBER] .. " " .. parts[POSITION])
+  end
   local rank = 2 * tonumber(parts[NUMBER]) + 1
-  for place = 8, #ARGV, 2 do ARGV[place] = struct.pack(">I4", rank) .. ARGV[place] end
-  put(rank, 7)
+  for place = 9, #ARGV, 2 do ARGV[place] = struct.pack(">I4", rank) .. ARGV[place] end
+  put(rank, 8)
   parts[APPLIED], parts[POSITION] = now(), position
   set(field, table.concat(parts, " "))
   return "OK"

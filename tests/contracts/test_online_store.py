@@ -1,12 +1,21 @@
 """The contract of OnlineStore, kept by SQLite, PostgreSQL, Redis and Valkey alike."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from online_stores import T0, Place, build
 
-from resources.errors import DraftGone, GenerationGone, LeaseLost, NothingPublished, StoreFlushed, StoreUnreadable
+from resources.errors import (
+    DraftGone,
+    GenerationGone,
+    LeaseLost,
+    NothingPublished,
+    StoreFlushed,
+    StoreRewound,
+    StoreUnreadable,
+)
 from resources.online.contract import Lease, OnlineStore
 
 ADVICE = "darkroom online rebuild"
@@ -162,6 +171,25 @@ def test_a_holder_that_comes_back_after_its_time_changes_nothing(store: OnlineSt
         store.apply(stale, {b"u:1": b"older"}, position="1", to=draft)
     generation, found = store.read([b"u:1"])
     assert (found, generation.position) == ([b"newer"], "2")
+
+
+@pytest.mark.parametrize("is_draft", [False, True], ids=["current", "draft"])
+def test_changes_that_follow_from_another_state_than_the_stores_change_nothing(store: OnlineStore, is_draft: bool) -> None:
+    current = build(store, [(b"u:1", b"built")])
+    draft = store.complete(store.begin(T0, 1, 1), position="before 5")
+    before, to = (draft, draft) if is_draft else (current, None)
+    lease = leased(store)
+    store.apply(lease, {b"u:1": b"a"}, position="at 7", to=to, after=before)
+    here = replace(before, position="at 7")
+    lost = replace(before, position="at 9")
+    others = [before, lost, replace(here, number=before.number + 1), replace(here, built_at=T0)]
+    for other in others:
+        with pytest.raises(StoreRewound, match=f"at position 'at 7' of generation {before.number}, and .* lost the last"):
+            store.apply(lease, {b"u:1": b"b", b"u:2": b"b"}, position="at 10", to=to, after=other)
+    generation, found = store.read([b"u:1", b"u:2"], of=to)
+    assert (found, generation.position) == ([b"a", None], "at 7")
+    store.apply(lease, {b"u:1": b"c"}, position="at 8", to=to, after=generation)
+    assert store.read([b"u:1"], of=to)[1] == [b"c"]
 
 
 def _wait_for_the_end_of(store: OnlineStore, lease: Lease) -> None:

@@ -3,6 +3,7 @@
 import signal
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 from key_value_servers import served
 from online_stores import T0, Place, build, build_overlay, relayed, shown
 
-from resources.errors import DatabaseUnusable, NoSpace, StoreUnavailable
+from resources.errors import DatabaseUnusable, NoSpace, StoreRewound, StoreUnavailable
 from resources.online.contract import OnlineStore
 from resources.online.opening import open_store
 
@@ -134,6 +135,42 @@ def test_an_address_of_another_kind_is_refused_with_the_valid_ones(tmp_path: Pat
     with pytest.raises(DatabaseUnusable, match=r"'mysql': write postgresql://, redis://") as raised:
         open_store("mysql://me:s3cr3t@host/db", tmp_path / "online.db")
     assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:s3%cr3t@127.0.0.1:1/x",
+        "postgresql://me:s3c/r3t@127.0.0.1:1/x",
+        "postgresql://me:s3cr3t@127.0.0.1:1/x?s3cr3t=1",
+        "redis://:s3c/r3t@127.0.0.1:1/0",
+        "redis://:[s3cr3t@127.0.0.1:1/0",
+        "redis://:s3cr3t@127.0.0.1:1/0?s3cr3t=1",
+        "redis://:s3cr3t@127.0.0.1:1/0?socket_timeout=s3cr3t",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused_without_any_part_of_its_password(address: str, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnusable, match=r"DARKROOM_ONLINE_URL can't be read: write .*://.* %2F") as raised:
+        open_store(address, tmp_path / "online.db").current()
+    assert "s3" not in "".join(traceback.format_exception_only(raised.value))
+    assert raised.value.__cause__ is None
+
+
+def test_a_server_that_lost_its_last_changes_takes_no_later_ones(redis_socket: Path) -> None:
+    place = Place("redis", f"unix://{redis_socket}?key=rewound", Path())
+    store = place.open()
+    build_overlay(store, 3)
+    lease = store.lease("builder", 30)
+    assert lease is not None
+    with redis.Redis(unix_socket_path=str(redis_socket)) as server:
+        copy = server.dump("rewound")
+        before = store.read([])[0]
+        store.apply(lease, {b"u:0": b"one"}, position="1", after=before)
+        server.restore("rewound", 0, copy, replace=True)  # as a replica that takes over, or an older file after a crash
+    with pytest.raises(StoreRewound, match="lost the last changes"):
+        store.apply(lease, {b"u:1": b"two"}, position="2", after=replace(before, position="1"))
+    assert store.read([b"u:0", b"u:1"]) == (before, [b"1", b"0"])
+    store.close()
 
 
 def test_a_wrong_password_of_redis_is_refused_with_advice() -> None:

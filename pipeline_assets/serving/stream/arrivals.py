@@ -26,15 +26,15 @@ def _now() -> datetime:
 
 
 class Arrivals:
-    """Stamps for what arrives. newest: the newest stamp in use; all that follow are later."""
+    """Stamps for what arrives. newest: the newest stamp in use; all that follow are later. clock: at the last stamp."""
 
     def __init__(self, newest: datetime, now: Callable[[], datetime] = _now) -> None:
-        self.newest = newest
+        self.newest = self.clock = newest
         self._now = now
 
     def next(self) -> datetime:
         """A stamp later than all before, and not before the clock. Raises ClockSetBack."""
-        now = self._now()
+        now = self.clock = self._now()
         if self.newest - now > MAX_SET_BACK:
             raise ClockSetBack(
                 f"This machine's clock says {now:%Y-%m-%d %H:%M:%S} UTC, and the newest event arrived at "

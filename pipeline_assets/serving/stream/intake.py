@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import chain
 
 from pipeline_assets.ingestion.logs.event_lines import BadLine, Event, parse_line
 from pipeline_assets.ingestion.logs.events import ParsedLog, parse_log
@@ -19,12 +20,14 @@ from pipeline_assets.runtime import strict_json
 from pipeline_assets.serving.stream.arrivals import Arrivals
 
 AHEAD = timedelta(seconds=1)
-"""So far the clock of a sender may be ahead: its events arrive when they happen."""
+"""So far the clock of a sender may be ahead of ours: its events arrive when they happen."""
 RECENT_IDS = 250_000
 MAX_REJECTIONS = 10
 """Rejections that a sender is told of one by one."""
 _BULK_LINES = 1_000
 """From so many lines on, parsing them in blocks is cheaper than one by one."""
+_MOST_LINES = 50_000
+"""At once: far fewer than the bad lines after which a log is read no further."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def judge(batches: Sequence[Batch], recent: RecentIds, arrivals: Arrivals) -> Ju
         for index, line in enumerate(batch.lines):
             text, verdict = next(verdicts)
             if isinstance(verdict, BadLine) and verdict.reason == "arrives_before_it_happened":
-                text, verdict = _slightly_ahead(line, text, verdict, arrived_at)
+                text, verdict = _slightly_ahead(line, text, verdict, arrived_at, arrivals.clock)
             if isinstance(verdict, BadLine):
                 rejections.append((index, verdict.reason, verdict.detail))
                 judged.dead.append(DeadLetter(batch.source, arrived_at, verdict.reason, verdict.detail, line))
@@ -158,13 +161,18 @@ def _written(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _slightly_ahead(line: str, text: str, bad: BadLine, arrived_at: datetime) -> tuple[str, Event | BadLine]:
-    """The verdict on an event that has not happened by our clock: taken if it will within AHEAD, on the same day."""
+def _slightly_ahead(
+    line: str, text: str, bad: BadLine, arrived_at: datetime, clock: datetime
+) -> tuple[str, Event | BadLine]:
+    """The verdict on an event that has not happened by our clock: taken if it will within AHEAD, on the same day.
+
+    The clock decides, not the newest stamp, which such events move: one after another, they would lead it away.
+    """
     try:
         at = parse_timestamp(strict_json.loads(text)["at"])
     except (strict_json.BadJson, BadTimestamp):
         return text, bad
-    if at - arrived_at > AHEAD or at.date() != arrived_at.date():
+    if at - clock > AHEAD or at.date() != arrived_at.date():
         return text, bad
     text = with_arrival(line, at)
     return text, parse_line(text, at.date())
@@ -173,10 +181,15 @@ def _slightly_ahead(line: str, text: str, bad: BadLine, arrived_at: datetime) ->
 def _parsed(texts: Sequence[str], day: date) -> list[Event | BadLine]:
     if len(texts) < _BULK_LINES:
         return [parse_line(text, day) for text in texts]
-    is_one_line = [bool(text) and "\n" not in text and "\r" not in text for text in texts]
-    lines = [text for text, is_one in zip(texts, is_one_line, strict=True) if is_one]
-    in_bulk = iter(_verdicts(parse_log("\n".join(lines).encode("utf-8", "surrogatepass"), "", day), len(lines)))
-    return [next(in_bulk) if is_one else parse_line(text, day) for text, is_one in zip(texts, is_one_line, strict=True)]
+    # A file may begin with a byte order mark, and skips empty lines: a line may not, and counts.
+    is_plain = [text.startswith("{") and "\n" not in text and "\r" not in text for text in texts]
+    lines = [text for text, is_one in zip(texts, is_plain, strict=True) if is_one]
+    in_bulk = chain.from_iterable(_in_bulk(lines[at : at + _MOST_LINES], day) for at in range(0, len(lines), _MOST_LINES))
+    return [next(in_bulk) if is_one else parse_line(text, day) for text, is_one in zip(texts, is_plain, strict=True)]
+
+
+def _in_bulk(lines: Sequence[str], day: date) -> Iterator[Event | BadLine]:
+    return _verdicts(parse_log("\n".join(lines).encode("utf-8", "surrogatepass"), "", day), len(lines))
 
 
 def _verdicts(log: ParsedLog, lines: int) -> Iterator[Event | BadLine]:

@@ -140,6 +140,7 @@ def _assembled(
     current = writer.store.current()
     place = Place.of(current.position) if current else None
     newest_us = max(_newest_us(journal), place.arrived_us if place else 0, microseconds(datetime(1970, 1, 1, tzinfo=UTC)))
+    journal.rotate()  # after a kill, its newest segment may be of a day that has ended, and segments have one day
     backlog = Backlog(journal)
     dead_letters = DeadLetters(folder)
     receiver = Receiver(journal, Arrivals(moment(newest_us)), dead_letters, segment_s=segment_s, on_written=backlog.add)

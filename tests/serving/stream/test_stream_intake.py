@@ -96,6 +96,13 @@ def test_a_sender_whose_clock_is_a_little_ahead_is_taken_when_the_event_has_happ
     assert arrivals.next() > ahead
 
 
+def test_senders_whose_clocks_are_ahead_do_not_lead_the_stamps_away() -> None:
+    arrivals, recent = Arrivals(NOW, lambda: NOW), RecentIds()
+    for number in range(3):
+        judge([Batch("test", [line(f"e-{number}", at=arrivals.newest + timedelta(seconds=0.9))])], recent, arrivals)
+    assert arrivals.newest < NOW + timedelta(seconds=1)
+
+
 def test_no_event_arrives_on_another_day_than_its_batch() -> None:
     midnight = datetime(2026, 2, 1, tzinfo=UTC)
     found = judged(line(at=midnight), now=midnight - timedelta(seconds=0.5))
@@ -148,6 +155,7 @@ PIECES = [
     "junk",
     line("x", user_id=-1),
     "[\n]",
+    "\ufeff" + line("x", arrived_at="2026-01-31T11:30:00Z"),
     line("q", at=NOW + timedelta(seconds=0.5)),
 ]
 
@@ -163,3 +171,9 @@ def test_lines_judged_in_bulk_are_judged_as_one_by_one(seed: int, count: int) ->
     finally:
         intake._BULK_LINES = usual
     assert all(isinstance(event, Event) for event in singly.events)
+
+
+@pytest.mark.slow
+def test_more_bad_lines_than_a_log_may_have_are_all_dead_letters() -> None:
+    found = judged(*["{1}"] * 100_001, line("a"))
+    assert [(receipt.accepted, receipt.rejected) for receipt in found.receipts] == [(1, 100_001)]

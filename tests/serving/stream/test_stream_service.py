@@ -1,5 +1,6 @@
 """A stream on a real store and lake: new generations, replay, one writer, flushes, and what holds it up."""
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 
 import polars as pl
 import pytest
-from stream_world import StreamWorld, wait_for
+from stream_world import StreamWorld, text, wait_for
 
 from pipeline_assets.errors import JournalDamaged
 from pipeline_assets.serving.state.period import Period
 from pipeline_assets.serving.stream import segments as segments_module
 from pipeline_assets.serving.stream import service
+from pipeline_assets.serving.stream.arrivals import microseconds
 from pipeline_assets.serving.stream.intake import Batch, Receipt
+from pipeline_assets.serving.stream.journal import Journal
 from pipeline_assets.serving.stream.places import Place
 from pipeline_assets.serving.stream.receiving import NotTaken
 from pipeline_assets.serving.stream.service import Stream
@@ -36,8 +39,6 @@ def streaming(world: StreamWorld, folder: str = "stream", **others: Any) -> Any:
 
 
 def send(stream: Stream, events: Sequence[dict[str, Any]]) -> Receipt:
-    import json
-
     return stream.receiver.offer(Batch("test", [json.dumps(event) for event in events])).result(30)
 
 
@@ -158,6 +159,24 @@ def test_a_journal_restored_from_an_older_copy_is_refused_and_the_lake_keeps_its
     with streaming(world) as stream:
         send(stream, events(world, "c"))
     assert world.differing() == []
+
+
+def test_a_stream_that_was_killed_before_midnight_goes_on_in_the_log_of_the_next_day(world: StreamWorld) -> None:
+    world.publish()
+    before = world.t0 - timedelta(seconds=5)
+    line = json.dumps({**world.event("late", before), "arrived_at": text(before)})
+    journal = Journal(world.root / "home" / "stream" / "journal")
+    end = journal.append(f"{line}\n".encode(), microseconds(before))
+    journal.close()
+    lease = world.store.lease("killed", 10)
+    assert lease is not None
+    place = Place(journal.lineage, end, microseconds(world.t0) + 1)  # nothing has come since midnight
+    world.store.apply(lease, {}, position=str(place))
+    world.store.release(lease)
+    with streaming(world, segment_s=60) as stream:
+        send(stream, events(world, "a"))
+    days = dict(world.events().filter(pl.col("event_id").str.contains("^(a-|late)")).group_by("day").len().iter_rows())
+    assert days == {before.date(): 1, world.t0.date(): 40}
 
 
 def test_segments_that_nobody_needs_are_deleted_and_the_others_kept(
