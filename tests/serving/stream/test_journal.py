@@ -1,5 +1,7 @@
 """The journal: whatever was acknowledged is there after any kill, once and unchanged; a torn end is cut, damage is not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,32 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     journal.close()
     assert [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "stream").iterdir()] == [oct(0o600)] * 2
     assert (tmp_path / "stream").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_disk_without_room_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
+    """In a process of its own, for the limit on files stays. A block that does not fit is not begun."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from pipeline_assets.serving.stream.journal import Journal\n"
+        "from resources.errors import NoSpace\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "journal.append(b'one', 1)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))\n"
+        "end = journal.end\n"
+        "try:\n"
+        "    journal.append(bytes(5_000), 2)\n"
+        "except NoSpace as error:\n"
+        "    print(error, journal.end == end, Path(sys.argv[1], '0000000001.journal').stat().st_size == end.offset)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "journal.append(b'two', 3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert (
+        done.stdout
+        == f"The disk of {tmp_path} is full (File too large). Free space: until then no event is taken. True True\n"
+    )
+    journal = Journal(tmp_path)
+    assert lines_of(journal) == [b"one", b"two"]
+    journal.close()
