@@ -1,5 +1,6 @@
 """What events, photos and users that arrive after t0 change. Functions of packed values: the caller reads and writes them.
 
+    events = deliveries(events)                           # or a frame, which is converted with each call
     values: dict[bytes, bytes | None] = {}
     while keys := missing_keys(events, values, period):   # two rounds, three if a better delivery replaces a former one
         values.update(zip(keys, store.read(keys)))
@@ -9,7 +10,7 @@ Batches may come in any order and split, and may repeat events: the outcome is t
 read after the changes of the batch before it were written.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -29,10 +30,13 @@ from pipeline_assets.serving.state.layout import (
 from pipeline_assets.serving.state.period import Period
 from pipeline_assets.serving.state.steps import LIKE, OWN_WINDOWS, VIEW, is_averaged, touches_owner
 
-__all__ = ["Values", "add_photos", "add_users", "apply", "missing_keys", "missing_keys_of_photos"]
+__all__ = ["Values", "add_photos", "add_users", "apply", "deliveries", "missing_keys", "missing_keys_of_photos"]
+
+Events = pl.DataFrame | Sequence[tuple[bytes, Delivery]]
+"""A frame, or its `deliveries`."""
 
 
-def missing_keys(events: pl.DataFrame, values: Values, period: Period) -> list[bytes]:
+def missing_keys(events: Events, values: Values, period: Period) -> list[bytes]:
     """Keys that `apply` needs and `values` lack, each once; empty as soon as `apply` has all. See the module.
 
     events: event_id, user_id, photo_id, kind, at, arrived_at of `EventLog`, any other columns.
@@ -41,7 +45,7 @@ def missing_keys(events: pl.DataFrame, values: Values, period: Period) -> list[b
     return _absent((key for row in _deliveries(events) for key in _keys(*row, values, period)), values)
 
 
-def apply(events: pl.DataFrame, values: Values, period: Period) -> dict[bytes, bytes | None]:
+def apply(events: Events, values: Values, period: Period) -> dict[bytes, bytes | None]:
     """The changed keys alone, with their new values; None: delete the key.
 
     Repeated deliveries change nothing, except that one known earlier than the one that counted replaces it. Likes and views
@@ -89,11 +93,14 @@ def add_users(users: pl.DataFrame, values: Values, period: Period) -> dict[bytes
     return desk.changes()
 
 
-def _deliveries(events: pl.DataFrame) -> Iterator[tuple[bytes, Delivery]]:
-    """The credible events, as their digests and deliveries."""
-    rows = credible(events.lazy()).collect()
-    for event_id, *delivery in rows.rows():
-        yield event_digest(event_id), Delivery(*delivery)
+def deliveries(events: pl.DataFrame) -> list[tuple[bytes, Delivery]]:
+    """The credible events, as their digests and deliveries. events: as for `missing_keys`."""
+    rows = credible(events.lazy()).collect().rows()
+    return [(event_digest(row[0]), Delivery._make(row[1:])) for row in rows]
+
+
+def _deliveries(events: Events) -> Sequence[tuple[bytes, Delivery]]:
+    return deliveries(events) if isinstance(events, pl.DataFrame) else events
 
 
 def _photos(photos: pl.DataFrame) -> Iterator[tuple[int, PhotoState]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from threading import Event as Flag
 
 from pipeline_assets.errors import JournalDamaged
@@ -113,6 +114,7 @@ class Applier:
             return False
         place = Place.of(generation.position)
         self._current = Target(generation)
+        self._writer.open(self._current)
         self._postings.forget()
         if place and place.lineage == self._journal.lineage:
             if place.position > self._journal.end:
@@ -141,19 +143,20 @@ class Applier:
 
     def _replayed(self, replay: Replay, target: Target) -> Iterator[None]:
         """Apply the log after t0 in steps, then make the generation the current one, if it is a draft."""
-        before = target.generation.position
+        self._writer.open(target)
+        steps = (f"replay {step}" for step in count(1))  # no place: after a kill, the replay begins again
         for events in replay.of_lake(datetime.now(UTC).date()):
-            self._writer.apply_events(target, events, before)
+            self._writer.apply_events(target, events, next(steps))
             yield
-        self._writer.add_postings(target, *self._postings.all(target.generation.t0, datetime.now(UTC).date()), before)
+        self._writer.add_postings(target, *self._postings.all(target.generation.t0, datetime.now(UTC).date()), next(steps))
         yield
         arrived_us = 0
-        count = -1
-        while count:
-            count = 0
+        is_behind = True
+        while is_behind:
+            is_behind = False
             for stretch in replay.of_journal():
-                self._writer.apply_events(target, stretch.events, before)
-                arrived_us, count = stretch.arrived_us, count + 1
+                self._writer.apply_events(target, stretch.events, next(steps))
+                arrived_us, is_behind = stretch.arrived_us, True
                 yield
         place = Place(self._journal.lineage, replay.place, arrived_us)
         if target.draft:
@@ -162,6 +165,7 @@ class Applier:
             generation = target.generation
             self._writer.reach(target, str(place))
         self._current, self.place, self._told_segment = Target(generation), place, place.position.segment
+        self._writer.open(Target(replace(generation, position=str(place))))
         self._replays.pop("current", None)
         self._postings.forget()
 

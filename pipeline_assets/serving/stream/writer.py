@@ -7,29 +7,35 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import polars as pl
 
 from pipeline_assets.serving.state import events as states
 from pipeline_assets.serving.state.layout import user_key
 from pipeline_assets.serving.state.period import Period
-from resources.errors import AlreadyRunning
+from resources.errors import AlreadyRunning, StoreUnavailable
 from resources.online.contract import Generation, Lease, OnlineStore
 
 LEASE_S = 30.0
 MOST = 5_000
 """Events or photos that are applied at once."""
+MAX_HELD = 200_000
+"""Values in memory, so that those of busy users and photos are not read again and again."""
 Changes = Mapping[bytes, bytes | None]
-Missing = Callable[[pl.DataFrame, states.Values, Period], list[bytes]]
-Change = Callable[[pl.DataFrame, states.Values, Period], Changes]
+Rows = TypeVar("Rows")
+Missing = Callable[[Rows, states.Values, Period], list[bytes]]
+Change = Callable[[Rows, states.Values, Period], Changes]
 
 
 class Writer:
-    """The holder of the store's lease, which alone changes what readers see."""
+    """The holder of the store's lease, which alone changes what readers see. A generation is opened before it is written."""
 
     def __init__(self, store: OnlineStore, owner: str) -> None:
         """Take the lease. Raises AlreadyRunning if another process has it."""
         self.store, self._owner = store, owner
+        self._held: dict[int, dict[bytes, bytes | None]] = {}
+        self._positions: dict[int, str] = {}
         self.take()
 
     @property
@@ -50,41 +56,63 @@ class Writer:
             )
         self._lease, self._taken_at_s = lease, began_s
 
+    def open(self, target: "Target") -> None:
+        """Begin to write to a generation as the store has it now."""
+        self._held.pop(target.generation.number, None)
+        self._positions[target.generation.number] = target.generation.position
+
     def apply_events(self, target: "Target", events: pl.DataFrame, position: str) -> None:
         """Apply events and the position behind them, in one transaction. Without a change, the position alone."""
-        changes = self._changes(target, events, states.missing_keys, states.apply)
-        self.store.apply(self.lease, changes, position=position, to=target.draft)
+        self._write(target, self._changes(target, states.deliveries(events), states.missing_keys, states.apply), position)
 
     def add_postings(self, target: "Target", photos: pl.DataFrame, users: pl.DataFrame, position: str) -> None:
         """Make photos (day, photo_id, user_id, posted_at) and users (user_id, joined_at) known."""
         for some in users.iter_slices(MOST):
-            keys = [user_key(user_id) for user_id in some["user_id"]]
-            joined = states.add_users(some, dict(zip(keys, self._read(target, keys), strict=True)), target.period)
-            self.store.apply(self.lease, joined, position=position, to=target.draft)
+            values = self._values(target)
+            self._read(target, [key for user_id in some["user_id"] if (key := user_key(user_id)) not in values])
+            self._write(target, states.add_users(some, values, target.period), position)
         for some in photos.iter_slices(MOST):
             changes = self._changes(target, some, states.missing_keys_of_photos, states.add_photos)
-            self.store.apply(self.lease, changes, position=position, to=target.draft)
+            self._write(target, changes, position)
 
     def reach(self, target: "Target", position: str) -> None:
         """Move the position alone."""
-        self.store.apply(self.lease, {}, position=position, to=target.draft)
+        self._read(target, [])
+        self._write(target, {}, position)
 
     def release(self) -> None:
         """Let another process write."""
         self.store.release(self._lease)
 
-    def _changes(
-        self, target: "Target", rows: pl.DataFrame, missing: Missing, change: Change
-    ) -> Mapping[bytes, bytes | None]:
-        if rows.is_empty():
-            return {}
-        values: dict[bytes, bytes | None] = {}
+    def _changes(self, target: "Target", rows: Rows, missing: Missing[Rows], change: Change[Rows]) -> Changes:
+        values = self._values(target)
         while keys := missing(rows, values, target.period):
-            values.update(zip(keys, self._read(target, keys), strict=True))
+            self._read(target, keys)
         return change(rows, values, target.period)
 
-    def _read(self, target: "Target", keys: list[bytes]) -> list[bytes | None]:
-        return self.store.read(keys, of=target.draft)[1] if keys else []
+    def _values(self, target: "Target") -> dict[bytes, bytes | None]:
+        """Values as the store has them: nobody else may change them."""
+        values = self._held.setdefault(target.generation.number, {})
+        if len(values) > MAX_HELD:
+            values.clear()
+        return values
+
+    def _read(self, target: "Target", keys: list[bytes]) -> None:
+        """Read values of a generation. Raises StoreUnavailable if it is another one than was left."""
+        generation, values = self.store.read(keys, of=target.draft)
+        expected = (target.generation.number, self._positions[target.generation.number])
+        if (generation.number, generation.position) != expected:
+            raise StoreUnavailable(
+                "The online store has lost the last changes, as after a failure of its server: they are applied again."
+            )
+        self._values(target).update(zip(keys, values, strict=True))
+
+    def _write(self, target: "Target", changes: Changes, position: str) -> None:
+        values = self._held.pop(target.generation.number, {})  # unknown from now on, if the outcome is
+        self.store.apply(self.lease, changes, position=position, to=target.draft)
+        self._positions[target.generation.number] = position
+        values.update(changes)
+        self._held[target.generation.number] = values
 
 
 @dataclass(frozen=True)
