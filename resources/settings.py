@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     serving_log_users: Literal["id", "none"] = Field(
         "id", description="whether logged asks have the user's id, which comparing them with the offline features needs"
     )
+    stream_flush_s: float = Field(
+        60, ge=1, le=3600, description="seconds after which `darkroom stream` writes received events to the lake's log"
+    )
+    stream_redis_url: SecretStr | None = Field(
+        None,
+        description="URL of a Redis or Valkey whose stream `darkroom stream` reads, too: redis://, rediss:// or unix://",
+    )
+    stream_redis_name: str = Field("events", description="name of that stream, the key in Redis")
     ui_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI on 127.0.0.1")
     ui_hosts: str = Field("", description="host names under which a proxy publishes the UI, comma-separated")
 
@@ -248,6 +256,7 @@ CONNECTION = (
     "database_url",
     "dagster_postgres_url",
     "online_url",
+    "stream_redis_url",
     "s3_endpoint",
     "s3_access_key",
     "s3_secret_key",

@@ -35,6 +35,8 @@ TURNS = (
         "test_no_server.py",
         "test_collection.py",
         "test_large_uploads.py",
+        "test_stream_kills.py",
+        "test_stream_http.py",
     ),
 )
 """About as long each: 38 to 40 minutes of one worker."""

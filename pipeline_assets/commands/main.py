@@ -16,6 +16,7 @@ from pipeline_assets.commands import (
     servers,
     show,
     status,
+    stream,
     ui,
     variants,
 )
@@ -52,6 +53,7 @@ for command in (
     document.document,
     *pin.COMMANDS,
     *export.COMMANDS,
+    stream.stream,
     variants.variants,
     online.online,
     feast.feast,

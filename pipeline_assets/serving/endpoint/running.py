@@ -27,6 +27,7 @@ from pipeline_assets.runtime.cores import core_count
 from pipeline_assets.sample.photos import COLOUR_PHOTOS, shipped_file
 from pipeline_assets.serving.endpoint.asked_log import SEGMENT_S, AskedLog
 from pipeline_assets.serving.endpoint.content import Content, PhotoReader
+from pipeline_assets.serving.endpoint.http.access import LOOPBACK, access_to
 from pipeline_assets.serving.endpoint.http.application import Application, Gate
 from pipeline_assets.serving.endpoint.http.metrics import Metrics
 from pipeline_assets.serving.endpoint.http.rates import Rates
@@ -38,7 +39,6 @@ from pipeline_assets.serving.endpoint.service import LogPolicy, Service
 from resources.assembly import resolve
 from resources.errors import (
     AccessDenied,
-    InsecureEndpoint,
     NotFound,
     NothingPublished,
     ObjectError,
@@ -49,10 +49,8 @@ from resources.errors import (
 from resources.lake.lake import Lake
 from resources.objects.store import ObjectStore
 from resources.online.opening import open_store
-from resources.servers.bearer_tokens import BearerTokens
 from resources.settings import Settings, plain
 
-LOOPBACK = ("127.0.0.1", "localhost")
 START_S = 60.0
 POLL_S = 10.0
 """Between two looks for a new night's model."""
@@ -196,26 +194,11 @@ def _guarded(work: Callable[[], Any], tell: Callable[[str], object]) -> None:
 
 def serve(settings: Settings, asked: Asked, address: tuple[str, int], version: str, tell: Callable[[str], object]) -> None:
     """Serve until SIGINT or SIGTERM. Raises InsecureEndpoint for an address of the network without certificate or token."""
-    host = address[0]
-    tokens = BearerTokens(settings.serve_tokens)
-    tls = (settings.serve_certificate, settings.serve_key) if settings.serve_certificate and settings.serve_key else None
-    if host not in LOOPBACK and not (tls and tokens.all()):
-        raise InsecureEndpoint(
-            f"{host} can be reached by others, and needs DARKROOM_SERVE_CERTIFICATE with DARKROOM_SERVE_KEY, and a token "
-            "(`darkroom serve token add NAME`). Or serve on 127.0.0.1 behind a proxy that ends TLS: name it in "
-            "DARKROOM_SERVE_HOSTS."
-        )
+    access = access_to(settings, address[0])
     with service_of(settings, asked, tell) as service:
-        gate = Gate(
-            hosts=frozenset({*LOOPBACK, host, *settings.serve_host_names}),
-            needs_token=lambda: host not in LOOPBACK or bool(tokens.all()),
-            token_name=tokens.name_of,
-            rates=Rates(settings.serve_rate),
-        )
         night = f"the model of the night of {service.model.night}" if service.model else "no model yet"
-        scheme = "https" if tls else "http"
-        started = partial(_tell_address, tell, f"Serving {night} on {scheme}://{host}")
-        server_of(_application(service, gate, version), address, tls, started).run()
+        started = partial(_tell_address, tell, f"Serving {night} on {access.scheme}://{address[0]}")
+        server_of(_application(service, access.gate, version), address, access.tls, started).run()
 
 
 def _tell_address(tell: Callable[[str], object], beginning: str, port: int) -> None:

@@ -202,7 +202,7 @@ class Process:
     def end(self) -> None:
         """By SIGTERM, as a service manager does."""
         self.popen.terminate()
-        assert self.popen.wait(60) == 0, self.lines
+        assert self.popen.wait(120) == 0, self.lines
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def _answers(process: Process) -> bool:
         return False
 
 
-def wait_for(holds: Any, seconds: float = 60) -> None:
+def wait_for(holds: Any, seconds: float = 300) -> None:
     """Return once it holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -24,6 +24,7 @@ def segment(folder: Path, number: int) -> Path:
     return folder / f"{number:010d}.journal"
 
 
+@pytest.mark.slow
 @given(
     blocks=st.lists(st.one_of(st.none(), st.binary(min_size=1, max_size=40)), max_size=12),
     cut=st.integers(0, 10_000),

@@ -16,9 +16,13 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Metrics:
-    """Numbers of one process. Safe on threads. Label values come from the code alone, so that they are few."""
+    """Numbers of one process, safe on threads. Label values come from the code alone, so that they are few.
 
-    def __init__(self) -> None:
+    prefix: of all names.
+    """
+
+    def __init__(self, prefix: str = "darkroom_serve") -> None:
+        self._prefix = prefix
         self._lock = threading.Lock()
         self._help: dict[str, str] = {}
         self._counts: dict[tuple[str, Labels], float] = defaultdict(float)
@@ -28,7 +32,7 @@ class Metrics:
         self._gauges: list[tuple[str, str, Callable[[], Mapping[Labels, float]]]] = []
 
     def count(self, name: str, about: str, by: float = 1, **labels: str) -> None:
-        """Add to a counter. name: without the `darkroom_serve_` in front."""
+        """Add to a counter. name: without the prefix."""
         with self._lock:
             self._help[name] = about
             self._counts[name, tuple(sorted(labels.items()))] += by
@@ -71,31 +75,31 @@ class Metrics:
         with self._lock:
             lines = [*self._counter_lines(), *self._histogram_lines()]
         for name, about, values in gauges:
-            lines += [f"# HELP darkroom_serve_{name} {about}", f"# TYPE darkroom_serve_{name} gauge"]
-            lines += [f"darkroom_serve_{name}{_braces(labels)} {value:g}" for labels, value in values.items()]
+            lines += [f"# HELP {self._prefix}_{name} {about}", f"# TYPE {self._prefix}_{name} gauge"]
+            lines += [f"{self._prefix}_{name}{_braces(labels)} {value:g}" for labels, value in values.items()]
         return "\n".join(lines) + "\n"
 
     def _counter_lines(self) -> Iterator[str]:
         last = ""
         for (name, labels), value in sorted(self._counts.items()):
             if name != last:
-                yield f"# HELP darkroom_serve_{name} {self._help[name]}"
-                yield f"# TYPE darkroom_serve_{name} counter"
+                yield f"# HELP {self._prefix}_{name} {self._help[name]}"
+                yield f"# TYPE {self._prefix}_{name} counter"
             last = name
-            yield f"darkroom_serve_{name}{_braces(labels)} {value:.0f}"
+            yield f"{self._prefix}_{name}{_braces(labels)} {value:.0f}"
 
     def _histogram_lines(self) -> Iterator[str]:
         if self._buckets:
-            yield "# HELP darkroom_serve_request_seconds duration of requests, without the transfer of their bodies"
-            yield "# TYPE darkroom_serve_request_seconds histogram"
+            yield f"# HELP {self._prefix}_request_seconds duration of requests, without the transfer of their bodies"
+            yield f"# TYPE {self._prefix}_request_seconds histogram"
         for (name, labels), buckets in sorted(self._buckets.items()):
             running = 0
             for limit, number in zip((*SECONDS, float("inf")), buckets, strict=True):
                 running += number
                 bound = "+Inf" if limit == float("inf") else f"{limit:g}"
-                yield f"darkroom_serve_{name}_bucket{_braces((*labels, ('le', bound)))} {running}"
-            yield f"darkroom_serve_{name}_sum{_braces(labels)} {self._sums[name, labels]:.6f}"
-            yield f"darkroom_serve_{name}_count{_braces(labels)} {running}"
+                yield f"{self._prefix}_{name}_bucket{_braces((*labels, ('le', bound)))} {running}"
+            yield f"{self._prefix}_{name}_sum{_braces(labels)} {self._sums[name, labels]:.6f}"
+            yield f"{self._prefix}_{name}_count{_braces(labels)} {running}"
 
 
 def _braces(labels: Labels) -> str:
