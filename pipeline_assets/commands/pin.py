@@ -15,6 +15,7 @@ from pipeline_assets.versioning.pin.reference import Reference
 @click.argument("name")
 @click.option("--asset", default="training_table", show_default=True, help="The table whose rows are pinned.")
 @click.option("--days", type=Days(), help="Only these UTC days, e.g. 2026-01-01..2026-01-31. Default: all.")
+@click.option("--where", help="Only rows that match this SQL expression over the table's columns.")
 @click.option(
     "--folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Pin this folder's files, not a table."
 )
@@ -26,6 +27,7 @@ def pin(
     name: str,
     asset: str,
     days: tuple[date, date] | None,
+    where: str | None,
     folder: Path | None,
     night: datetime | None,
     message: str,
@@ -38,6 +40,7 @@ def pin(
 
     \b
     darkroom pin popularity -m "first half of January" --days 2026-01-01..2026-01-15
+    darkroom pin weak --where "brightness < 0.2 and split = 'train'"
     darkroom pin scans --folder ./scans
     darkroom pin champion --night 2026-01-31
     git add datasets && git commit -m "Pin the training set"
@@ -47,15 +50,16 @@ def pin(
     """
     from pipeline_assets.versioning.pin import commands
 
+    if where is not None and (folder or night):
+        raise click.UsageError("--where selects rows of a table: leave --folder and --night out")
     with services(stores_only=folder is not None) as settings:
         if folder:
             reference = commands.pin_folder(settings, name, folder, message, is_dirty_allowed=allow_dirty, console=console)
         elif night:
             reference = commands.pin_night(settings, name, night.date(), message)
         else:
-            reference = commands.pin_asset(
-                settings, name, asset, days, message, is_dirty_allowed=allow_dirty, is_stale_allowed=allow_stale
-            )
+            allowed = {"is_dirty_allowed": allow_dirty, "is_stale_allowed": allow_stale}
+            reference = commands.pin_asset(settings, name, asset, days, message, **allowed, where=where)
     print_pinned(reference)
 
 
@@ -66,6 +70,8 @@ def print_pinned(reference: Reference) -> None:
         console.print(
             f"{reference.asset}: {table.rows:,} rows of {table.first_day} to {table.last_day}, version {table.version}"
         )
+    if reference.selection:
+        console.print(f"Selected of them: {reference.selection.rows:,} rows")
     console.print(
         f"Files: {reference.manifest.files:,}, {reference.manifest.bytes / 1e6:,.1f} MB. Identity: {reference.identity[:16]}"
     )

@@ -20,7 +20,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from pipeline_assets.errors import BadSelection
-from pipeline_assets.versioning.checkout.selection import condition
+from pipeline_assets.versioning.pin.condition import condition
 from resources.errors import TableMissing
 from resources.lake.lake import Lake, open_lake
 from resources.settings import load_settings

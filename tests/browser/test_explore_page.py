@@ -18,7 +18,7 @@ from served_ui import until
 from pipeline_assets.exploration.page.document import About, Variant, page
 from pipeline_assets.exploration.page.points import points
 from pipeline_assets.exploration.page.thumbnails import thumbnail
-from pipeline_assets.versioning.checkout.selection import condition
+from pipeline_assets.versioning.pin.condition import condition
 from resources.servers import local_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline_assets.exploration.slices.predicates import COLUMNS, MAX_VALUES, conjunction, predicates, quoted
 from pipeline_assets.training.schemas import TrainingTable
-from pipeline_assets.versioning.checkout.selection import condition
+from pipeline_assets.versioning.pin.condition import condition
 
 
 def held(rows, text):

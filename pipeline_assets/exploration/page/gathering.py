@@ -21,7 +21,7 @@ from pipeline_assets.runtime.blobs import MAX_IN_MEMORY_BYTES, bytes_of
 from pipeline_assets.runtime.cores import ahead, core_count
 from pipeline_assets.runtime.places import Contents, in_all_days, places_of
 from pipeline_assets.runtime.progress import track
-from pipeline_assets.versioning.checkout.selection import condition, condition_errors
+from pipeline_assets.versioning.pin.condition import condition, condition_errors
 from resources import files
 from resources.assembly import resolve
 from resources.database import ledger

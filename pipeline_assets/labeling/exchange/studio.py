@@ -27,7 +27,7 @@ from pipeline_assets.labeling.exchange.pull import Comparison, Pulled, pull, rec
 from pipeline_assets.labeling.exchange.push import SETTLE_S, Ask, Pushed, push
 from pipeline_assets.labeling.exchange.reading import reader_of
 from pipeline_assets.labeling.exchange.store import requested
-from pipeline_assets.versioning.checkout.selection import condition, condition_errors
+from pipeline_assets.versioning.pin.condition import condition, condition_errors
 from resources.database.contract import Database
 from resources.errors import AlreadyRunning, ResourceError, TableMissing
 from resources.lake.lake import open_lake

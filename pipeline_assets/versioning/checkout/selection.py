@@ -6,15 +6,13 @@ subqueries, no functions that read files.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from pipeline_assets.errors import BadSelection
-from pipeline_assets.versioning.checkout.target import is_disk_full
+from pipeline_assets.versioning.pin.condition import condition, condition_errors
 from pipeline_assets.versioning.pin.contents import Pinned
 from pipeline_assets.versioning.pin.manifest import CONTENT_COLUMNS
 
@@ -67,43 +65,15 @@ def select(
     contents = [name for name in CONTENT_COLUMNS if name in names]
     with condition_errors(where):
         files = _files_of(pinned, rows, contents) if where is not None and with_files else pinned.files
+    selected = pinned.reference.selection
     facts = [pinned.reference.tables[asset].model_dump(mode="json"), asset, pinned.reference.manifest.digest, where, columns]
+    facts += [selected.model_dump(mode="json")] if selected else []
     return Selection(
         files=files if with_files else None,
         rows=_with_paths(rows, pinned.files, contents, columns or names) if with_rows else None,
         rows_path=f"rows-{asset}.parquet",
         made_from=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
     )
-
-
-@contextmanager
-def condition_errors(where: str | None) -> Iterator[None]:
-    """Turn errors of polars while rows are read into BadSelection: with a condition, the condition fails."""
-    try:
-        yield
-    except PolarsError as error:
-        if where is None or is_disk_full(error):
-            raise
-        raise BadSelection(f"The condition {where!r} fails on these rows: {_first_line(error)}") from None
-
-
-def condition(rows: pl.LazyFrame, where: str, allowed: Sequence[str]) -> pl.Expr:
-    """Parse a condition. Raises BadSelection for text that is no condition on these columns."""
-    try:
-        expression = pl.sql_expr(where)
-        schema = rows.select(allowed).select(expression).collect_schema()
-    except PolarsError as error:
-        raise BadSelection(
-            f"{where!r} is no condition on these rows: {_first_line(error)}. Columns: {', '.join(allowed)}. Texts are "
-            "written in single quotes: \"likes > 10 and split = 'train'\"."
-        ) from None
-    if list(schema.dtypes()) != [pl.Boolean]:
-        raise BadSelection(f'{where!r} is not true or false of a row: compare something, as in "likes > 10".')
-    return expression
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].split("; valid columns")[0][:300].rstrip(".")
 
 
 def _files_of(pinned: Pinned, rows: pl.LazyFrame, contents: Sequence[str]) -> pl.DataFrame:

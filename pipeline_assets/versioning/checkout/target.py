@@ -28,6 +28,7 @@ from polars.exceptions import PolarsError
 
 from pipeline_assets.errors import CheckoutRefused
 from pipeline_assets.versioning.checkout.state import Record
+from pipeline_assets.versioning.pin.condition import is_disk_full
 from resources.errors import AlreadyRunning, NoSpace, PathEscapes, is_full
 from resources.tracked import tracked_link
 
@@ -242,11 +243,6 @@ def by_parent(paths: pl.Series) -> Iterator[tuple[str, set[str]]]:
 def name_taken(name: str) -> CheckoutRefused:
     """The error for a file that another process put at a path of ours."""
     return CheckoutRefused(f"{name} has appeared while this checkout ran: move it away, and check out again.")
-
-
-def is_disk_full(error: Exception) -> bool:
-    """Whether an error of polars, which has no errno, means a full disk."""
-    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _escapes(path: str) -> PathEscapes:

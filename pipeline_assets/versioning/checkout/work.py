@@ -15,10 +15,11 @@ from pipeline_assets.versioning.checkout.content_cache import ContentCache
 from pipeline_assets.versioning.checkout.fetching import RANGE_BYTES, ranges, read_large
 from pipeline_assets.versioning.checkout.placement import IN_MEMORY_BELOW, Content, Placer, link_for
 from pipeline_assets.versioning.checkout.plan import MAX_NAMED, Plan
-from pipeline_assets.versioning.checkout.selection import Selection, condition_errors
+from pipeline_assets.versioning.checkout.selection import Selection
 from pipeline_assets.versioning.checkout.state import Stamp
 from pipeline_assets.versioning.checkout.target import Target
 from pipeline_assets.versioning.checkout.uncached import Uncached, past_cache
+from pipeline_assets.versioning.pin.condition import condition_errors
 from pipeline_assets.versioning.pin.contents import Pinned
 from resources.errors import NoSpace, ObjectError
 from resources.files import sha256_of

@@ -83,7 +83,7 @@ def _side(name: str, reference: Reference, asset: str | None) -> Side:
         asset=asset,
         commit=reference.code.commit,
         clean=reference.code.clean,
-        rows=table.rows if table else None,
+        rows=reference.rows if asset == reference.asset else table.rows if table else None,
         first_day=table.first_day if table else None,
         last_day=table.last_day if table else None,
         files=reference.manifest.files,

@@ -21,6 +21,7 @@ from pipeline_assets.versioning.diff.comparison import ColumnChange, Columns, Dr
 from pipeline_assets.versioning.diff.drift import ColumnMove, of_categories, of_numbers
 from pipeline_assets.versioning.diff.row_changes import RowChanges, compare
 from pipeline_assets.versioning.pin.contents import Pinned
+from pipeline_assets.versioning.pin.reference import Selection
 
 ROWS_AT_ONCE = 30_000
 """Limit of rows in memory per version, unless one day alone has more."""
@@ -52,8 +53,18 @@ class Version:
 
     @cached_property
     def rows(self) -> pl.LazyFrame:
-        """All pinned rows, lazily."""
-        return self.pinned.rows(self.asset)
+        """All pinned rows, lazily, of the pinned asset those that are selected."""
+        return self.pinned.rows(None if self.selection else self.asset)
+
+    @property
+    def selection(self) -> Selection | None:
+        """What selects rows of this table; None if all are pinned."""
+        return self.pinned.reference.selection if self.asset == self.pinned.reference.asset else None
+
+    @property
+    def total(self) -> int:
+        """Number of all pinned rows."""
+        return self.selection.rows if self.selection else self.count(self.files)
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -112,8 +123,11 @@ class TableDiff:
 
     @cached_property
     def days(self) -> list[date]:
-        """Days whose files differ, ascending."""
+        """Days whose files differ, ascending; with other selections, all days."""
         a, b = self.a.files, self.b.files
+        wheres = [side.selection and side.selection.where for side in (self.a, self.b)]
+        if wheres[0] != wheres[1]:
+            return sorted(a.keys() | b.keys())
         return sorted(day for day in a.keys() | b.keys() if a.get(day, {}).keys() != b.get(day, {}).keys())
 
     def columns(self) -> Columns:
@@ -139,10 +153,9 @@ class TableDiff:
             added_keys += self._keys(changes.added, self.examples - len(added_keys))
             removed_keys += self._keys(changes.removed, self.examples - len(removed_keys))
             self._note(changes)
-        all_days = self.a.files.keys() | self.b.files.keys()
         return Rows(
-            before=self.a.count(all_days),
-            after=self.b.count(all_days),
+            before=self.a.total,
+            after=self.b.total,
             added=added,
             removed=removed,
             changed=changed,

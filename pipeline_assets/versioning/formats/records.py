@@ -12,7 +12,8 @@ from functools import cached_property
 import polars as pl
 
 from pipeline_assets.errors import ExportRefused
-from pipeline_assets.versioning.checkout.selection import FOLDER_COLUMNS, condition, condition_errors
+from pipeline_assets.versioning.checkout.selection import FOLDER_COLUMNS
+from pipeline_assets.versioning.pin.condition import condition, condition_errors
 from pipeline_assets.versioning.pin.contents import Pinned
 from pipeline_assets.versioning.pin.manifest import CONTENT_COLUMNS
 from pipeline_assets.versioning.pin.reference import TableVersion
@@ -65,7 +66,7 @@ class Records:
         if table is None:
             return self._files.height
         if self.options.days is None and self.options.where is None:
-            return table.rows
+            return self.pinned.reference.rows or 0
         with condition_errors(self.options.where):
             return int(self.selected.select(pl.len()).collect().item())
 

@@ -47,8 +47,9 @@ def pin_asset(
     *,
     is_dirty_allowed: bool,
     is_stale_allowed: bool,
+    where: str | None = None,
 ) -> Reference:
-    """Pin a table's rows and write the reference into the repository. Raises PinRefused and NotARepository."""
+    """Pin a table's rows and write the reference into the repository. Raises as `pin_table`, and NotARepository."""
     import pipeline_assets.catalog  # noqa: F401  declares the assets
     from pipeline_assets.versioning.pin.table_pins import Pinnable, pin_table
     from resources.assembly import resolve
@@ -58,7 +59,7 @@ def pin_asset(
     resources = resolve(settings)
     parts = Pinnable(resources["lake"], resources["database"], resources["uploads"], resources["objects"])
     first, last = days or (None, None)
-    pinned = pin_table(label, asset, first, last, parts, is_stale_allowed=is_stale_allowed)
+    pinned = pin_table(label, asset, first, last, parts, is_stale_allowed=is_stale_allowed, where=where)
     repository.write(pinned)
     return pinned
 

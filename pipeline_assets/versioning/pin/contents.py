@@ -15,6 +15,7 @@ from pipeline_assets.errors import ManifestBroken
 from pipeline_assets.runtime.cores import ahead
 from pipeline_assets.runtime.places import in_all_days, versions_of
 from pipeline_assets.versioning.pin import manifest as manifests
+from pipeline_assets.versioning.pin.condition import condition
 from pipeline_assets.versioning.pin.reference import Reference, TableVersion
 from resources.errors import CorruptObject, InvalidRange, NotFound, ObjectError, TableMissing
 from resources.objects.store import ObjectStore, content_key
@@ -101,10 +102,16 @@ class Pinned:
             yield from manifests.contents(path, self._source, self.reference.manifest.files)
 
     def rows(self, asset: str | None = None) -> pl.LazyFrame:
-        """A pinned table's rows, lazily; by default those of the pinned asset. Raises TableMissing."""
+        """All rows of a pinned table's days, lazily; without a name, the pinned asset's selected rows.
+
+        Raises TableMissing, and BadSelection for a selection that is no condition on these rows.
+        """
         name, table = self._named(asset)
         inside = pl.col("day").is_between(table.first_day, table.last_day)
-        return self.lake.scan(name, version=table.version).filter(inside)
+        rows = self.lake.scan(name, version=table.version).filter(inside)
+        if asset is not None or self.reference.selection is None:
+            return rows
+        return rows.filter(condition(rows, self.reference.selection.where, rows.collect_schema().names()))
 
     def delta(self, asset: str | None = None) -> "DeltaTable":
         """The same table as a DeltaTable at its pinned version. Raises TableMissing."""

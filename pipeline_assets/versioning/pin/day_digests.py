@@ -70,6 +70,13 @@ def recounted(lake: Lake, asset: str, days: Sequence[date], version: int) -> pl.
     return pl.DataFrame(digests, schema=COLUMNS, orient="row")
 
 
+def recounted_selection(rows: pl.LazyFrame, declaration: Declaration) -> tuple[int, str]:
+    """How many rows these are, and one digest over their days."""
+    days = rows.select(pl.col("day").unique().sort()).collect(engine="streaming")["day"].to_list()
+    digests = [(day, *_recount(rows.filter(pl.col("day") == day), declaration)) for day in days]
+    return sum(count for _, count, _ in digests), digest_of_days((day, digest) for day, _, digest in digests)
+
+
 def _recount(rows: pl.LazyFrame, declaration: Declaration) -> tuple[int, str]:
     parts: Iterable[pl.DataFrame] = rows.collect_batches(chunk_size=PART_ROWS) if declaration.bulk else [rows.collect()]
     frame = pl.concat([condense(part, declaration.bulk) for part in parts])

@@ -115,6 +115,8 @@ def changes(older: Reference | None, newer: Reference | None) -> list[str]:
         descriptions.append(
             f"rows {newer.table.rows - older.table.rows:+,}" if newer.table.rows != older.table.rows else "rows"
         )
+    if older.selection != newer.selection:
+        descriptions.append(f"selected rows {(newer.rows or 0) - (older.rows or 0):+,}")
     if older.manifest.digest != newer.manifest.digest:
         descriptions.append(f"files {newer.manifest.files - older.manifest.files:+,}")
         descriptions.append(f"{(newer.manifest.bytes - older.manifest.bytes) / 1e6:+,.1f} MB")

@@ -68,6 +68,8 @@ def _summary(version: Version) -> str:
         return version.fault
     table = reference.table
     rows = f"{reference.asset}, {table.rows:,} rows of {table.first_day} to {table.last_day}" if table else "a folder"
+    if selection := reference.selection:
+        rows = f"{reference.asset}, {selection.rows:,} rows where {one_line(selection.where[:80])}"
     files = f"{reference.manifest.files:,} files, {reference.manifest.bytes / 1e6:,.1f} MB"
     return f"{rows}, {files}, identity {reference.identity[:16]}"
 

@@ -11,7 +11,7 @@ from pipeline_assets.errors import PinRefused
 from pipeline_assets.versioning.pin import folder as folders
 from pipeline_assets.versioning.pin import manifest as manifests
 from pipeline_assets.versioning.pin.presence import check_presence, objects_of
-from pipeline_assets.versioning.pin.reference import Code, Manifest, Reference, TableVersion
+from pipeline_assets.versioning.pin.reference import Code, Manifest, Reference, Selection, TableVersion
 from resources.objects.packs import PACKED_BELOW, Packer, Place
 from resources.objects.store import ObjectStore, content_key
 
@@ -37,11 +37,13 @@ def reference(
     asset: str | None = None,
     tables: Mapping[str, TableVersion] | None = None,
     models: Mapping[str, str] | None = None,
+    selection: Selection | None = None,
 ) -> Reference:
     """Put the manifest of these files into the store, and return the reference that names it."""
     data = manifests.encode(files)
     manifest_object = objects.put_if_absent(data)
     return Reference(
+        darkroom=1 if selection is None else 2,
         name=label.name,
         message=label.message,
         created_at=label.created_at.replace(microsecond=0),
@@ -49,6 +51,7 @@ def reference(
         code=label.code,
         asset=asset,
         tables=dict(tables or {}),
+        selection=selection,
         models=dict(models or {}),
         manifest=Manifest(
             sha256=manifest_object.sha256,

@@ -24,6 +24,8 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,64}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
+MAX_CONDITION = 30_000
+"""Characters of a condition: with them a reference stays within its limit."""
 
 
 def checked_name(name: str) -> str:
@@ -65,6 +67,14 @@ class TableVersion(_Part):
         return self
 
 
+class Selection(_Part):
+    """A part of the asset's rows: those of its pinned days for which an SQL condition holds. digest: as of a table."""
+
+    where: Annotated[str, StringConstraints(min_length=1, max_length=MAX_CONDITION)]
+    rows: Count
+    digest: Digest
+
+
 class Manifest(_Part):
     """The list of all files: a Parquet object in the store `objects`, under its sha256. digest: of its rows."""
 
@@ -78,11 +88,13 @@ class Manifest(_Part):
 class Reference(_Part):
     """One data set. asset and tables are set for a table's rows; a pinned folder has only the manifest.
 
+    selection: without it, all rows of these days; `tables` has whole days in any case. darkroom: the format, 2 with a
+    selection, which a Darkroom that does not know selections refuses.
     tables: the version of the asset and those of all its inputs. models: the models that computed its columns, and for a
     nightly set the model trained on it. stores: URLs of the manifest's stores at the time of pinning.
     """
 
-    darkroom: Literal[1] = 1
+    darkroom: Literal[1, 2] = 1
     name: Annotated[str, AfterValidator(checked_name)]
     message: Text = ""
     created_at: datetime
@@ -90,6 +102,7 @@ class Reference(_Part):
     code: Code
     asset: Identifier | None = None
     tables: Annotated[dict[Identifier, TableVersion], Field(max_length=32)] = {}
+    selection: Selection | None = None
     models: Annotated[dict[Text, Text], Field(max_length=32)] = {}
     manifest: Manifest
     stores: Annotated[dict[Identifier, Text], Field(max_length=8)] = {}
@@ -98,7 +111,18 @@ class Reference(_Part):
     def _asset_is_pinned(self) -> "Reference":
         if self.asset is not None and self.asset not in self.tables:
             raise ValueError(f"the asset {self.asset} is not among the tables")
+        if self.selection is not None and self.asset is None:
+            raise ValueError("a folder has no rows to select")
+        if (self.selection is not None) != (self.darkroom == 2):
+            raise ValueError(f"format {self.darkroom} has {'no' if self.darkroom == 1 else 'a'} selection")
         return self
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows of the asset it has; None for a folder."""
+        if self.selection is not None:
+            return self.selection.rows
+        return self.table.rows if self.table else None
 
     @property
     def table(self) -> TableVersion | None:
@@ -114,12 +138,15 @@ class Reference(_Part):
         content = self.model_dump(
             mode="json", include={"asset", "tables", "code"}, exclude={"tables": {"__all__": {"version"}}}
         )
+        if self.selection is not None:
+            content["selection"] = self.selection.model_dump(mode="json")
         content["files"] = self.manifest.digest
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def dumps(self) -> str:
         """The JSON text, one field per line, with a newline at the end."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        left_out = {"selection"} if self.selection is None else None
+        return json.dumps(self.model_dump(mode="json", exclude=left_out), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def loads(cls, text: str | bytes, source: str) -> "Reference":
@@ -129,7 +156,7 @@ class Reference(_Part):
         try:
             plain: Any = json.loads(text, object_pairs_hook=_no_doubles)
             version = plain.get("darkroom") if isinstance(plain, dict) else None
-            if isinstance(version, int) and version > 1:
+            if isinstance(version, int) and version > 2:
                 raise ReferenceUnreadable(f"{source} was written by a newer Darkroom (format {version}): upgrade this one.")
             return cls.model_validate_json(json.dumps(plain))
         except (ValueError, RecursionError) as error:

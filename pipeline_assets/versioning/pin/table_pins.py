@@ -10,10 +10,11 @@ from pipeline_assets.errors import PinRefused
 from pipeline_assets.framework.declaration import DECLARATIONS
 from pipeline_assets.framework.planning import plan_days
 from pipeline_assets.ingestion.media.media_types import UNKNOWN, extension_of
-from pipeline_assets.versioning.pin.day_digests import newest
+from pipeline_assets.versioning.pin.condition import condition, condition_errors
+from pipeline_assets.versioning.pin.day_digests import newest, recounted_selection
 from pipeline_assets.versioning.pin.manifest import SCHEMA, UPLOADED, VARIANT, WEIGHTS
 from pipeline_assets.versioning.pin.pins import NO_FILES, Label, reference
-from pipeline_assets.versioning.pin.reference import Reference, TableVersion
+from pipeline_assets.versioning.pin.reference import MAX_CONDITION, Reference, Selection, TableVersion
 from resources.database.contract import Database
 from resources.lake.lake import Lake
 from resources.objects.resource import Objects
@@ -31,12 +32,20 @@ class Pinnable:
 
 
 def pin_table(
-    label: Label, asset: str, first: date | None, last: date | None, of: Pinnable, *, is_stale_allowed: bool = False
+    label: Label,
+    asset: str,
+    first: date | None,
+    last: date | None,
+    of: Pinnable,
+    *,
+    is_stale_allowed: bool = False,
+    where: str | None = None,
 ) -> Reference:
     """The reference of an asset's rows in these days (None: all it has), with its manifest kept in the store.
 
     Raises PinRefused for an unknown asset, for no days, and for days that are not current (unless allowed): the inputs
-    of their rows no longer exist, so a reference can't name them. A run that writes at the same time has no effect.
+    of their rows no longer exist, so a reference can't name them. where: an SQL expression that selects rows; PinRefused
+    if none is, and BadSelection. Files are those that selected rows name. A run that writes at the same time has no effect.
     """
     if asset not in DECLARATIONS:
         raise PinRefused(f"There is no asset {asset}: choose one of {', '.join(DECLARATIONS)}.")
@@ -55,6 +64,9 @@ def pin_table(
         name: input_days.table for name, input_days in inputs.items() if input_days.days.height
     }
     rows = of.lake.scan(asset, days, tables[asset].version)
+    selection = None
+    if where is not None:
+        rows, selection = _selected(asset, rows, where)
     return reference(
         label,
         _files(asset, rows, tables, of),
@@ -63,7 +75,19 @@ def pin_table(
         asset,
         tables,
         _models(rows),
+        selection,
     )
+
+
+def _selected(asset: str, rows: pl.LazyFrame, where: str) -> tuple[pl.LazyFrame, Selection]:
+    if not 0 < len(where) <= MAX_CONDITION:
+        raise PinRefused(f"The condition has {len(where):,} characters: a pin takes 1 to {MAX_CONDITION:,}.")
+    rows = rows.filter(condition(rows, where, rows.collect_schema().names()))
+    with condition_errors(where):
+        count, digest = recounted_selection(rows, DECLARATIONS[asset])
+    if not count:
+        raise PinRefused(f"No row of {asset} in these days matches {where!r}: nothing is pinned.")
+    return rows, Selection(where=where, rows=count, digest=digest)
 
 
 def row_of(pinned: Reference) -> dict[str, object]:

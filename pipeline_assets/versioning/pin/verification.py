@@ -85,6 +85,8 @@ def verify(pinned: Pinned, rules: dict[str, Rules], *, quick: bool, tell: Callab
         pass
     for name in track(pinned.reference.tables, len(pinned.reference.tables), "rows", "tables", tell):
         _table(pinned, name, rules.get(name), verdict)
+    if pinned.reference.asset in rules and verdict.ok:
+        _selection(pinned, rules[pinned.reference.asset], verdict)
     return verdict
 
 
@@ -141,7 +143,7 @@ def _table(pinned: Pinned, name: str, rules: Rules | None, verdict: Verdict) -> 
         return
     try:
         with pinned.lake.reached():
-            days, rows = _digests(pinned, name, rules)
+            days, rows = _digests(pinned.rows(name), rules)
     except (TableMissing, DeltaError, PolarsError, OSError, ValueError) as error:
         verdict.add(
             Fault(what, key, f"version {table.version} can't be read: {str(error).splitlines()[0][:300]}", PIN_AGAIN)
@@ -156,9 +158,22 @@ def _table(pinned: Pinned, name: str, rules: Rules | None, verdict: Verdict) -> 
         verdict.add(Fault(what, key, fault, f"{PIN_AGAIN} If the schema has changed since, verify with the pinned commit."))
 
 
-def _digests(pinned: Pinned, name: str, rules: Rules) -> tuple[list[str], int]:
-    """Each day of the pinned span with its rows' digest, as `day_digests.digest_of_days` joins them; and the row count."""
-    rows = pinned.rows(name)
+def _selection(pinned: Pinned, rules: Rules, verdict: Verdict) -> None:
+    """Compare the rows that the condition selects now with those that it selected."""
+    selection = pinned.reference.selection
+    if selection is None:
+        return
+    with pinned.lake.reached():
+        days, rows = _digests(pinned.rows(), rules)
+    if rows != selection.rows or ledger.digest_of(days) != selection.digest:
+        fault = f"it selects {rows:,} rows, which are not the {selection.rows:,} that were pinned"
+        verdict.add(
+            Fault("the condition", selection.where[:200], fault, "Use the code and the Polars of the pinned commit.")
+        )
+
+
+def _digests(rows: pl.LazyFrame, rules: Rules) -> tuple[list[str], int]:
+    """Each day of these rows with its digest, as `day_digests.digest_of_days` joins them; and the row count."""
     days = rows.select(pl.col("day").unique().sort()).collect(engine="streaming")["day"].to_list()
     names = [column for column in rules.columns if column in rows.collect_schema().names()]
     digests, count = [], 0

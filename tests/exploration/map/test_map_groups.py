@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline_assets.exploration.map import search
 from pipeline_assets.exploration.map.groups import groups
-from pipeline_assets.versioning.checkout.selection import condition
+from pipeline_assets.versioning.pin.condition import condition
 
 PAIRS = {"left": pl.String, "right": pl.String}
 FAR = "0f0f0f0f0f0f0f0f"
