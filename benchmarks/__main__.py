@@ -56,6 +56,7 @@ BENCHMARKS = (
     "learning_photos",
     "learning_text",
     "online_state",
+    "online_store",
 )
 FOLDERS = {
     **dict.fromkeys(

@@ -9,6 +9,8 @@ TURNS = (
         "test_users.py",
         "test_day_writers.py",
         "test_variants_cli.py",
+        "test_online_store_faults.py",
+        "test_feast_repository.py",
     ),
     (
         "test_served_faults.py",

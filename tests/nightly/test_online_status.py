@@ -1,14 +1,19 @@
 """`darkroom online`: what it says of a store."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from pipeline_assets.commands.main import main
+from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata
 from pipeline_assets.nightly.online import facts
+from resources.database import ledger
+from resources.database.sqlite import Sqlite
+from resources.lake.lake import Lake
 from resources.online.contract import OnlineStore
 from resources.online.opening import open_store
 
@@ -51,7 +56,22 @@ def test_facts_of_a_store_tell_generation_users_lag_bytes_and_writer(tmp_path: P
     store.close()
 
 
+def with_a_day(folder: Path) -> None:
+    """A project with one user, who logs in on 2026-02-01."""
+    day, database = date(2026, 2, 1), Sqlite(url=f"sqlite:///{folder / 'darkroom.db'}")
+    lake = Lake(url=(folder / "lake").as_uri())
+    database.insert("insert into users (user_id, joined_at, name) values %s", [(1, T0 - timedelta(days=9), "x")])
+    at = T0 - timedelta(hours=5)
+    login = (day, "e-1", 1, None, "login", at, at, None)
+    events = pl.DataFrame([login], schema=EventLog.create_empty().schema, orient="row")
+    for name, rows in (("event_log", events), ("photo_metadata", PhotoMetadata.create_empty())):
+        version = lake.replace(name, [day], rows)
+        entry = ledger.Materialization(name, day, "0" * 32, rows.height, 0, "1", "", {}, version, None, "test")
+        ledger.record(database, [entry])
+
+
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated")
 def test_status_of_an_empty_store_and_of_an_old_one_say_what_to_do_and_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,4 +98,13 @@ def test_status_of_an_empty_store_and_of_an_old_one_say_what_to_do_and_fail(
     code, output = asked("status", "--json")
     assert code == 0
     assert json.loads(output)["generation"]["t0"] == "2026-02-02T00:00:00+00:00"
+    with_a_day(tmp_path)
+    for _ in range(2):
+        for file in (tmp_path / "home").glob("online.db*"):
+            file.unlink()
+        code, output = asked("rebuild")
+        assert "too old" in output.lower(), "the day was built, and its moments are long past"
+    code, output = asked("status", "--json")
+    generation = json.loads(output)["generation"]
+    assert (generation["number"], generation["t0"], generation["users"]) == (1, "2026-02-02T00:00:00+00:00", 1)
     assert asked("sweep", "--dry-run") == (0, "0 values that nobody reads would be removed.\n")
