@@ -22,7 +22,7 @@ def predicted(training_table: pl.LazyFrame, weights: bytes) -> pl.DataFrame:
         training_table.filter(pl.col("split").is_in(HELD_OUT), pl.col("popularity").is_not_null())
         .filter(pl.col("model_id") == model.model_id)
         .select(columns)
-        .filter(pl.col("embedding").list.eval(pl.element().is_finite()).list.all())
+        .filter(pl.col("embedding").list.eval(pl.element().is_finite().fill_null(False)).list.all())
         .collect()
     )
     return rows.with_columns(model.predict(rows)["prediction"]).drop("embedding")
