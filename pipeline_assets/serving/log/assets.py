@@ -27,7 +27,8 @@ def _segments(lake_bucket: Objects, days: Sequence[date]) -> dict[date, list[Obj
     """The segments of these days, ascending by key."""
     found: dict[date, list[ObjectInfo]] = {day: [] for day in days}
     last = max(days)
-    for info in lake_bucket.store.list(PREFIX, start_after=f"{PREFIX}{min(days)}"):
+    # With its slash: SeaweedFS takes the name of a folder as the folder with all that is in it.
+    for info in lake_bucket.store.list(PREFIX, start_after=f"{PREFIX}{min(days)}/"):
         name = info.key.removeprefix(PREFIX)[:10]
         if name > str(last):
             break
