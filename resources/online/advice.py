@@ -60,10 +60,10 @@ def rewound(number: int, position: str, after: Generation) -> StoreRewound:
     )
 
 
-def bad_address(example: str) -> DatabaseUnusable:
+def bad_address(example: str, setting: str = "DARKROOM_ONLINE_URL") -> DatabaseUnusable:
     """The error of an address that can't be read, which it does not name: it has a password."""
     return DatabaseUnusable(
-        f"DARKROOM_ONLINE_URL can't be read: write {example}, and special characters of a password as in %2F for a slash."
+        f"{setting} can't be read: write {example}, and special characters of a password as in %2F for a slash."
     )
 
 

@@ -125,7 +125,8 @@ class Receiver:
         finally:
             self.stop()
             for _, future in self._waiting:
-                future.set_exception(NotTaken("The stream has ended.", 5, is_overload=False))
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(NotTaken("The stream has ended.", 5, is_overload=False))
 
     def end_segment(self) -> None:
         """End the journal's newest segment, if it has events."""
@@ -154,8 +155,9 @@ class Receiver:
             characters = 0
             while self._waiting and characters < MAX_TOGETHER_CHARACTERS:
                 item = self._waiting.popleft()
-                together.append(item)
                 characters += item[0].characters
+                if item[1].set_running_or_notify_cancel():  # else its sender waits no longer, and sends it again
+                    together.append(item)
             self._characters -= characters
             return together or ([None] if self._is_open else [])
 

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline_assets.errors import MissingExtra
 from pipeline_assets.serving.stream.intake import Batch
 from pipeline_assets.serving.stream.receiving import NotTaken, Receiver
+from resources.online.advice import bad_address
 
 GROUP = "darkroom"
 FIELD = "event"
@@ -30,13 +31,17 @@ class RedisReader:
     """`run` is its thread. held_up: why nothing is read, as a sentence; None while messages are read or awaited."""
 
     def __init__(self, url: str, key: str, consumer: str, receiver: Receiver) -> None:
-        """Raises MissingExtra. No connection is made yet."""
+        """Raises MissingExtra, and DatabaseUnusable for an address that can't be read. No connection is made yet."""
         try:
             import redis
         except ImportError:
             raise MissingExtra("Streams of Redis need the package redis: pip install 'darkroom[redis]'") from None
         self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
-        self._client: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+        try:
+            self._client: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+            self._client.connection_pool.make_connection()
+        except (ValueError, TypeError):  # their words have parts of the password
+            raise bad_address("redis://:PASSWORD@HOST:6379/0", "DARKROOM_STREAM_REDIS_URL") from None
         self._key, self._consumer, self._receiver = key, consumer, receiver
         self._stopping = Flag()
         self._claimed_s = 0.0

@@ -5,7 +5,7 @@ What does not live here: what an event changes (`serving/state`), and what is ap
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -109,7 +109,8 @@ class Writer:
 
     def _write(self, target: "Target", changes: Changes, position: str) -> None:
         values = self._held.pop(target.generation.number, {})  # unknown from now on, if the outcome is
-        self.store.apply(self.lease, changes, position=position, to=target.draft)
+        after = replace(target.generation, position=self._positions[target.generation.number])
+        self.store.apply(self.lease, changes, position=position, to=target.draft, after=after)
         self._positions[target.generation.number] = position
         values.update(changes)
         self._held[target.generation.number] = values

@@ -18,6 +18,7 @@ from pipeline_assets.serving.stream import redis_streams, service
 from pipeline_assets.serving.stream.dead_letters import DeadLetters
 from pipeline_assets.serving.stream.redis_streams import GROUP, RedisReader
 from pipeline_assets.serving.stream.service import Stream
+from resources.errors import DatabaseUnusable
 
 pytestmark = pytest.mark.slow
 KEY = "events"
@@ -118,6 +119,16 @@ def test_poison_is_set_aside_and_acknowledged(world: StreamWorld, server: "redis
     assert [letter["reason"] for letter in letters] == ["bad_json", "bad_json", "missing_field", "too_long"]
     assert {letter["source"] for letter in letters} == {"redis events"}
     assert streamed(world) == sorted(sent)
+
+
+@pytest.mark.parametrize("address", ["redis://:s3c/r3t@127.0.0.1:1/0", "redis://:s3cr3t@127.0.0.1:1/0?s3cr3t=1"])
+def test_an_address_that_cannot_be_read_keeps_its_password(world: StreamWorld, address: str) -> None:
+    with (
+        service.streaming(world.root / "x", world.store, world.lake, world.database, segment_s=1, poll_s=1) as stream,
+        pytest.raises(DatabaseUnusable, match="DARKROOM_STREAM_REDIS_URL can't be read") as raised,
+    ):
+        RedisReader(address, KEY, "me", stream.receiver)
+    assert "s3" not in str(raised.value)
 
 
 def test_a_server_that_loses_its_data_and_comes_back_is_read_on(world: StreamWorld, server: "redis.Redis") -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,11 +18,12 @@ from pipeline_assets.serving.stream import segments as segments_module
 from pipeline_assets.serving.stream import service
 from pipeline_assets.serving.stream.arrivals import microseconds
 from pipeline_assets.serving.stream.intake import Batch, Receipt
-from pipeline_assets.serving.stream.journal import Journal
+from pipeline_assets.serving.stream.journal import Journal, Position
 from pipeline_assets.serving.stream.places import Place
 from pipeline_assets.serving.stream.receiving import NotTaken
 from pipeline_assets.serving.stream.service import Stream
-from resources.errors import AlreadyRunning
+from pipeline_assets.serving.stream.writer import Target, Writer
+from resources.errors import AlreadyRunning, StoreRewound
 
 pytestmark = pytest.mark.slow
 
@@ -178,6 +180,43 @@ def test_a_stream_that_was_killed_before_midnight_goes_on_in_the_log_of_the_next
         send(stream, events(world, "a"))
     days = dict(world.events().filter(pl.col("event_id").str.contains("^(a-|late)")).group_by("day").len().iter_rows())
     assert days == {before.date(): 1, world.t0.date(): 40}
+
+
+def test_a_sender_that_waits_no_longer_ends_no_stream(world: StreamWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish()
+    with streaming(world) as stream:
+        taking, going_on = threading.Event(), threading.Event()
+        append = stream.journal.append
+
+        def append_late(lines: bytes, arrived_us: int) -> Position:
+            taking.set()
+            assert going_on.wait(30)
+            return append(lines, arrived_us)
+
+        monkeypatch.setattr(stream.journal, "append", append_late)
+        offers = []
+        for name in "abc":
+            offers.append(stream.receiver.offer(Batch("test", [json.dumps(one) for one in events(world, name, 1)])))
+            assert taking.wait(30)
+        for future in offers:
+            future.cancel()
+        going_on.set()
+        assert send(stream, events(world, "d")).accepted == 40
+        assert stream.failure is None
+    assert world.differing() == []
+
+
+def test_changes_of_values_in_memory_do_not_reach_a_store_that_went_back(world: StreamWorld) -> None:
+    published = world.publish()
+    writer = Writer(world.store, "a test")
+    target = Target(published)
+    writer.open(target)
+    some = world.events().head(20)
+    writer.apply_events(target, some, "1")
+    world.store.apply(writer.lease, {}, position="0")  # as a server that has lost the last changes
+    with pytest.raises(StoreRewound):
+        writer.apply_events(target, some, "2")
+    writer.release()
 
 
 def test_segments_that_nobody_needs_are_deleted_and_the_others_kept(
