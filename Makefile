@@ -8,7 +8,8 @@ LOCKED = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE_ALL = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib
 COMPILE = $(TOOLS)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command 'make lock'
 TOOLS := build/tools/bin
-# The hash of torch's CPU build, which is not on PyPI, for Python 3.11 on x86_64.
+# The hash of torch's CPU build, which is not on PyPI, for Python 3.11 on x86_64. It is asked for first: pip prefers PyPI's build
+# with gigabytes for CUDA to a wheel whose hash it knows only once it has read it, as those of a folder.
 TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
 .PHONY: run ui check lint test bench audit lock clean install help
@@ -29,6 +30,7 @@ $(BIN)/.installed: pyproject.toml $(wildcard requirements/*.lock)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Darkroom into $(VENV) ..."
 	@$(LOCKED) --requirement requirements/build.lock
+	@sed -n 's/^torch==.*/&+cpu --hash=sha256:$(TORCH_CPU_SHA256)/p' constraints.txt | $(LOCKED) --requirement /dev/stdin 2>/dev/null || true
 	@$(LOCKED) --no-build-isolation --requirement requirements/darkroom.lock
 	@! grep --quiet '^Requires-Dist: nvidia' $(VENV)/lib/python*/site-packages/torch-*.dist-info/METADATA || $(LOCKED) --requirement requirements/cuda.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable .
@@ -59,7 +61,7 @@ bench: install
 	$(BIN)/python -m benchmarks $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(SPEECH),--speech "$(SPEECH)") $(if $(SCANS),--scans "$(SCANS)")
 
 lock: $(TOOLS)/.installed
-	@echo setuptools | $(COMPILE) - --constraint constraints.txt --output-file requirements/build.lock
+	@printf '%s\n' pip setuptools | $(COMPILE) - --constraint constraints.txt --output-file requirements/build.lock
 	@echo torch | $(COMPILE) - --constraint constraints.txt --output-file requirements/cuda.lock
 	@$(COMPILE) pyproject.toml --extra dev --constraint constraints.txt --output-file requirements/darkroom.lock \
 		$$(sed -n "s/^\([a-z0-9-]*\)==.*sys_platform == 'linux'.*/--no-emit-package \1/p" requirements/cuda.lock)

@@ -124,7 +124,7 @@ def test_a_killed_installation_is_done_again_and_then_found(tmp_path: Path) -> N
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert first.stdout is not None
     with first.stdout:
-        assert first.stdout.readline().startswith("Installing build with its 1 packages")
+        assert first.stdout.readline().startswith("Installing build with its 2 packages")
         first.send_signal(signal.SIGKILL)
     first.wait()
     assert not tool_venv.is_installed("build", tmp_path)
