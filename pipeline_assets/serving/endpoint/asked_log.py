@@ -17,11 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from resources.errors import is_full
+
 PREFIX = "serving/"
 SEGMENT_S = 60.0
 SEGMENT_BYTES = 4 * 2**20
 MOST_BYTES = 2**30
-"""Lines kept on this machine while the lake is away; what comes then is counted, not kept."""
+"""Lines kept on this machine while the lake is away; what comes then, or on a full disk, is counted, not kept."""
 ENDING = ".jsonl"
 _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -29,6 +31,19 @@ _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 def is_sampled(ask_id: str, share: float) -> bool:
     """Whether this ask belongs to the logged share. ask_id: 16 random hexadecimal digits."""
     return int(ask_id, 16) < share * 2**64
+
+
+def _is_written(file: IO[bytes], line: bytes) -> bool:
+    """Whether a line was written whole; on a full disk nothing of it is left."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        if file.write(line) == len(line):
+            return True
+        file.truncate(size)
+    except OSError as error:
+        if not is_full(error):
+            raise
+    return False
 
 
 class AskedLog:
@@ -53,8 +68,10 @@ class AskedLog:
             if self._file is None or day != self._day or self._file.tell() > SEGMENT_BYTES:
                 self._close()
                 self._file, self._day = self._opened(day), day
-            self._file.write(line)
-            self._waiting_bytes += len(line)
+            if _is_written(self._file, line):
+                self._waiting_bytes += len(line)
+            else:
+                self.dropped += 1
 
     def flush(self) -> int:
         """Put all lines into the lake, those of killed processes too. Returns the number of segments."""

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -113,6 +114,25 @@ def test_lines_of_a_killed_process_reach_the_lake_once(tmp_path: Path) -> None:
     (key,) = bucket
     assert key.startswith("serving/2026-02-01/")
     assert [json.loads(line)["n"] for line in gzip.decompress(bucket[key]).splitlines()] == [1, 2]
+
+
+def test_a_full_disk_cuts_no_line_and_ends_no_answer(tmp_path: Path) -> None:
+    bucket = Bucket()
+    log = AskedLog(tmp_path, bucket.put)
+    log.append({"n": 0}, NOON)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for more in (5, 5, 0):
+            size = next(tmp_path.glob("*.jsonl")).stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + more, usual[1]))
+            log.append({"n": 1}, NOON)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    log.append({"n": 2}, NOON)
+    assert log.dropped == 3
+    log.flush()
+    (data,) = bucket.values()
+    assert [json.loads(line)["n"] for line in gzip.decompress(data).splitlines()] == [0, 2]
 
 
 def test_a_day_has_segments_of_its_own(tmp_path: Path) -> None:
