@@ -57,12 +57,14 @@ BENCHMARKS = (
     "learning_text",
     "online_state",
     "online_store",
+    "online_stream",
+    "online_serve",
 )
 FOLDERS = {
     **dict.fromkeys(
         (
             *("classify", "rivals", "increment", "loader", "variants_photos", "variants_partition", "variants_styles"),
-            *("exploration_map", "exploration_suspects", "learning_photos"),
+            *("exploration_map", "exploration_suspects", "learning_photos", "online_serve"),
         ),
         "photos",
     ),

@@ -1,8 +1,9 @@
-"""A bounded load test of `darkroom serve` on loopback: `python -m benchmarks.online_serve [--seconds 60] [--home HOME]`.
+"""A bounded load of `darkroom serve` on loopback: requests a second, p50 and p99, CPU per request, and memory.
 
-It starts the server on a project that has a model and an online state (`darkroom run`), asks for features and predictions
-from a few connections, and prints requests a second, p50 and p99, CPU time a request, and the server's memory before and
-after. Client and server share the machine's cores: figures of a busy machine are not the server's.
+    python -m benchmarks.online_serve [--photos FOLDER] [--seconds 60] [--home HOME]
+
+The server runs on a project with a model and online states: HOME, or the sample, computed first. Predictions are of new
+photos' bytes, features of JSON, over a few connections. Client and server share the machine's cores.
 """
 
 import argparse
@@ -13,23 +14,67 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from pipeline_assets.sample.photos import COLOUR_PHOTOS, shipped_file
+from benchmarks.figures import Figure, add_options, at_least, at_most, finish
+from benchmarks.photos import photos
 
 BOUNDARY = "darkroom-bench"
+USERS = (1001, 1002, 1003, 1004)
+"""Users that the sample has."""
+PHOTOS = 40
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one load measured. Times in milliseconds; megabytes of the server."""
+
+    requests: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    server_cpu_ms: float
+    mb_before: int
+    mb_after: int
+    statuses: dict[int, int]
 
 
 @contextmanager
-def server(home: Path | None) -> Iterator[tuple[int, psutil.Process]]:
+def sample_home(home: Path | None) -> Iterator[dict[str, str]]:
+    """The environment of a project with a model and online states: the home, or the sample's in a temporary folder."""
+    if home is not None:
+        yield {**os.environ, "DARKROOM_HOME": str(home)}
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("DARKROOM_", "DAGSTER_"))}
+        environment = {
+            **own,
+            "DARKROOM_HOME": str(folder / "home"),
+            "DARKROOM_DATABASE_URL": f"sqlite:///{folder}/darkroom.db",
+            "DARKROOM_UPLOADS_URL": f"file://{folder}/uploads",
+            "DARKROOM_LAKE_URL": f"file://{folder}/lake",
+        }
+        subprocess.run([darkroom(), "run"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        yield environment
+
+
+def darkroom() -> str:
+    """The command of this environment."""
+    return str(Path(sys.executable).with_name("darkroom"))
+
+
+@contextmanager
+def server(environment: dict[str, str]) -> Iterator[tuple[int, psutil.Process]]:
     """The port and the process of a server of this project, on a free port."""
-    environment = {**os.environ, **({"DARKROOM_HOME": str(home)} if home else {})}
-    command = [str(Path(sys.executable).with_name("darkroom")), "serve", "--port", "0"]
+    command = [darkroom(), "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout is not None
@@ -70,10 +115,8 @@ async def ask(port: int, requests: list[bytes], until: float, seconds: list[floa
     writer.close()
 
 
-def measured(
-    port: int, process: psutil.Process, requests: list[bytes], connections: int, duration_s: float
-) -> dict[str, object]:
-    """Figures of one load."""
+def measured(port: int, process: psutil.Process, requests: list[bytes], connections: int, duration_s: float) -> Load:
+    """One load, over so many connections, for so long."""
     seconds: list[float] = []
     statuses: dict[int, int] = {}
 
@@ -85,45 +128,61 @@ def measured(
     started = time.monotonic()
     asyncio.run(all_connections())
     wall_s = time.monotonic() - started
+    if set(statuses) != {200}:
+        raise SystemExit(f"answers that are none: {statuses}. Is there a state and a model? See `darkroom online status`.")
     seconds.sort()
-    return {
-        "connections": connections,
-        "requests": len(seconds),
-        "per_s": round(len(seconds) / wall_s, 1),
-        "p50_ms": round(1e3 * seconds[len(seconds) // 2], 2),
-        "p99_ms": round(1e3 * seconds[int(0.99 * len(seconds))], 2),
-        "server_cpu_ms": round(1e3 * (sum(process.cpu_times()[:2]) - cpu_before) / len(seconds), 2),
-        "rss_mb_before": memory_before // 2**20,
-        "rss_mb_after": process.memory_info().rss // 2**20,
-        "statuses": statuses,
-    }
+    return Load(
+        requests=len(seconds),
+        per_s=len(seconds) / wall_s,
+        p50_ms=1e3 * seconds[len(seconds) // 2],
+        p99_ms=1e3 * seconds[int(0.99 * len(seconds))],
+        server_cpu_ms=1e3 * (sum(process.cpu_times()[:2]) - cpu_before) / len(seconds),
+        mb_before=memory_before // 2**20,
+        mb_after=process.memory_info().rss // 2**20,
+        statuses=statuses,
+    )
+
+
+def figures_of(features: Load, single: Load, several: Load) -> list[Figure]:
+    """The figures of three loads, with the issue's targets."""
+
+    def note(load: Load) -> str:
+        return f"{load.requests:,} requests; {load.server_cpu_ms:.2f} CPU ms of the server each"
+
+    return [
+        Figure("features, 8 connections", features.per_s, "1/s", at_least(3_000), note(features)),
+        Figure("  p99", features.p99_ms, "ms"),
+        Figure("prediction, one connection, p50", single.p50_ms, "ms", at_most(25), note(single)),
+        Figure("  p99", single.p99_ms, "ms", at_most(80)),
+        Figure("predictions, 4 connections", several.per_s, "1/s", at_least(60), note(several)),
+        Figure("  p99", several.p99_ms, "ms"),
+        Figure("memory of the server after all", several.mb_after, "MB", None, f"{features.mb_before:,} MB before"),
+    ]
 
 
 def main() -> None:
-    """Measure, and print one line of JSON for each load."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--home", type=Path)
-    parser.add_argument("--users", type=int, nargs="+", default=[1001, 1002, 1003, 1004])
+    """Warm the server up, then measure the three loads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="folder of JPEGs; without it, crops of the sample's")
+    parser.add_argument("--seconds", type=float, default=30, help="length of each load")
+    parser.add_argument("--home", type=Path, help="a project's DARKROOM_HOME; without it, the sample is computed first")
+    parser.add_argument("--users", type=int, nargs="+", default=list(USERS), help="users to ask for")
+    add_options(parser)
     arguments = parser.parse_args()
-    photos = [shipped_file(name) for name in COLOUR_PHOTOS if name.endswith(".jpg")] + photos_of_shared()
-    kind = "application/json"
-    features = [request("/v1/features", kind, json.dumps({"user_id": user}).encode()) for user in arguments.users]
-    predictions = [prediction_of(user, photo) for user in arguments.users for photo in photos]
-    with server(arguments.home) as (port, process):
-        measured(port, process, predictions, 2, 2)
-        for name, requests, connections in (
-            ("features", features, 8),
-            ("predict, one at a time", predictions, 1),
-            ("predict, four at a time", predictions, 4),
-        ):
-            print(json.dumps({"load": name, **measured(port, process, requests, connections, arguments.seconds)}))
-
-
-def photos_of_shared(count: int = 40) -> list[bytes]:
-    """Real photos beside the project, if they are there."""
-    folder = Path(__file__).parents[2] / "shared" / "photos"
-    return [path.read_bytes() for path in sorted(folder.glob("*.JPEG"))[:count]]
+    seconds = 2.0 if arguments.quick else arguments.seconds
+    features = [
+        request("/v1/features", "application/json", json.dumps({"user_id": user}).encode()) for user in arguments.users
+    ]
+    data = [photo for _, photo in photos(arguments.photos, PHOTOS)]
+    predictions = [prediction_of(user, photo) for user in arguments.users for photo in data]
+    with sample_home(arguments.home) as environment, server(environment) as (port, process):
+        measured(port, process, predictions, 2, 2.0)
+        loads = (
+            measured(port, process, features, 8, seconds),
+            measured(port, process, predictions, 1, seconds),
+            measured(port, process, predictions, 4, seconds),
+        )
+    finish(arguments, "online_serve", figures_of(*loads))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from resources.objects.store import ObjectStore
 KEEP_BYTES = 256 * 2**20
 """Of segments that nobody needs any more: their ids are remembered after a restart."""
 _LEVEL = 6
+_PREFIX = "stream-"
 
 
 class Segments:
@@ -72,4 +73,9 @@ def log_file(lineage: str, number: int, blocks: Sequence[Block]) -> tuple[str, b
     """Key and bytes of a segment in the lake's log; the same for the same segment. All blocks arrived on one day."""
     day = moment(blocks[0].arrived_us).date()
     data = gzip.compress(b"".join(block.lines for block in blocks), _LEVEL, mtime=0)
-    return f"events/{day}/stream-{lineage}-{number:010d}.jsonl.gz", data
+    return f"events/{day}/{_PREFIX}{lineage}-{number:010d}.jsonl.gz", data
+
+
+def is_of_a_stream(key: str) -> bool:
+    """Whether a file of the lake's log is a segment of some journal."""
+    return key.rpartition("/")[2].startswith(_PREFIX)

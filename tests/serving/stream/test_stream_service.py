@@ -21,6 +21,7 @@ from pipeline_assets.serving.stream.intake import Batch, Receipt
 from pipeline_assets.serving.stream.journal import Journal, Position
 from pipeline_assets.serving.stream.places import Place
 from pipeline_assets.serving.stream.receiving import NotTaken
+from pipeline_assets.serving.stream.segments import Segments
 from pipeline_assets.serving.stream.service import Stream
 from pipeline_assets.serving.stream.writer import Target, Writer
 from resources.errors import AlreadyRunning, StoreRewound
@@ -104,6 +105,33 @@ def test_after_a_lost_journal_events_are_replayed_from_the_lake(world: StreamWor
         send(stream, events(world, "b"))
         assert send(stream, events(world, "b")).accepted == 0
         wait_for(lambda: is_applied(stream))
+    assert world.differing() == []
+
+
+@pytest.mark.parametrize("is_flushed", [False, True], ids=["not yet in the lake", "late in the lake"])
+def test_events_that_a_build_did_not_find_in_the_lake_are_in_its_generation(world: StreamWorld, is_flushed: bool) -> None:
+    world.publish()
+    arrived_at = world.t0 - timedelta(hours=3)
+    logins = [
+        {
+            "event_id": f"late-{user}",
+            "user_id": user,
+            "kind": "login",
+            "at": text(arrived_at),
+            "arrived_at": text(arrived_at),
+        }
+        for user in (1, 2, 3)
+    ]
+    lines = "".join(f"{json.dumps(login)}\n" for login in logins).encode()
+    journal = Journal(world.root / "home" / ("another" if is_flushed else "stream") / "journal")
+    journal.append(lines, microseconds(arrived_at))
+    if is_flushed:
+        journal.rotate()
+        assert Segments(journal, world.lake).flush() != []
+    journal.close()
+    with streaming(world):
+        pass
+    assert world.events().filter(pl.col("event_id").str.starts_with("late-")).height == 3
     assert world.differing() == []
 
 
