@@ -17,8 +17,9 @@ CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 LOCKS = CONSTRAINTS.with_name("requirements")
 WINDOWS = "sys_platform == 'win32'"
 """A lock is of all systems; no constraint is of one that Darkroom does not run on."""
-WEAK_COPYLEFT = {"psycopg2-binary", "crc32c", "soxr", "pi-heif"}
-"""LGPL, used as libraries, unchanged. pi-heif is BSD itself and bundles libheif and libde265. crc32c comes with `tfrecord`, by which tests alone read what is exported."""
+WEAK_COPYLEFT = {"psycopg2-binary", "crc32c", "soxr", "pi-heif", "docutils"}
+"""LGPL, used as libraries, unchanged. pi-heif is BSD itself and bundles libheif and libde265. crc32c comes with `tfrecord`, by which tests alone read what is exported.
+docutils comes with marimo, the extra for notebooks: public domain and BSD, but for a file for Emacs, which is under the GPL."""
 
 
 def canonical(name: str) -> str:
