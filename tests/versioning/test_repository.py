@@ -120,4 +120,4 @@ def test_a_key_that_is_there_twice_and_a_newer_format_are_refused() -> None:
     with pytest.raises(ReferenceUnreadable, match="twice"):
         Reference.loads(text.replace('"name"', '"message": "x",\n  "name"'), "it")
     with pytest.raises(ReferenceUnreadable, match="newer Darkroom"):
-        Reference.loads(text.replace('"darkroom": 1', '"darkroom": 2'), "it")
+        Reference.loads(text.replace('"darkroom": 1', '"darkroom": 3'), "it")
