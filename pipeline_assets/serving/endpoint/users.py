@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pipeline_assets.errors import AskRefused, MomentBeforeState, StateIncomplete, StateTooOld, StateUnreadable
 from pipeline_assets.features.history import FEATURES
 from pipeline_assets.serving.state.answers import features_at
 from pipeline_assets.serving.state.layout import UserState, user_key
-from pipeline_assets.serving.state.period import Period
+from pipeline_assets.serving.state.period import Period, moment_of
 
 REBUILD = "materialize online_features (`darkroom run`, or the nightly job)"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Generation(Protocol):
@@ -56,7 +55,7 @@ def features_of(store: Store, user_id: int, moment: datetime) -> UserFeatures:
         state = UserState.unpack(value)
         if state.joined_at is None:
             raise AskRefused(404, "unknown_user", "the state does not know when this user joined")
-        joined_at = _EPOCH + timedelta(microseconds=state.joined_at)
+        joined_at = moment_of(state.joined_at)
         if moment < joined_at:
             raise AskRefused(422, "before_joining", "posted_at is before the user joined")
         values = features_at(state, Period(generation.t0, timedelta(seconds=generation.horizon_s)), moment)
@@ -85,4 +84,4 @@ def known_through(generation: Generation) -> datetime:
     """
     tail = generation.position.rpartition(":")[2]
     built = generation.t0 - timedelta(microseconds=1)
-    return max(built, _EPOCH + timedelta(microseconds=int(tail))) if tail.isdigit() else built
+    return max(built, moment_of(int(tail))) if tail.isdigit() else built

@@ -23,6 +23,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def moment_of(microseconds: int) -> datetime:
+    """The moment so many microseconds after 1970, UTC."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 @dataclass(frozen=True)
 class Period:
     """States of this period answer the moments from t0 to t0 + horizon, both inclusive.

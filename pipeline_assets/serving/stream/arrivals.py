@@ -7,18 +7,7 @@ from pipeline_assets.errors import ClockSetBack
 
 MAX_SET_BACK = timedelta(minutes=15)
 """A clock that is further back is no correction: either it is wrong now, or it was wrong before."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-def microseconds(moment: datetime) -> int:
-    """Microseconds from 1970 to a moment."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def moment(microseconds: int) -> datetime:
-    """The moment so many microseconds after 1970, UTC."""
-    return _EPOCH + microseconds * _MICROSECOND
 
 
 def _now() -> datetime:

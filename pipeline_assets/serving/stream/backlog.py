@@ -10,7 +10,7 @@ import polars as pl
 from pipeline_assets.ingestion.logs.event_lines import Event
 from pipeline_assets.ingestion.logs.events import parse_log
 from pipeline_assets.ingestion.schemas import EventLog
-from pipeline_assets.serving.stream.arrivals import moment
+from pipeline_assets.serving.state.period import moment_of
 from pipeline_assets.serving.stream.journal import Block, Journal, Position
 from pipeline_assets.serving.stream.receiving import Written
 
@@ -82,7 +82,7 @@ def stretches(blocks: Iterator[Block], most: int) -> Iterator[Stretch]:
     count = 0
     block = None
     for block in blocks:
-        parsed.append(parse_log(block.lines, "", moment(block.arrived_us).date()).events.select(list(_TYPES)))
+        parsed.append(parse_log(block.lines, "", moment_of(block.arrived_us).date()).events.select(list(_TYPES)))
         count += parsed[-1].height
         if count >= most:
             yield Stretch(pl.concat(parsed), block.end, block.arrived_us)

@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline_assets.features import users
 from pipeline_assets.ingestion import photo_rows
+from pipeline_assets.serving.state.period import microseconds
 from resources.database import fixed_form
 from resources.database.contract import Database, Twin
 
@@ -60,7 +61,7 @@ class Postings:
         """
         days = (t0.date() - timedelta(days=1), today + timedelta(days=1))
         photos, _ = photo_rows.judge(self._database.read(_PHOTOS, days))
-        since_us = (t0 - timedelta(days=1) - datetime(1970, 1, 1, tzinfo=t0.tzinfo)) // timedelta(microseconds=1)
+        since_us = microseconds(t0 - timedelta(days=1))
         joined, _ = users.judge(self._database.read(_USERS, (since_us,)), [])
         owners = photos.select("user_id", joined_at="user_joined_at")
         return (

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pipeline_assets.errors import ClockSetBack
 from pipeline_assets.ingestion.logs.event_lines import Event
-from pipeline_assets.serving.stream.arrivals import Arrivals, microseconds
+from pipeline_assets.serving.state.period import microseconds
+from pipeline_assets.serving.stream.arrivals import Arrivals
 from pipeline_assets.serving.stream.dead_letters import DeadLetters
 from pipeline_assets.serving.stream.intake import Batch, Judged, Receipt, RecentIds, digest_of, judge
 from pipeline_assets.serving.stream.journal import FIRST_OFFSET, Journal, Position

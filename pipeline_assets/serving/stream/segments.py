@@ -8,7 +8,7 @@ import gzip
 from collections.abc import Sequence
 
 from pipeline_assets.errors import JournalDamaged
-from pipeline_assets.serving.stream.arrivals import moment
+from pipeline_assets.serving.state.period import moment_of
 from pipeline_assets.serving.stream.journal import Block, Journal
 from resources import files
 from resources.errors import NotFound
@@ -71,7 +71,7 @@ class Segments:
 
 def log_file(lineage: str, number: int, blocks: Sequence[Block]) -> tuple[str, bytes]:
     """Key and bytes of a segment in the lake's log; the same for the same segment. All blocks arrived on one day."""
-    day = moment(blocks[0].arrived_us).date()
+    day = moment_of(blocks[0].arrived_us).date()
     data = gzip.compress(b"".join(block.lines for block in blocks), _LEVEL, mtime=0)
     return f"events/{day}/{_PREFIX}{lineage}-{number:010d}.jsonl.gz", data
 

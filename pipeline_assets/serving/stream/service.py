@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pipeline_assets.errors import JournalDamaged
 from pipeline_assets.ingestion.logs.events import parse_log
+from pipeline_assets.serving.state.period import moment_of
 from pipeline_assets.serving.stream.applying import Applier
-from pipeline_assets.serving.stream.arrivals import Arrivals, microseconds, moment
+from pipeline_assets.serving.stream.arrivals import Arrivals
 from pipeline_assets.serving.stream.backlog import Backlog
 from pipeline_assets.serving.stream.dead_letters import DeadLetters
 from pipeline_assets.serving.stream.intake import RECENT_IDS
@@ -56,7 +57,7 @@ class Stream:
         """How far the online store is behind what was received, in seconds."""
         place = self.applier.place
         is_there = place is not None and place.position >= self.journal.end
-        return 0.0 if is_there or place is None else max(0.0, (now - moment(place.arrived_us)).total_seconds())
+        return 0.0 if is_there or place is None else max(0.0, (now - moment_of(place.arrived_us)).total_seconds())
 
     def flush(self) -> None:
         """Write ended segments to the lake, and delete those that nobody needs."""
@@ -139,11 +140,11 @@ def _assembled(
 ) -> Stream:
     current = writer.store.current()
     place = Place.of(current.position) if current else None
-    newest_us = max(_newest_us(journal), place.arrived_us if place else 0, microseconds(datetime(1970, 1, 1, tzinfo=UTC)))
+    newest_us = max(_newest_us(journal), place.arrived_us if place else 0)
     journal.rotate()  # after a kill, its newest segment may be of a day that has ended, and segments have one day
     backlog = Backlog(journal)
     dead_letters = DeadLetters(folder)
-    receiver = Receiver(journal, Arrivals(moment(newest_us)), dead_letters, segment_s=segment_s, on_written=backlog.add)
+    receiver = Receiver(journal, Arrivals(moment_of(newest_us)), dead_letters, segment_s=segment_s, on_written=backlog.add)
     receiver.remember(_recent_ids(journal))
     applier = Applier(writer, journal, segments, lake, backlog, Postings(database, poll_s))
     applier.quiet_us = lambda: receiver.quiet_us
@@ -178,7 +179,7 @@ def _recent_ids(journal: Journal) -> Iterator[str]:
     blocks = (block for number in reversed(journal.segments()) for block in reversed(list(journal.segment(number))))
     count = 0
     for block in blocks:
-        ids = parse_log(block.lines, "", moment(block.arrived_us).date()).events["event_id"].to_list()
+        ids = parse_log(block.lines, "", moment_of(block.arrived_us).date()).events["event_id"].to_list()
         texts.append(ids)
         count += len(ids)
         if count >= RECENT_IDS:

@@ -13,10 +13,9 @@ import pytest
 from stream_world import StreamWorld, text, wait_for
 
 from pipeline_assets.errors import JournalDamaged
-from pipeline_assets.serving.state.period import Period
+from pipeline_assets.serving.state.period import Period, microseconds
 from pipeline_assets.serving.stream import segments as segments_module
 from pipeline_assets.serving.stream import service
-from pipeline_assets.serving.stream.arrivals import microseconds
 from pipeline_assets.serving.stream.intake import Batch, Receipt
 from pipeline_assets.serving.stream.journal import Journal, Position
 from pipeline_assets.serving.stream.places import Place

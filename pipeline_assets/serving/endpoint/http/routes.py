@@ -26,10 +26,7 @@ SMALL_BODY_BYTES = 256 * 2**10
 
 @dataclass
 class Routes:
-    """Handlers around one service. generation: facts of the current state (`current()` of the store); may raise.
-
-    skew: what the newest check of logged asks found, as a sentence; empty if there was none.
-    """
+    """Handlers around one service. generation: facts of the current state (`current()` of the store); may raise."""
 
     service: Service
     metrics: Metrics
@@ -72,7 +69,6 @@ class Routes:
 
     async def numbers(self, _request: Request) -> Reply:
         """Prometheus' text."""
-        await self._state()
         return Reply(self.metrics.text().encode(), text_format.CONTENT_TYPE)
 
     async def openapi(self, _request: Request) -> Reply:
