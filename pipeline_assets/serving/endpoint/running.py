@@ -48,7 +48,6 @@ from resources.errors import (
 )
 from resources.lake.lake import Lake
 from resources.objects.store import ObjectStore
-from resources.online.opening import open_store
 from resources.settings import Settings, plain
 
 START_S = 60.0
@@ -102,7 +101,7 @@ def service_of(settings: Settings, asked: Asked, tell: Callable[[str], object]) 
             if one is not None:
                 check_model(one, contents)
         tell(f"{len(contents)} photos scored alone equal the batch pipeline to the bit.")
-        store = open_store(plain(settings.online_url), settings.home / "online.db")
+        store = parts["online"].open()
         stack.callback(store.close)
         log = None
         if settings.serving_log_share:

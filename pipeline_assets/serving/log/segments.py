@@ -8,13 +8,13 @@ import polars as pl
 
 from pipeline_assets.features.history import FEATURES
 from pipeline_assets.framework.schemas import Rejected
+from pipeline_assets.ingestion.logs.events import MAX_RAW_CHARACTERS
 from pipeline_assets.ingestion.logs.log_files import Damage, line_blocks
 from pipeline_assets.runtime import strict_json
 from pipeline_assets.serving.log.schemas import ServingLog
 
 MAX_BYTES = 2**28
 """Of one segment, expanded."""
-MAX_RAW_CHARACTERS = 2_000
 _SCHEMA = dict(ServingLog.create_empty().schema)
 _REJECTED = dict(Rejected.create_empty().schema)
 _ASIDE = ("day", "source", "reason", "detail", "raw")

@@ -13,7 +13,6 @@ from pipeline_assets.serving.stream.http import routes
 from pipeline_assets.serving.stream.redis_streams import RedisReader
 from pipeline_assets.serving.stream.service import Stream, streaming
 from resources.assembly import resolve
-from resources.online.opening import open_store
 from resources.settings import Settings, plain
 
 POLL_S = 2.0
@@ -28,7 +27,7 @@ def run(settings: Settings, host: str, port: int, tell: Tell) -> None:
     """
     access = access_to(settings, host)
     parts = resolve(settings)
-    store = open_store(plain(settings.online_url), settings.home / "online.db")
+    store = parts["online"].open()
     metrics = Metrics("darkroom_stream")
     with (
         streaming(
