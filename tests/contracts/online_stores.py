@@ -5,11 +5,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import psycopg2
@@ -117,35 +118,59 @@ def build_overlay(store: OnlineStore, keys: int) -> Generation:
 
 @contextmanager
 def relayed(place: Place) -> Iterator[tuple[Place, list[int]]]:
-    """The store's server behind a relay, and its round trips: one for each time that a client speaks after the server."""
+    """The store's server behind a relay, and its round trips: one for each time that a client speaks after the server.
+
+    Nothing of the relay is left once its block has ended.
+    """
     trips: list[int] = []
-    listener = socket.create_server(("127.0.0.1", 0))
+    with ExitStack() as threads, ExitStack() as ends, socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
 
-    def pump(source: socket.socket, sink: socket.socket, turns: list[str], who: str) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 20):
-                if turns[-1] != who:
-                    turns.append(who)
-                    if who == "client":
-                        trips.append(1)
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    def accept() -> None:
-        with suppress(OSError):
+        def accept() -> None:
             while True:
                 client = listener.accept()[0]
+                ends.callback(_hang_up, client)
+                if ended.is_set():
+                    return
                 server = _connect(place)
+                ends.callback(_hang_up, server)
                 turns = ["server"]
-                for pair in ((client, server, turns, "client"), (server, client, turns, "server")):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
+                _begin(threads, _pump, client, server, turns, "client", trips)
+                _begin(threads, _pump, server, client, turns, "server", trips)
 
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield place.at(listener.getsockname()[1]), trips
-    finally:
-        listener.close()
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield place.at(listener.getsockname()[1]), trips
+        finally:
+            ended.set()
+            # Closing a listener wakes nobody who waits for it: a last client does.
+            socket.create_connection(listener.getsockname()).close()
+            accepting.join()
+
+
+def _begin(threads: ExitStack, target: Callable[..., None], *arguments: Any) -> None:
+    thread = threading.Thread(target=target, args=arguments)
+    threads.callback(thread.join)
+    thread.start()
+
+
+def _hang_up(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket, turns: list[str], who: str, trips: list[int]) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 20):
+            if turns[-1] != who:
+                turns.append(who)
+                if who == "client":
+                    trips.append(1)
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
 def _connect(place: Place) -> socket.socket:
