@@ -31,6 +31,7 @@ BENCHMARKS = (
     "large_files",
     "big_day",
     "versions_rows",
+    "file_skipping",
     "variants_photos",
     "variants_partition",
     "variants_media",

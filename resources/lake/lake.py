@@ -42,6 +42,9 @@ BACKOFF = {"init_backoff": "200ms", "max_backoff": "5s", "base": "3"}
 COMMIT_TRIES = 12
 """Attempts for a commit that conflicts with others, with jitter between them."""
 
+STATISTICS = {"delta.dataSkippingNumIndexedCols": "0"}
+"""The log of a table counts rows and has no smallest and largest values: they would be titles, places and keys of people."""
+
 _STORE_SAYS = re.compile(r"Generic (S3|LocalFileSystem) error|object-store error|HTTP error")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENCODED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#%<>?`{}]""")
@@ -279,6 +282,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         committed_days = days if owned_days is None else sorted(owned_days() & set(days))
         if not committed_days:
             return Committed()
+        if not STATISTICS.items() <= table.metadata().configuration.items():  # of an earlier Darkroom
+            table.alter.set_table_properties(STATISTICS)
         commit_id = secrets.token_hex(16)
         write_deltalake(
             table,
@@ -306,7 +311,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             mode="ignore",
             partition_by=["day"],
             storage_options=self._delta_options,
-            configuration={"delta.logRetentionDuration": "interval 3650 days"},
+            configuration={"delta.logRetentionDuration": "interval 3650 days", **STATISTICS},
         )
 
 

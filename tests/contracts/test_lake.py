@@ -1,5 +1,6 @@
 """What `Lake` and `LakeIO` promise, on every backend: a folder and a real S3 server."""
 
+import json
 import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +12,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from polars.testing import assert_frame_equal
 
 from resources.errors import StoreUnavailable, TableMissing, TypesChanged
 from resources.lake.lake import Lake
 from resources.lake.lake_io import LakeIO
+from resources.lake.standing import standing
 
 # Dagster's own call, for a resource (the lake) inside another (its IO manager).
 pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated")
@@ -230,6 +232,33 @@ def test_reading_some_days_opens_their_files_only(lake: Lake) -> None:
     assert files_read(lake.scan("photos", [day(2)])) == ("2026-02-03", 1)
     assert files_read(lake.scan("photos", [day(2), day(4)]))[1] == 2
     assert_frame_equal(read(lake, [day(2), day(4)]), rows([day(2), day(4)]))
+
+
+def logged(lake: Lake, version: int) -> str:
+    """The commit of a version, as the table's log has it."""
+    return lake.store.get(f"tables/photos/_delta_log/{version:020}.json").decode()
+
+
+def test_the_log_counts_rows_and_has_no_value_of_any_column(lake: Lake) -> None:
+    written = lake.replace("photos", [day(0), day(1)], rows([day(0), day(1)], mark="a-name"))
+    adds = [json.loads(line)["add"] for line in logged(lake, written).splitlines() if '"add"' in line]
+    assert [json.loads(add["stats"])["numRecords"] for add in adds] == [2, 2]
+    assert "a-name" not in logged(lake, written)
+    assert standing(lake, "photos").rows == {day(0): 2, day(1): 2}
+
+
+def test_a_table_of_an_earlier_darkroom_has_no_more_values_in_its_log_from_the_next_commit_on(lake: Lake) -> None:
+    if not lake.url.startswith("s3://"):
+        Path(lake.uri("photos")).mkdir(parents=True)
+    options = lake.storage_options
+    older = pl.DataFrame(rows([day(0)], mark="a-name")).to_arrow()
+    write_deltalake(lake.uri("photos"), older, partition_by=["day"], storage_options=options)
+    assert "a-name" in logged(lake, 0)
+    versions = [lake.replace("photos", [day(n)], rows([day(n)], mark="another-name")) for n in (0, 1)]
+    assert versions == [2, 3]  # the setting is a commit of its own, once
+    assert not any("another-name" in logged(lake, version) for version in (1, 2, 3))
+    assert_frame_equal(read(lake, version=0), rows([day(0)], mark="a-name"))
+    assert_frame_equal(read(lake), pl.concat([rows([day(n)], mark="another-name") for n in (0, 1)]))
 
 
 def test_days_that_are_not_there_read_as_no_rows(lake: Lake) -> None:
