@@ -128,6 +128,14 @@ class TypesChanged(ResourceError):
     """Rows have other types than the table's columns, whose types never change."""
 
 
+class TableClosed(ResourceError):
+    """Rows are being erased from all versions of this table, which takes no commits meanwhile."""
+
+
+class LogIncomplete(ResourceError):
+    """The log of a table lacks versions, or names files in a way that can't be rewritten; nothing was changed."""
+
+
 class NothingPublished(ResourceError):
     """The online store has no generation that can be read."""
 

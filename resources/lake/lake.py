@@ -25,7 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from polars.exceptions import PolarsError
 from pydantic import Field
 
-from resources.errors import NotFound, StoreUnavailable, TableMissing
+from resources.errors import NotFound, StoreUnavailable, TableClosed, TableMissing
 from resources.lake.commits import COMMIT_ID, batches, firsts, version_of
 from resources.lake.delta_types import require_types
 from resources.lake.newest import Newest
@@ -41,7 +41,10 @@ BACKOFF = {"init_backoff": "200ms", "max_backoff": "5s", "base": "3"}
 """A few seconds in total, with jitter: an S3 server answers 500 for the first moments after its start."""
 COMMIT_TRIES = 12
 """Attempts for a commit that conflicts with others, with jitter between them."""
-
+APPEND_ONLY = "delta.appendOnly"
+"""The property of a table whose rows no writer may replace. Ours are closed with it for a while (`erasing`)."""
+PATIENCE_S = 120.0
+"""How long a commit waits for a closed table, in seconds."""
 STATISTICS = {"delta.dataSkippingNumIndexedCols": "0"}
 """The log of a table counts rows and has no smallest and largest values: they would be titles, places and keys of people."""
 
@@ -105,7 +108,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return int(1500 * self.timeout_s)
 
     @property
-    def _delta_options(self) -> dict[str, str]:
+    def delta_options(self) -> dict[str, str]:
         """The same with retries for `deltalake`, whose option names and types differ from those of polars."""
         if not self.url.startswith("s3://"):
             return {}
@@ -113,7 +116,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return {**self.storage_options, "max_retries": str(RETRIES), "retry_timeout": f"{self._retry_ms}ms", **backoff}
 
     @property
-    def _polars_options(self) -> dict[str, Any] | None:
+    def polars_options(self) -> dict[str, Any] | None:
+        """The same for `polars.scan_delta` and `scan_parquet`."""
         if not self.url.startswith("s3://"):
             return None
         return {**self.storage_options, "max_retries": RETRIES, "retry_timeout_ms": self._retry_ms}
@@ -160,7 +164,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def find(self, name: str) -> DeltaTable | None:
         """The newest version of a table, for reading; None if no run has written it yet."""
-        newest = _newest(self.uri(name), tuple(self._delta_options.items()))
+        newest = _newest(self.uri(name), tuple(self.delta_options.items()))
         log = f"tables/{name}/_delta_log/"
         try:
             return newest.table(lambda version: self._etag(f"{log}{version:020}.json"), lambda: self._opened(name))
@@ -194,7 +198,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _opened(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a table anew. Raises TableNotFoundError."""
         with self.reached():
-            return DeltaTable(self.uri(name), version=version, storage_options=self._delta_options)
+            return DeltaTable(self.uri(name), version=version, storage_options=self.delta_options)
 
     def scan(self, name: str, days: Sequence[date] | None = None, version: int | None = None) -> pl.LazyFrame:
         """A lazy frame of a table's rows; with `days`, only files of these days are opened.
@@ -203,7 +207,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         if version is not None:
             self._require_files(name, version, days)
-        frame = pl.scan_delta(self.table(name, version), storage_options=self._polars_options)
+        frame = pl.scan_delta(self.table(name, version), storage_options=self.polars_options)
         if days is None:
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
@@ -242,7 +246,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises ValueError if a row belongs to another day or none, or if `days` is empty; StoreUnavailable if the store does
         not answer: the commit may exist then, and it is safe to repeat it; TypesChanged if a column of the table has another
-        type: nothing is written then.
+        type, TableClosed if rows are being erased from the table for long: nothing is written then.
         """
         days = sorted(set(days))
         if not days:
@@ -278,6 +282,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         except TableNotFoundError:
             self._create(name, schema)
             table = self._opened(name)
+        table = self._open_for_commits(name, table)
         require_types(name, self.uri(name), table, schema)
         committed_days = days if owned_days is None else sorted(owned_days() & set(days))
         if not committed_days:
@@ -297,6 +302,19 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
         return Committed(tuple(committed_days), version_of(table, commit_id), commit_id)
 
+    def _open_for_commits(self, name: str, table: DeltaTable) -> DeltaTable:
+        """The table, as soon as it takes commits."""
+        until = time.monotonic() + PATIENCE_S
+        while table.metadata().configuration.get(APPEND_ONLY) == "true":
+            if time.monotonic() > until:
+                raise TableClosed(
+                    f"Rows are being erased from all versions of {name}, or were when a process was killed: let the erasure "
+                    "end, or run it again; then run this again."
+                )
+            time.sleep(0.5)
+            table = self._opened(name)
+        return table
+
     def require_types(self, name: str, schema: pl.Schema) -> None:
         """Raise TypesChanged if rows of this schema can't be written to a table without conversion."""
         if (table := self.find(name)) is not None:
@@ -310,7 +328,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             schema=schema,
             mode="ignore",
             partition_by=["day"],
-            storage_options=self._delta_options,
+            storage_options=self.delta_options,
             configuration={"delta.logRetentionDuration": "interval 3650 days", **STATISTICS},
         )
 

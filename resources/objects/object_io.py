@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import LocalStore
 
 from resources.errors import CorruptObject, InvalidKey, NotFound, StoreUnavailable, TooLarge
@@ -114,6 +114,19 @@ class ObjectIO(Listing):
         except EXPECTED as error:
             raise translate(error, key) from None
         return put["version"]
+
+    async def put_if_unchanged(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Overwrite an object that still has this ETag; on other stores than S3, without this check."""
+        if self.s3 is None or etag is None:
+            await self.put(key, data)
+            return True
+        try:
+            await self.store.put_async(self.full(key), data, mode={"e_tag": f'"{etag}"'}, use_multipart=False)
+        except PreconditionError:
+            return False
+        except EXPECTED as error:
+            raise translate(error, key) from None
+        return True
 
     async def get(self, key: str, version_id: str | None) -> bytes:
         """The bytes of a version."""

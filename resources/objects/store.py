@@ -72,6 +72,13 @@ class ObjectStore:
         """
         return run(self._io.put(key, data))
 
+    def put_if_unchanged(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Overwrite an object unless somebody else did since it had this ETag. Returns whether it was written.
+
+        Only S3 compares the ETags: in a folder the writers must hold a lock.
+        """
+        return run(self._io.put_if_unchanged(key, data, etag))
+
     def put_many(
         self, items: Iterable[tuple[str, Data]], *, concurrency: int = 16
     ) -> Iterator[tuple[str, ObjectError | None]]:

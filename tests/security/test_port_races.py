@@ -192,9 +192,9 @@ def test_who_has_the_port_after_the_server_died_hears_neither_signatures_nor_byt
         with pytest.raises(botocore.exceptions.BotoCoreError):
             client(endpoints).put_object(Bucket="photos", Key="b.jpg", Body=BYTES)
         with pytest.raises(OSError):
-            deltalake.write_deltalake(lake.uri("u"), rows.to_arrow(), storage_options=lake._delta_options)
+            deltalake.write_deltalake(lake.uri("u"), rows.to_arrow(), storage_options=lake.delta_options)
         with pytest.raises((OSError, pl.exceptions.PolarsError)):
-            pl.scan_parquet("s3://photos/lake/x.parquet", storage_options=lake._polars_options).collect()
+            pl.scan_parquet("s3://photos/lake/x.parquet", storage_options=lake.polars_options).collect()
         heard = other.heard()
         assert all(map(is_harmless, heard)), heard
         again = services.restart()

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from pipeline_assets.errors import CleanUpRefused
+from resources.lake.erasing import list_of
 from resources.lake.lake import Lake
 from resources.objects.removal import Stored
 from resources.objects.store import ObjectInfo, ObjectStore
@@ -76,8 +77,13 @@ def _meets(file: DataFile, versions: Sequence[int]) -> bool:
 def read_log(name: str, log: Iterable[Stored], store: ObjectStore, lake: Lake) -> TableFiles:
     """Read a table's log. log: the objects in its `_delta_log/`; store: the lake's.
 
-    Raises CleanUpRefused for a log with a gap or with files outside the table.
+    Raises CleanUpRefused for a log with a gap, with files outside the table, or in which rows are being erased.
     """
+    if store.exists(list_of(name)):
+        raise CleanUpRefused(
+            f"Rows are being erased from all versions of {name}, or were when a process was killed: let the erasure end, or "
+            "run it again. Nothing was deleted."
+        )
     current = [item for item in log if item.is_latest and not item.is_marker]
     commits = {version: item for item in current if (version := _version(item.key)) is not None}
     first = _first_complete(name, set(commits))
