@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from polars.exceptions import PolarsError
 from pydantic import Field
 
+from resources.addresses import LOOPBACK
 from resources.errors import NotFound, StoreUnavailable, TableClosed, TableMissing
 from resources.lake.commits import COMMIT_ID, batches, firsts, version_of
 from resources.lake.delta_types import require_types
@@ -86,7 +87,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             options |= {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         if self.endpoint:
             options |= {"aws_endpoint_url": self.endpoint, "aws_virtual_hosted_style_request": "false"}
-        if urlparse(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1"):
+        if urlparse(self.endpoint).hostname in LOOPBACK:
             options["aws_allow_http"] = "true"
         return options
 
@@ -211,6 +212,19 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         if days is None:
             return frame
         return frame.filter(pl.col("day").is_in(pl.Series(list(days), dtype=pl.Date).implode()))
+
+    def newest(self, name: str, where: pl.Expr, count: int, by: Sequence[str]) -> pl.DataFrame:
+        """At most `count` rows that fulfil a condition: of the newest days, and the last of these by some columns.
+
+        Older days are not opened once there are enough. Raises TableMissing.
+        """
+        rows = self.scan(name, []).collect()
+        for day in sorted({partition["day"] for partition in self.table(name).partitions()}, reverse=True):
+            of_day = self.scan(name, [date.fromisoformat(day)]).filter(where).sort(by).tail(count - rows.height)
+            rows = pl.concat([of_day.collect(), rows])
+            if rows.height >= count:
+                break
+        return rows
 
     def _require_files(self, name: str, version: int, days: Sequence[date] | None) -> None:
         try:

@@ -22,6 +22,7 @@ from obstore import exceptions as obs
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from resources.addresses import LOOPBACK
 from resources.errors import (
     AccessDenied,
     BadCredentials,
@@ -46,7 +47,6 @@ MAX_SKEW = timedelta(minutes=15)
 CONNECT_TIMEOUT = timedelta(seconds=5)
 TIMEOUT_S = 120.0
 """Timeout of one request with its body, in seconds: 64 MB at 1 MB/s fit. With all retries at most 2.25 times as long."""
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Control characters, and single surrogates, which have no UTF-8.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Suffix of the folder backend's partial files.

@@ -10,8 +10,9 @@ import botocore.config
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from resources.addresses import LOOPBACK
 from resources.errors import InsecureEndpoint, ResourceError, StoreUnavailable
-from resources.objects.backends import EXPECTED, LOOPBACK
+from resources.objects.backends import EXPECTED
 
 BATCH = 10
 """SQS's limit for messages in one request."""

@@ -16,6 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from resources.addresses import redis_address
 from resources.online import advice
 from resources.online.contract import OLD_ENOUGH_S, Generation, Lease, OnlineStore, Statistics
 from resources.online.ranks import built, generation_of, microseconds, oldest_kept, streamed, time_of
@@ -38,7 +39,6 @@ class RedisStore(OnlineStore):
     """The store at a URL of Redis or Valkey. Threads share its connections."""
 
     def __init__(self, url: str) -> None:
-        address, self._key, is_cluster = _parts(url)
         options: dict[str, Any] = {
             "socket_timeout": TIMEOUT_S,
             "socket_connect_timeout": TIMEOUT_S,
@@ -47,6 +47,7 @@ class RedisStore(OnlineStore):
         # A change whose answer was lost must not be sent again: its caller looks at the position.
         with translating(False):
             try:
+                address, self._key, is_cluster = _parts(url)
                 if is_cluster:
                     self._client: Any = redis.RedisCluster.from_url(address, **options)
                 else:
@@ -212,7 +213,7 @@ class RedisStore(OnlineStore):
 
 def _parts(url: str) -> tuple[str, str, bool]:
     """The URL without Darkroom's own parameters, the hash's name, and whether the server is a node of a cluster."""
-    address, _, text = url.partition("?")
+    address, _, text = redis_address(url, "DARKROOM_ONLINE_URL").partition("?")
     query = dict(parse_qsl(text))
     key, cluster = query.pop("key", KEY), query.pop("cluster", "false")
     return f"{address}?{urlencode(query)}" if query else address, key, cluster == "true"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from resources.addresses import LOOPBACK
 from resources.errors import InsecureEndpoint, PortTaken, ServiceFailed
 from resources.servers import label_studio
 from resources.servers.embedded import Services
@@ -14,7 +15,6 @@ from resources.servers.tool_venv import python_of
 from resources.settings import Settings, plain
 
 START_TRIES = 3
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def start(settings: Settings, tell: Callable[[str], object]) -> Account:

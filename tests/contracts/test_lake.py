@@ -261,6 +261,19 @@ def test_a_table_of_an_earlier_darkroom_has_no_more_values_in_its_log_from_the_n
     assert_frame_equal(read(lake), pl.concat([rows([day(n)], mark="another-name") for n in (0, 1)]))
 
 
+def test_the_newest_rows_are_found_without_opening_older_days(lake: Lake) -> None:
+    days = [day(n) for n in range(4)]
+    lake.replace("photos", days, pl.concat([rows(days[:1], rows_a_day=3), rows(days[1:])]))
+    newest = lake.newest("photos", pl.lit(value=True), 3, ["key"])
+    assert_frame_equal(newest, pl.concat([rows([day(2)])[1:], rows([day(3)])]))
+    assert lake.newest("photos", pl.col("ok"), 3, ["key"])["day"].to_list() == days[1:]
+    assert lake.newest("photos", pl.col("key").str.ends_with("-2"), 3, ["key"])["day"].to_list() == days[:1]
+    assert_frame_equal(lake.newest("photos", pl.lit(value=False), 3, ["key"]), rows([]))
+    for path in [path for path in lake.table("photos").file_uris() if str(day(0)) in path]:
+        lake.store.delete(path.partition(lake.url.removeprefix("file://"))[2].lstrip("/"))
+    assert lake.newest("photos", pl.lit(value=True), 6, ["key"]).height == 6
+
+
 def test_days_that_are_not_there_read_as_no_rows(lake: Lake) -> None:
     lake.replace("photos", [day(0)], rows([day(0)]))
     assert_frame_equal(read(lake, [day(9)]), rows([]))

@@ -118,7 +118,7 @@ def test_a_read_is_one_round_trip_whatever_the_number_of_keys(place: Place, stor
         "redis://someone:s3cr3t@127.0.0.1:1/0",
         "rediss://:s3cr3t@127.0.0.1:1/0",
         "unix://:s3cr3t@/nowhere/socket",
-        "redis://someone:s3cr3t@no-such-host.invalid:6379/0",
+        "redis://someone:s3cr3t@no-such-host.invalid:6379/0?password_in_clear=true",
         "redis://someone:s3cr3t@127.0.0.1:1/0?cluster=true",
     ],
 )

@@ -14,8 +14,10 @@ from typing import Any
 from pipeline_assets.errors import MissingExtra
 from pipeline_assets.serving.stream.intake import Batch
 from pipeline_assets.serving.stream.receiving import NotTaken, Receiver
+from resources.addresses import redis_address
 from resources.online.advice import bad_address
 
+SETTING = "DARKROOM_STREAM_REDIS_URL"
 GROUP = "darkroom"
 FIELD = "event"
 """Of a message: the event as JSON. A message without it is taken as the event itself, by its fields."""
@@ -31,17 +33,18 @@ class RedisReader:
     """`run` is its thread. held_up: why nothing is read, as a sentence; None while messages are read or awaited."""
 
     def __init__(self, url: str, key: str, consumer: str, receiver: Receiver) -> None:
-        """Raises MissingExtra, and DatabaseUnusable for an address that can't be read. No connection is made yet."""
+        """Raises MissingExtra, InsecureEndpoint, DatabaseUnusable for an address that can't be read. It does not connect."""
         try:
             import redis
         except ImportError:
             raise MissingExtra("Streams of Redis need the package redis: pip install 'darkroom[redis]'") from None
         self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
         try:
-            self._client: Any = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+            address = redis_address(url, SETTING)
+            self._client: Any = redis.Redis.from_url(address, socket_timeout=10, socket_connect_timeout=5)
             self._client.connection_pool.make_connection()
         except (ValueError, TypeError):  # their words have parts of the password
-            raise bad_address("redis://:PASSWORD@HOST:6379/0", "DARKROOM_STREAM_REDIS_URL") from None
+            raise bad_address("redis://:PASSWORD@HOST:6379/0", SETTING) from None
         self._key, self._consumer, self._receiver = key, consumer, receiver
         self._stopping = Flag()
         self._claimed_s = 0.0
