@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -128,10 +129,16 @@ def bucket(s3_client: Any) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def new_s3_url(s3_client: Any) -> Callable[[], str]:
+    """Names a fresh prefix in a versioned bucket. Cheaper than a bucket of one's own."""
+    return lambda: f"s3://{SHARED_BUCKET}/{secrets.token_hex(8)}"
+
+
 @pytest.fixture
-def s3_url(s3_client: Any) -> str:
-    """A fresh prefix in a versioned bucket. Cheaper than a bucket of one's own."""
-    return f"s3://{SHARED_BUCKET}/{secrets.token_hex(8)}"
+def s3_url(new_s3_url: Callable[[], str]) -> str:
+    """A fresh prefix in a versioned bucket."""
+    return new_s3_url()
 
 
 @pytest.fixture
@@ -157,13 +164,25 @@ def object_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[st
     return opened
 
 
+@pytest.fixture(scope="session")
+def new_postgres(services: Endpoints) -> Callable[[], AbstractContextManager[str]]:
+    """Makes a fresh, empty database for a block, whose address it gives; it is dropped afterwards."""
+
+    @contextmanager
+    def made() -> Iterator[str]:
+        name = f"test_{os.getpid()}_{secrets.token_hex(6)}"
+        _on_server(services.postgres_url, sql.SQL("create database {}").format(sql.Identifier(name)))
+        yield urlunsplit(urlsplit(services.postgres_url)._replace(path=f"/{name}"))
+        _on_server(services.postgres_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    return made
+
+
 @pytest.fixture
-def postgres_url(services: Endpoints) -> Iterator[str]:
+def postgres_url(new_postgres: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """The address of a fresh, empty database, dropped afterwards."""
-    name = f"test_{os.getpid()}_{secrets.token_hex(6)}"
-    _on_server(services.postgres_url, sql.SQL("create database {}").format(sql.Identifier(name)))
-    yield urlunsplit(urlsplit(services.postgres_url)._replace(path=f"/{name}"))
-    _on_server(services.postgres_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with new_postgres() as url:
+        yield url
 
 
 @pytest.fixture(params=["postgres", "sqlite"])

@@ -33,6 +33,8 @@ def status(as_json: bool) -> None:
     answers for    moments that its states answer exactly; afterwards the endpoint refuses to answer
     lag            time since the stream's last change, or since the end of the day that was built
     writer         who may change the store now: `darkroom stream`, or a build
+    served         the newest day of the log of asks: features equal to the offline ones, behind new events, or different
+    drift          features of its predictions that differ from the rows that their model was trained on
     """
     from pipeline_assets.nightly.online import print_status, status_json
 

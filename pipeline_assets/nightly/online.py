@@ -16,6 +16,7 @@ from pipeline_assets.nightly.night import Launch
 from pipeline_assets.nightly.run import dagster_storage_reached, execute_and_print
 from pipeline_assets.nightly.turns import turn, wait_for_others
 from pipeline_assets.runtime.terminal import Terminal
+from pipeline_assets.serving.log.lately import lately
 from resources.assembly import resolve
 from resources.database import ledger
 from resources.online.contract import OnlineStore
@@ -52,12 +53,25 @@ def facts(store: OnlineStore, now: datetime) -> dict[str, Any]:
     }
 
 
+def _served(served: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What the newest day of the log of asks is judged to be."""
+    if served is None:
+        return [("served", "nothing is logged yet")]
+    counts = ", ".join(f"{number:,} {name}" for name, number in served["skew"].items())
+    lines = [("served", f"{served['asks']:,} asks on {served['day']}: {counts}, replayed offline")]
+    if drift := served["drift"]:
+        named = ", ".join(f"{one['column']} ({one['change']})" for one in drift["features"] if one["is_alarm"])
+        text = f"{drift['alarms']} of {drift['compared']} features on {drift['day']} differ from the training set"
+        lines.append(("drift", f"{text}{': ' if named else ''}{named}"))
+    return lines
+
+
 def print_status(settings: Settings, console: Terminal) -> bool:
     """Print what the store has. Returns whether it answers for the present."""
     stored = _facts(settings)
     generation = stored["generation"]
     grid = Grid(title=f"Online store: {stored['server']}", show_header=False)
-    for name, value in _lines(stored):
+    for name, value in [*_lines(stored), *_served(stored["served"])]:
         grid.add_row(name, value)
     console.print(grid)
     if generation is None:
@@ -109,9 +123,10 @@ def rebuild(settings: Settings, build: Callable[[Settings], dg.Definitions], con
 
 
 def _facts(settings: Settings) -> dict[str, Any]:
-    store = resolve(settings)["online"].open()
+    parts = resolve(settings)
+    store = parts["online"].open()
     try:
-        return facts(store, datetime.now(UTC))
+        return {**facts(store, datetime.now(UTC)), "served": lately(parts["lake"])}
     finally:
         store.close()
 

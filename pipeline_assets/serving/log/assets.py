@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 
+from pipeline_assets.exploration.profiles import day_tests
+from pipeline_assets.exploration.profiles import drift as comparing
+from pipeline_assets.features import users
+from pipeline_assets.features.assets import USERS_SQL
 from pipeline_assets.features.user_features import LOOKBACK_DAYS
 from pipeline_assets.framework.declaration import RunOfDays, Table
-from pipeline_assets.framework.partitions import Days
+from pipeline_assets.framework.partitions import DECLARED, Days
 from pipeline_assets.framework.table_asset import table_asset
-from pipeline_assets.serving.log import checks, quality, replay, segments
-from pipeline_assets.serving.log.schemas import ServedQuality, ServingLog
+from pipeline_assets.serving.log import checks, drift, quality, replay, segments
+from pipeline_assets.serving.log.schemas import ServedDrift, ServedQuality, ServingLog
+from pipeline_assets.training.schemas import TrainingTable
 from resources.database import ledger
 from resources.database.contract import Database
-from resources.errors import ObjectError
+from resources.errors import ObjectError, TableMissing
+from resources.lake.lake import Lake
 from resources.objects.object_info import ObjectInfo
 from resources.objects.resource import Objects
 
@@ -21,6 +28,8 @@ PREFIX = "serving/"
 LOOKBACK = Days(-LOOKBACK_DAYS, 0)
 NEAR = Days(-1, 1)
 """Days of upload of the photos that are asked for on a day: a posting may be a day from its upload."""
+PINS = Days(-DECLARED.training_window_days, 0)
+"""The nights whose models may still answer: drift from an older one is not measured."""
 
 
 def _segments(lake_bucket: Objects, days: Sequence[date]) -> dict[date, list[ObjectInfo]]:
@@ -69,13 +78,15 @@ def serving_log(
     """What was asked of `darkroom serve` and answered, by the day of the ask; sampled by DARKROOM_SERVING_LOG_SHARE.
 
     From the segments of JSON lines that the servers put under `serving/{day}/` of the lake. Texts and photos are not logged.
-    A check replays the asks with the offline features, without tolerance. The days are those of the event log.
+    Each ask is replayed with the offline features, without tolerance. The days are those of the event log.
     """
+    known, _ = users.judge(database.read(USERS_SQL), run.days)
     found = _segments(lake_bucket, run.days)
     for day in run.days:
         fetched = lake_bucket.store.get_many(found[day], key=lambda info: info.key)
         rows, rejected = segments.rows_of(day, (_whole(info.key, data) for info, data in fetched))
-        yield Table(rows, rejected=rejected)
+        outcomes = replay.replayed(rows, known, event_log, photo_metadata)
+        yield Table(rows.update(outcomes, on="ask_id"), rejected=rejected)
 
 
 def _whole(key: str, data: bytes | ObjectError) -> tuple[str, bytes]:
@@ -107,3 +118,41 @@ def served_quality(run: RunOfDays, serving_log: pl.LazyFrame, training_table: pl
     near = pl.col("day").is_between(run.days[0] + timedelta(NEAR.start), run.days[-1] + timedelta(NEAR.end))
     labels = training_table.filter(near).select("user_id", "sha256", "posted_at", "popularity").collect()
     return quality.quality(asks, labels)
+
+
+@table_asset(
+    schema=ServedDrift,
+    group="serving",
+    inputs={"serving_log": Days(), "training_pin": PINS},
+    code=[drift, comparing, day_tests],
+    checks=[checks.LIKE_TRAINING],
+    kinds={"polars", "numpy"},
+    days="logs",
+    days_per_run=60,
+    lineage={
+        "psi": [("serving_log", "as_of"), ("training_pin", "identity")],
+        "null_share": [("serving_log", "followers_at_post")],
+    },
+)
+def served_drift(run: RunOfDays, serving_log: pl.LazyFrame, training_pin: pl.LazyFrame, lake: Lake) -> pl.DataFrame:
+    """How far each feature of a day's predictions is from the rows that their model was trained on.
+
+    The measures and tests are those of `drift`, with the pinned training set in place of the days before.
+    """
+    asks = serving_log.filter(pl.col("pin_identity").is_not_null()).collect()
+    pins = {pin["identity"]: pin for pin in training_pin.sort("day").collect().iter_rows(named=True)}
+    found = [ServedDrift.create_empty()]
+    for (day, pin), of_pin in asks.group_by("day", "pin_identity", maintain_order=True):
+        try:
+            found.append(drift.drift_of(day, pin, of_pin, _trained_on(lake, pins[pin])))
+        except (KeyError, TableMissing) as error:
+            nothing = drift.drift_of(day, pin, of_pin, TrainingTable.create_empty().lazy())
+            reason = "its pin is of no night of the window" if isinstance(error, KeyError) else "its rows were cleaned up"
+            found.append(nothing.with_columns(reason=pl.lit(reason)))
+    return pl.concat(found)
+
+
+def _trained_on(lake: Lake, pin: Mapping[str, Any]) -> pl.LazyFrame:
+    """The rows of a pin that a model learns from. Raises TableMissing if the version was cleaned up."""
+    days = [pin["first_day"] + timedelta(number) for number in range((pin["last_day"] - pin["first_day"]).days + 1)]
+    return lake.scan("training_table", days, pin["table_version"]).filter(pl.col("popularity").is_not_null())

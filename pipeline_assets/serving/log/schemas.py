@@ -2,7 +2,10 @@
 
 import dataframely as dy
 
+from pipeline_assets.exploration.profiles.schemas import Drift
+
 ROUTES = ("features", "predict")
+OUTCOMES = ("equal", "behind", "different")
 
 
 class ServingLog(dy.Schema):
@@ -30,6 +33,12 @@ class ServingLog(dy.Schema):
     title_length = dy.Int32(nullable=True, min=0)
     has_location = dy.Bool(nullable=True)
     followers_at_post = dy.Int64(nullable=True, min=0)
+    brightness = dy.Float32(nullable=True, description="of the photo, as are the next five")
+    contrast = dy.Float32(nullable=True)
+    saturation = dy.Float32(nullable=True)
+    colourfulness = dy.Float32(nullable=True)
+    sharpness = dy.Float32(nullable=True)
+    aspect = dy.Float32(nullable=True)
     popularity = dy.Float32(nullable=True, description="the answer; null for features alone")
     low = dy.Float64(nullable=True, description="of the interval that was answered")
     high = dy.Float64(nullable=True)
@@ -38,6 +47,11 @@ class ServingLog(dy.Schema):
     night = dy.Date(nullable=True, description="of the model")
     shadow_sha256 = dy.String(nullable=True, regex="^[0-9a-f]{64}$", description="of the model that was scored beside it")
     shadow_popularity = dy.Float32(nullable=True)
+    outcome = dy.String(
+        nullable=True,
+        check=lambda c: c.is_in(list(OUTCOMES)),
+        description="of its replay with the offline features; null if the user is not known, or not replayed",
+    )
 
 
 class ServedQuality(dy.Schema):
@@ -53,3 +67,9 @@ class ServedQuality(dy.Schema):
     mean_absolute_error = dy.Float64(nullable=True)
     slope = dy.Float64(nullable=True, description="of the label's line over the prediction: 1 if calibrated")
     coverage = dy.Float64(nullable=True, min=0, max=1, description="share of labels within the interval; null for a shadow")
+
+
+class ServedDrift(Drift):
+    """How far one feature of a day's predictions is from the rows that their model was trained on, by the model's pin."""
+
+    pin_identity = dy.String(primary_key=True, regex="^[0-9a-f]{64}$", description="of the model that answered")

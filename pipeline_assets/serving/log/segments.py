@@ -16,12 +16,16 @@ from pipeline_assets.serving.log.schemas import ServingLog
 MAX_BYTES = 2**28
 """Of one segment, expanded."""
 _SCHEMA = dict(ServingLog.create_empty().schema)
+_MEASURES = ("brightness", "contrast", "saturation", "colourfulness", "sharpness", "aspect")
 _REJECTED = dict(Rejected.create_empty().schema)
 _ASIDE = ("day", "source", "reason", "detail", "raw")
 
 
 def rows_of(day: date, segments: Iterable[tuple[str, bytes]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of `ServingLog` and of `Rejected`. segments: keys and bytes, of one day; a repeated ask counts once."""
+    """Rows of `ServingLog` with no `outcome` yet, and of `Rejected`; a repeated ask counts once.
+
+    segments: keys and bytes, of one day.
+    """
     rows: dict[str, dict[str, Any]] = {}
     rejected: list[tuple[date, str, str, str, str | None]] = []
     for key, data in segments:
@@ -62,6 +66,7 @@ def _row(day: date, line: Mapping[str, Any]) -> dict[str, Any]:
         "title_length": _whole(columns.get("title_length")),
         "has_location": columns.get("has_location"),
         "followers_at_post": _whole(columns.get("followers_at_post")),
+        **{name: _real(columns.get(name)) for name in _MEASURES},
         **{name: _real(line.get(name)) for name in ("popularity", "low", "high")},
         "model_sha256": model.get("sha256"),
         "pin_identity": model.get("pin"),

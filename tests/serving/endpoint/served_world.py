@@ -3,23 +3,28 @@
 import json
 import os
 import re
+import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
+from in_process import environment_of
 from processes import lines_of, started
 
 from pipeline_assets.classify.model_files import BUILT_IN, model_id
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata
+from pipeline_assets.serving.endpoint.http.access import Access
+from pipeline_assets.serving.endpoint.running import Asked, answering, service_of
+from pipeline_assets.serving.endpoint.service import Clock, Service
 from pipeline_assets.serving.state import layout
 from pipeline_assets.serving.state.building import states
 from pipeline_assets.serving.state.period import Period
@@ -31,6 +36,7 @@ from pipeline_assets.training.schemas import PopularityModel
 from resources.lake.lake import Lake
 from resources.objects.store import ObjectStore
 from resources.online.sqlite import SqliteStore
+from resources.settings import Settings, load_settings
 
 NOW = datetime.now(UTC)
 T0 = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -85,9 +91,10 @@ def model_row(night: date, sha256: str, size: int, half_width: float | None = 0.
 
 @dataclass(frozen=True)
 class ServedWorld:
-    """A project's home, lake and uploads below one folder."""
+    """A project's home, lake and uploads below one folder. servers: settings of real servers in place of SQLite and folders."""
 
     folder: Path
+    servers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -99,11 +106,21 @@ class ServedWorld:
             "UPLOADS_URL": f"file://{self.folder}/uploads",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
-        return {**kept, **{f"DARKROOM_{name}": str(value) for name, value in ours.items()}, "NO_COLOR": "1"}
+        return {
+            **kept,
+            **{f"DARKROOM_{name}": str(value) for name, value in {**ours, **self.servers}.items()},
+            "NO_COLOR": "1",
+        }
+
+    @property
+    def s3(self) -> dict[str, str]:
+        """How the lake's bucket is reached; nothing for a folder."""
+        names = {"endpoint": "S3_ENDPOINT", "access_key": "S3_ACCESS_KEY", "secret_key": "S3_SECRET_KEY"}
+        return {key: self.servers[name] for key, name in names.items() if name in self.servers}
 
     @property
     def lake(self) -> Lake:
-        return Lake(url=f"file://{self.folder}/lake")
+        return Lake(url=self.environment["DARKROOM_LAKE_URL"], **self.s3)
 
     @property
     def store(self) -> SqliteStore:
@@ -113,7 +130,7 @@ class ServedWorld:
         """Commit a night's model, as the asset does: its weights first. Returns their sha256."""
         half_width = facts.pop("half_width", 0.75)
         data = model_bytes(seed, **facts)
-        ref = ObjectStore.open(f"file://{self.folder}/lake/objects").put_if_absent(data)
+        ref = ObjectStore.open(f"{self.environment['DARKROOM_LAKE_URL']}/objects", **self.s3).put_if_absent(data)
         row = model_row(night, ref.sha256, len(data), half_width)
         frame = pl.DataFrame([row], schema=PopularityModel.create_empty().schema, orient="row")
         self.lake.replace("popularity_model", [night], frame)
@@ -155,18 +172,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Served:
-    """A running server. lines: what it has printed."""
+    """A running server. lines: what it has printed. trust: whom a client of its HTTPS trusts."""
 
     url: str
     lines: list[str]
     pid: int
+    trust: ssl.SSLContext | None = None
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """The answer to a request, also if it is a refusal."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, body, named)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60, context=self.trust) as answer:  # noqa: S310
                 return Answer(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers), error.read())
@@ -198,6 +216,24 @@ def serving(made: ServedWorld, *options: str, **settings: str) -> Iterator[Serve
         yield Served(found[0], lines, process.pid)
         process.terminate()
         process.wait(PATIENCE_S)
+
+
+@contextmanager
+def service_here(made: ServedWorld, now: Callable[[], datetime] | None = None) -> Iterator[tuple[Settings, Service]]:
+    """The service of this world in this process, and its settings. now: its clock."""
+    with ExitStack() as stack:
+        with environment_of(made.environment):
+            settings = load_settings()
+            service = stack.enter_context(service_of(settings, Asked(), print))
+        service.clock = Clock(now) if now else Clock()
+        yield settings, service
+
+
+@contextmanager
+def answered(service: Service, access: Access, trust: ssl.SSLContext | None = None) -> Iterator[Served]:
+    """A server of a service on a thread of this process, with a gate, certificate and numbers of its own."""
+    with answering(service, access) as port:
+        yield Served(f"{access.scheme}://127.0.0.1:{port}/", [], os.getpid(), trust)
 
 
 def until(holds: Any) -> None:
