@@ -196,12 +196,12 @@ class ClockSetBack(DarkroomError):
 class AskRefused(DarkroomError):
     """An ask of the endpoint that can't be answered: bad bytes, an unknown user, a moment that no state covers.
 
-    status: of HTTP; reason: a short machine name; detail: a sentence for a person.
+    status: of HTTP; reason: a short machine name; detail: a sentence for a person; retry_after_s: when to ask again.
     """
 
-    def __init__(self, status: int, reason: str, detail: str) -> None:
+    def __init__(self, status: int, reason: str, detail: str, retry_after_s: int | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.status, self.reason, self.detail = status, reason, detail
+        self.status, self.reason, self.detail, self.retry_after_s = status, reason, detail, retry_after_s
 
 
 class ServingUnsafe(DarkroomError):

@@ -25,6 +25,8 @@ ELSEWHERE = {
     '"""TFRecord': "versioning/formats/test_format_docs.py",
     '"""WebDataset': "versioning/formats/test_format_docs.py",
     '"""COCO': "versioning/formats/test_format_docs.py",
+    "darkroom serve  ": "serving/endpoint/test_serving_page.py",
+    "import base64, json, urllib.request": "serving/endpoint/test_serving_page.py",
 }
 """What a block begins with, and the test that runs it."""
 

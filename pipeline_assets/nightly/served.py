@@ -26,14 +26,13 @@ def print_prediction(settings: Settings, resources: Mapping[str, Any], console: 
     Nothing is asked without a photo and a model. What fails is printed, and fails no run.
     """
     lake: Lake = resources["lake"]
-    if not (lake.exists("raw_uploads") and lake.exists("popularity_model")):
-        return
-    photos = lake.scan("raw_uploads").filter(IS_PHOTO, pl.col("user_id").is_not_null())
-    newest = photos.sort("day", "key", "version_id").select("user_id", "key").tail(1).collect()
-    if newest.is_empty():
-        return
     try:
-        console.print(_sentence(settings, newest.row(0, named=True)))
+        if not (lake.exists("raw_uploads") and lake.exists("popularity_model")):
+            return
+        newest = lake.newest("raw_uploads", IS_PHOTO & pl.col("user_id").is_not_null(), 1, ["key", "version_id"])
+        if newest.is_empty():
+            return
+        console.print(_sentence(settings, newest.select("user_id", "key").row(0, named=True)))
     except (DarkroomError, ResourceError, OSError, http.client.HTTPException) as error:
         console.print(Text("No prediction was served:", "yellow"), one_line(f"{type(error).__name__}: {error}"))
 

@@ -1,13 +1,18 @@
 """The status page of `darkroom serve` in a real Chromium: it lives, shows no person, asks nobody else, and needs its token."""
 
+import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 from conftest import CHROMIUM_ARGUMENTS, SLOW_MS
 from playwright.sync_api import Page, expect, sync_playwright
-from serving.endpoint.served_world import Served, serving, world
+from serving.endpoint.served_world import Served, answered, service_here, serving, world
+from serving.log.test_served_drift import ASKED, PIN, asks, trained_on
 
 from pipeline_assets.sample.photos import shipped_file
+from pipeline_assets.serving.endpoint.http.access import access_to
+from pipeline_assets.serving.log.drift import drift_of
 from resources.servers.bearer_tokens import BearerTokens
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,6 +49,35 @@ def test_the_status_page_shows_what_is_served_as_it_happens(chromium: str, tmp_p
         assert "4242" not in text and "onerror" not in text
         tab.get_by_role("link", name="API", exact=True).click()
         expect(tab.get_by_role("heading", name="POST /v1/predict")).to_be_visible()
+        assert faults == []
+        browser.close()
+
+
+def test_the_status_page_shows_skew_and_drift_of_the_newest_day_that_was_judged(chromium: str, tmp_path: Path) -> None:
+    made = world(tmp_path / "w")
+    logged = asks(logins_1d=1).with_columns(
+        outcome=pl.when(pl.int_range(pl.len()) < 2).then(pl.lit("different")).otherwise(pl.lit("equal"))
+    )
+    made.lake.replace("serving_log", [ASKED], logged)
+    made.lake.replace("served_drift", [ASKED], drift_of(ASKED, PIN, logged, trained_on().lazy()))
+    with (
+        service_here(made) as (settings, service),
+        answered(service, access_to(settings, "127.0.0.1")) as served,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        tab, faults = browser.new_page(), list[str]()
+        opened(tab, served, faults)
+        expect(tab.locator("#cards")).to_contain_text("2 of 180", timeout=SLOW_MS)
+        expect(tab.locator("#cards")).to_contain_text(f"features of {ASKED} differ from the training set")
+        first = tab.locator("#drift tr").first
+        expect(first).to_have_class("bad")
+        for text in ("logins_1d", "0.50", "median 1, was 0.5"):
+            expect(first).to_contain_text(text)
+        served.predict(shipped_file("rocket.jpg"), user_id=1)
+        expect(tab.locator("#last tr")).to_have_count(1, timeout=SLOW_MS)
+        if folder := os.environ.get("DARKROOM_SCREENSHOTS"):
+            tab.screenshot(path=f"{folder}/serving-status.png", full_page=True)
         assert faults == []
         browser.close()
 

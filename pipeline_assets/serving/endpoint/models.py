@@ -31,9 +31,10 @@ class Models:
 
     def newest(self) -> ServedModel | None:
         """The newest night's model; None if no night has one yet."""
-        self._seen_version = self._lake.version(TABLE)
-        rows = self._rows()
-        return None if rows.is_empty() else self._load(rows.sort("day").tail(1))
+        version, rows = self._lake.version(TABLE), self._rows()
+        newest = None if rows.is_empty() else self._load(rows.sort("day").tail(1))
+        self._seen_version = version  # not before: a model that could not be read is looked for again
+        return newest
 
     def newer(self, than: ServedModel | None) -> ServedModel | None:
         """The newest model, if the table has changed since the last look and names another one than `than`."""

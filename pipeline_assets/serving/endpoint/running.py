@@ -19,7 +19,7 @@ import torch
 
 from pipeline_assets.classify.models import load_classifier
 from pipeline_assets.classify.runners import single_threaded_pool
-from pipeline_assets.errors import DarkroomError, InspectionUnavailable
+from pipeline_assets.errors import InspectionUnavailable
 from pipeline_assets.ingestion.media import inspection, limited
 from pipeline_assets.ingestion.schemas import IS_PHOTO
 from pipeline_assets.runtime.allocators import keep_freed_memory
@@ -27,15 +27,18 @@ from pipeline_assets.runtime.cores import core_count
 from pipeline_assets.sample.photos import COLOUR_PHOTOS, shipped_file
 from pipeline_assets.serving.endpoint.asked_log import SEGMENT_S, AskedLog
 from pipeline_assets.serving.endpoint.content import Content, PhotoReader
-from pipeline_assets.serving.endpoint.http.access import LOOPBACK, access_to
+from pipeline_assets.serving.endpoint.http.access import Access, access_to
 from pipeline_assets.serving.endpoint.http.application import Application, Gate
 from pipeline_assets.serving.endpoint.http.metrics import Metrics
 from pipeline_assets.serving.endpoint.http.rates import Rates
 from pipeline_assets.serving.endpoint.http.routes import Routes, gauges
 from pipeline_assets.serving.endpoint.http.server import server_of
 from pipeline_assets.serving.endpoint.models import Models
+from pipeline_assets.serving.endpoint.scoring import ServedModel, classifier_fault
 from pipeline_assets.serving.endpoint.self_check import PHOTOS, check_content, check_model
 from pipeline_assets.serving.endpoint.service import LogPolicy, Service
+from pipeline_assets.serving.log.lately import lately
+from resources.addresses import LOOPBACK
 from resources.assembly import resolve
 from resources.errors import (
     AccessDenied,
@@ -98,7 +101,7 @@ def service_of(settings: Settings, asked: Asked, tell: Callable[[str], object]) 
         model = models.named(asked.pin) if asked.pin else models.newest()
         shadow = models.named(asked.shadow) if asked.shadow else None
         for one in (model, shadow):
-            if one is not None:
+            if one is not None and (asked.pin or one is shadow or not _reads_another(one, reader, tell)):
                 check_model(one, contents)
         tell(f"{len(contents)} photos scored alone equal the batch pipeline to the bit.")
         store = parts["online"].open()
@@ -119,8 +122,16 @@ def service_of(settings: Settings, asked: Asked, tell: Callable[[str], object]) 
             model=model,
             shadow=shadow,
         )
-        with _background(service, None if asked.pin else models, contents, tell):
+        with _background(service, None if asked.pin else models, lake, contents, tell):
             yield service
+
+
+def _reads_another(model: ServedModel, reader: PhotoReader, tell: Callable[[str], object]) -> bool:
+    """Whether the newest model is of another classifier: features are served, and predictions once a night has the next."""
+    fault = classifier_fault(model, reader.classifier.model_id)
+    if fault:
+        tell(f"No prediction until the next night's model: {fault}.")
+    return bool(fault)
 
 
 def _upload(uploads: ObjectStore, key: str) -> bytes:
@@ -135,9 +146,8 @@ def _photos(lake: Lake, uploads: ObjectStore) -> list[bytes]:
     """Bytes of the newest photos of the lake that can still be read, and of the sample for what is missing of PHOTOS."""
     found: list[bytes] = []
     if lake.exists("raw_uploads"):
-        is_inspected_here = ~pl.col("media_type").is_in(list(limited.APART))
-        rows = lake.scan("raw_uploads").filter(IS_PHOTO, is_inspected_here)
-        newest = rows.select("key", "version_id", "uploaded_at").sort("uploaded_at", descending=True).head(PHOTOS).collect()
+        is_wanted = IS_PHOTO & ~pl.col("media_type").is_in(list(limited.APART))
+        newest = lake.newest("raw_uploads", is_wanted, PHOTOS, ["uploaded_at", "key"]).select("key", "version_id")
         read = uploads.get_many(newest.iter_rows(), key=lambda row: row[0], version_id=lambda row: row[1])
         found = [data for _, data in read if isinstance(data, bytes)]
     if len(found) < PHOTOS:
@@ -147,20 +157,29 @@ def _photos(lake: Lake, uploads: ObjectStore) -> list[bytes]:
 
 @contextmanager
 def _background(
-    service: Service, models: Models | None, contents: Sequence[Content], tell: Callable[[str], object]
+    service: Service, models: Models | None, lake: Lake, contents: Sequence[Content], tell: Callable[[str], object]
 ) -> Iterator[None]:
-    """Look for new models, and put the log into the lake, while the block runs and at its end."""
+    """Look for new models, put the log into the lake, and see how what was served is judged, while the block runs.
+
+    The log is put at its end, too.
+    """
     done = threading.Event()
+
+    def see_verdicts() -> None:
+        service.lately = lately(lake)
 
     def watch() -> None:
         since_flush_s = 0.0
+        _guarded(see_verdicts, tell)
         while not done.wait(POLL_S):
             if models is not None:
                 _guarded(lambda: _take_over(service, models, contents, tell), tell)
             since_flush_s += POLL_S
-            if service.log is not None and since_flush_s >= SEGMENT_S:
+            if since_flush_s >= SEGMENT_S:
                 since_flush_s = 0.0
-                _guarded(service.log.flush, tell)
+                _guarded(see_verdicts, tell)
+                if service.log is not None:
+                    _guarded(service.log.flush, tell)
 
     thread = threading.Thread(target=watch, name="serve-watch", daemon=True)
     thread.start()
@@ -184,10 +203,10 @@ def _take_over(service: Service, models: Models, contents: Sequence[Content], te
 
 
 def _guarded(work: Callable[[], Any], tell: Callable[[str], object]) -> None:
-    """Do some work of the background; what fails is told, and tried again later."""
+    """Do some work of the background; what fails, whatever it is, is told, and tried again later."""
     try:
         work()
-    except (DarkroomError, ResourceError, OSError) as error:
+    except Exception as error:
         tell(f"{type(error).__name__}: {error}")
 
 
@@ -215,16 +234,21 @@ def _application(service: Service, gate: Gate, version: str) -> Application:
 def serving_here(settings: Settings) -> Iterator[tuple[int, str]]:
     """Serve on a thread of this process while the block runs, on the loopback. Yields the port and the only valid token."""
     token = secrets.token_urlsafe(32)
-    ports: queue.SimpleQueue[int] = queue.SimpleQueue()
     with service_of(settings.having({"serving_log_share": 0}), Asked(), lambda _: None) as service:
-        gate = Gate(
-            frozenset(LOOPBACK), lambda: True, lambda text: "run" if hmac.compare_digest(text, token) else None, Rates(0)
-        )
-        server = server_of(_application(service, gate, ""), (LOOPBACK[0], 0), None, ports.put)
-        thread = threading.Thread(target=server.run, name="serve", daemon=True)
-        thread.start()
-        try:
-            yield ports.get(timeout=START_S), token
-        finally:
-            server.should_exit = True
-            thread.join()
+        gate = Gate(LOOPBACK, lambda: True, lambda text: "run" if hmac.compare_digest(text, token) else None, Rates(0))
+        with answering(service, Access(gate, None)) as port:
+            yield port, token
+
+
+@contextmanager
+def answering(service: Service, access: Access) -> Iterator[int]:
+    """Answer on a thread of this process while the block runs, on a free port of 127.0.0.1, which is yielded."""
+    ports: queue.SimpleQueue[int] = queue.SimpleQueue()
+    server = server_of(_application(service, access.gate, ""), ("127.0.0.1", 0), access.tls, ports.put)
+    thread = threading.Thread(target=server.run, name="serve", daemon=True)
+    thread.start()
+    try:
+        yield ports.get(timeout=START_S)
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -36,12 +36,19 @@ def columns_of(ask: Ask, content: Content, user: dict[str, float | None]) -> dic
 
 def predict(model: ServedModel, content: Content, columns: dict[str, float | None]) -> float:
     """The predicted popularity, the float of a float32. Raises NoModelToServe for the embedding of another classifier."""
-    if content.model_id != model.predictor.model_id:
-        raise NoModelToServe(
-            f"the model of {model.night} reads embeddings of {model.predictor.model_id}, and the classifier is "
-            f"{content.model_id}: set DARKROOM_MODEL to the former, or train a model with the latter"
-        )
+    if fault := classifier_fault(model, content.model_id):
+        raise NoModelToServe(fault)
     return float(model.predictor.popularity(content.embedding, feature_row(columns))[0])
+
+
+def classifier_fault(model: ServedModel, classifier: str) -> str | None:
+    """What to do about a model that reads the embeddings of another classifier; None if it reads these."""
+    if classifier == model.predictor.model_id:
+        return None
+    return (
+        f"the model of {model.night} reads embeddings of {model.predictor.model_id}, and the classifier is "
+        f"{classifier}: set DARKROOM_MODEL to the former, or train a model with the latter"
+    )
 
 
 def interval(model: ServedModel, popularity: float) -> dict[str, float | None] | None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline_assets.errors import AskRefused, BadUpload, NoModelToServe
+from pipeline_assets.errors import AskRefused, BadUpload
 from pipeline_assets.features.popularity import MATURITY
 from pipeline_assets.ingestion.keys import UploadKey, parse_upload_key
 from pipeline_assets.serving.endpoint.asked_log import AskedLog, is_sampled
 from pipeline_assets.serving.endpoint.asks import Ask, ask_of
 from pipeline_assets.serving.endpoint.content import Content, PhotoReader
-from pipeline_assets.serving.endpoint.scoring import ServedModel, columns_of, interval, predict
+from pipeline_assets.serving.endpoint.scoring import ServedModel, classifier_fault, columns_of, interval, predict
 from pipeline_assets.serving.endpoint.users import Store, UserFeatures, features_of
 
 SHOWN = 20
@@ -54,7 +54,7 @@ class Service:
     """Answers of one process. model, shadow: replaced as a whole while requests run. upload: an upload's bytes by its key.
 
     workers: threads, each with torch on one; most_waiting: predictions that may wait for them. is_store_quick: whether a
-    read takes microseconds, and needs no thread.
+    read takes microseconds, and needs no thread. lately: skew and drift of the newest day of the log, None if none is known.
     """
 
     reader: PhotoReader
@@ -69,6 +69,7 @@ class Service:
     shadow: ServedModel | None = None
     clock: Clock = field(default_factory=Clock)
     waiting: int = 0
+    lately: dict[str, Any] | None = None
     last: "deque[dict[str, Any]]" = field(default_factory=lambda: deque(maxlen=SHOWN))
 
     async def features(self, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
@@ -82,16 +83,11 @@ class Service:
     async def predict(self, fields: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         """The prediction for a posting. Raises AskRefused, and errors of the stores."""
         ask = ask_of(fields, self._now(), with_photo=True)
-        model, shadow = self.model, self.shadow
-        if model is None:
-            raise AskRefused(503, "no_model", "there is no model yet: the nightly job trains one (`darkroom run`)")
+        model, shadow = self._usable_model(), self.shadow
         user = await self._user(ask)
         content = await self._in_turn(lambda: self._content(ask))
         columns = columns_of(ask, content, user.values)
-        try:
-            popularity = predict(model, content, columns)
-        except NoModelToServe as error:
-            raise AskRefused(503, "wrong_classifier", str(error)) from None
+        popularity = predict(model, content, columns)
         bounds = interval(model, popularity)
         answer = {
             "popularity": popularity,
@@ -107,6 +103,20 @@ class Service:
         self._log("predict", ask, user, request_id, {**_predicted(answer, columns), **extra})
         self.last.append({"at": ask.moment.isoformat(timespec="seconds"), "top_class": content.top_class} | _short(answer))
         return answer
+
+    def _usable_model(self) -> ServedModel:
+        """The model of the moment. Raises AskRefused if there is none for the photos' embeddings."""
+        model = self.model
+        if model is None:
+            raise AskRefused(503, "no_model", "there is no model yet: the nightly job trains one (`darkroom run`)")
+        if fault := classifier_fault(model, self.reader.classifier.model_id):
+            raise AskRefused(503, "wrong_classifier", fault)
+        return model
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether a model is there that reads these embeddings."""
+        return self.model is not None and not classifier_fault(self.model, self.reader.classifier.model_id)
 
     def _now(self) -> datetime:
         return self.clock.now()

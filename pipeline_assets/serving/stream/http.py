@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pipeline_assets.errors import AskRefused
 from pipeline_assets.runtime import strict_json
 from pipeline_assets.serving.endpoint.http.application import Reply, Request, Route, json_reply
-from pipeline_assets.serving.endpoint.http.metrics import CONTENT_TYPE, Metrics
+from pipeline_assets.serving.endpoint.http.metrics import Metrics
+from pipeline_assets.serving.endpoint.http.monitoring import monitored
 from pipeline_assets.serving.stream.intake import Batch
 from pipeline_assets.serving.stream.receiving import NotTaken, Receiver
 
@@ -34,17 +35,10 @@ def routes(receiver: Receiver, metrics: Metrics, held_up: Callable[[], list[str]
         status = 503 if receiver.held_up else 200
         return json_reply({"status": "not ready" if receiver.held_up else "ok", "held_up": held_up()}, status)
 
-    async def health(_request: Request) -> Reply:
-        return json_reply({"status": "ok"})
-
-    async def numbers(_request: Request) -> Reply:
-        return Reply(metrics.text().encode(), CONTENT_TYPE)
-
     return {
         "/v1/events": Route("POST", events, MAX_BODY_BYTES),
-        "/healthz": Route("GET", health, is_open=True),
         "/readyz": Route("GET", ready),
-        "/metrics": Route("GET", numbers),
+        **monitored(metrics),
     }
 
 

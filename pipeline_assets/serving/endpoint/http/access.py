@@ -5,11 +5,10 @@ from pathlib import Path
 
 from pipeline_assets.serving.endpoint.http.application import Gate
 from pipeline_assets.serving.endpoint.http.rates import Rates
+from resources.addresses import LOOPBACK
 from resources.errors import InsecureEndpoint
 from resources.servers.bearer_tokens import BearerTokens
 from resources.settings import Settings
-
-LOOPBACK = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)

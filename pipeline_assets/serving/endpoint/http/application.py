@@ -6,6 +6,7 @@ JSON `{"reason", "detail", "request_id"}`, and counted by its reason.
 
 import asyncio
 import json
+import math
 import re
 import secrets
 import sys
@@ -24,6 +25,8 @@ BODIES_BYTES = 256 * 2**20
 """Of all requests that are being read or answered at a time."""
 DRAIN_S, DRAIN_BYTES = 20.0, 64 * 2**20
 """Of a refused request's body."""
+RETRY_AFTER_S = {429: 1, 503: 5}
+"""By status, where the refusal says nothing else."""
 JSON = "application/json"
 HEADERS = (
     (b"cache-control", b"no-store"),
@@ -163,12 +166,10 @@ class Application:
 
     def _admit(self, scope: dict[str, Any], headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Check host, origin, token and rate."""
-        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-        host = hosts[0] if len(hosts) == 1 else ""
+        host = _header(headers, b"host")
         if _without_port(host) not in self.gate.hosts:
             raise AskRefused(421, "unknown_host", "the Host header names no host of this service: see DARKROOM_SERVE_HOSTS")
-        origin = _header(headers, b"origin")
-        if origin and origin.partition("://")[2] != host:
+        if any(value.decode("latin-1").partition("://")[2] != host for name, value in headers if name == b"origin"):
             raise AskRefused(403, "foreign_origin", "another web page may not ask this service")
         client = (scope.get("client") or ("",))[0]
         if self.gate.needs_token():
@@ -178,7 +179,8 @@ class Application:
                 raise AskRefused(401, "no_valid_token", "send Authorization: Bearer TOKEN (`darkroom serve token add NAME`)")
             client = f"token {name}"
         if wait_s := self.gate.rates.wait_s(client, self.clock_s()):
-            raise AskRefused(429, "too_many_requests", f"the limit is DARKROOM_SERVE_RATE: try again in {wait_s:.2f} s")
+            detail = f"the limit is DARKROOM_SERVE_RATE: try again in {wait_s:.2f} s"
+            raise AskRefused(429, "too_many_requests", detail, retry_after_s=math.ceil(wait_s))
 
     async def _body(self, headers: Sequence[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
         """The whole body; its bytes count in `bodies_bytes` from then on."""
@@ -215,8 +217,9 @@ class Application:
             print(f"request {request_id}:\n{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
         self.metrics.count("refused_total", "requests that were not answered, by reason", reason=refused.reason)
         reply = json_reply({"reason": refused.reason, "detail": refused.detail, "request_id": request_id}, refused.status)
-        extra = {429: ((b"retry-after", b"1"),), 503: ((b"retry-after", b"5"),), 401: ((b"www-authenticate", b"Bearer"),)}
-        return replace(reply, headers=extra.get(refused.status, ()))
+        wait_s = refused.retry_after_s or RETRY_AFTER_S.get(refused.status)
+        retry = ((b"retry-after", b"%d" % wait_s),) if wait_s else ()
+        return replace(reply, headers=((b"www-authenticate", b"Bearer"),) if refused.status == 401 else retry)
 
     def _as_refused(self, error: Exception) -> AskRefused:
         if isinstance(error, AskRefused):
@@ -250,7 +253,7 @@ def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> str:
 
 def _without_port(host: str) -> str:
     name, _, port = host.rpartition(":")
-    return (name if name and port.isdigit() else host).lower()
+    return (name if name and port.isdigit() else host).strip("[]").lower()
 
 
 async def _send(send: Send, reply: Reply, request_id: str, *, is_head: bool) -> None:

@@ -1,6 +1,7 @@
 """The paths of the endpoint, and what each answers."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_assets.serving.endpoint.bodies import fields_of
-from pipeline_assets.serving.endpoint.http import metrics as text_format
 from pipeline_assets.serving.endpoint.http.application import MAX_BODY_BYTES, Reply, Request, Route, json_reply
 from pipeline_assets.serving.endpoint.http.metrics import Metrics
+from pipeline_assets.serving.endpoint.http.monitoring import monitored
 from pipeline_assets.serving.endpoint.http.openapi import document, page
 from pipeline_assets.serving.endpoint.service import Service
 
@@ -22,6 +23,8 @@ POLICY = (
 )
 _PAGE = Path(__file__).with_name("status_page.html")
 SMALL_BODY_BYTES = 256 * 2**10
+STATE_S = 1.0
+"""How long an answer about the state is kept: anyone may ask /readyz, and each look is a read of the store."""
 
 
 @dataclass
@@ -32,15 +35,16 @@ class Routes:
     metrics: Metrics
     generation: Any
     version: str = ""
+    _look: asyncio.Future[dict[str, Any]] | None = None
+    _looked_s: float = 0.0
 
     def table(self) -> dict[str, Route]:
         """All routes by path."""
         return {
             PREDICT: Route("POST", self.predict, MAX_BODY_BYTES),
             FEATURES: Route("POST", self.features, SMALL_BODY_BYTES),
-            "/healthz": Route("GET", self.health, is_open=True),
             "/readyz": Route("GET", self.ready, is_open=True),
-            "/metrics": Route("GET", self.numbers),
+            **monitored(self.metrics),
             "/openapi.json": Route("GET", self.openapi),
             "/docs": Route("GET", self.docs),
             "/status.json": Route("GET", self.status),
@@ -55,21 +59,12 @@ class Routes:
         """The features of a user at a moment."""
         return json_reply(await self.service.features(fields_of(request.content_type, request.body), request.id))
 
-    async def health(self, _request: Request) -> Reply:
-        """The process lives."""
-        return json_reply({"status": "ok"})
-
     async def ready(self, _request: Request) -> Reply:
         """Whether predictions can be answered: a model and a state that covers this moment."""
         state = await self._state()
-        lacking = [
-            name for name, is_there in (("model", self.service.model), ("state", state.get("is_current"))) if not is_there
-        ]
+        there = {"model": self.service.can_predict, "state": state["is_current"]}
+        lacking = [name for name, is_there in there.items() if not is_there]
         return json_reply({"status": "not ready" if lacking else "ok", "lacking": lacking}, 503 if lacking else 200)
-
-    async def numbers(self, _request: Request) -> Reply:
-        """Prometheus' text."""
-        return Reply(self.metrics.text().encode(), text_format.CONTENT_TYPE)
 
     async def openapi(self, _request: Request) -> Reply:
         """The description for programs."""
@@ -93,6 +88,7 @@ class Routes:
                 "state": await self._state(),
                 "waiting": service.waiting,
                 "log": {"is_on": service.log is not None, "dropped": service.log.dropped if service.log else 0},
+                "served": service.lately,
                 "last": list(service.last)[::-1],
             }
         )
@@ -102,7 +98,13 @@ class Routes:
         return _html(_status_page())
 
     async def _state(self) -> dict[str, Any]:
-        """The current generation of the state, and how old it is; why there is none."""
+        """The current generation of the state, and how old it is; why there is none. Looked up once a STATE_S at most."""
+        now_s = time.monotonic()
+        if self._look is None or (self._look.done() and now_s - self._looked_s >= STATE_S):
+            self._look, self._looked_s = asyncio.ensure_future(self._looked_up()), now_s
+        return await asyncio.shield(self._look)
+
+    async def _looked_up(self) -> dict[str, Any]:
         try:
             current = await asyncio.get_running_loop().run_in_executor(None, self.generation)
         except Exception as error:  # of any store
