@@ -25,6 +25,7 @@ ELSEWHERE = {
     '"""TFRecord': "versioning/formats/test_format_docs.py",
     '"""WebDataset': "versioning/formats/test_format_docs.py",
     '"""COCO': "versioning/formats/test_format_docs.py",
+    "darkroom stream  ": "serving/stream/test_stream_http.py",
     "darkroom serve  ": "serving/endpoint/test_serving_page.py",
     "import base64, json, urllib.request": "serving/endpoint/test_serving_page.py",
 }

@@ -7,10 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from serving.log.test_served_drift import ASKED, PIN, asks, trained_on
 
 from pipeline_assets.commands.main import main
 from pipeline_assets.ingestion.schemas import EventLog, PhotoMetadata
 from pipeline_assets.nightly.online import facts
+from pipeline_assets.serving.log.drift import drift_of
 from resources.database import ledger
 from resources.database.sqlite import Sqlite
 from resources.lake.lake import Lake
@@ -87,6 +89,7 @@ def test_status_of_an_empty_store_and_of_an_old_one_say_what_to_do_and_fail(
     code, output = asked("status")
     assert code == 1
     assert "Nothing is published" in output
+    assert "nothing is logged yet" in output
     assert "darkroom online rebuild" in output.replace("\n", " ")
     code, output = asked("rebuild")
     assert code == 1
@@ -107,4 +110,13 @@ def test_status_of_an_empty_store_and_of_an_old_one_say_what_to_do_and_fail(
     code, output = asked("status", "--json")
     generation = json.loads(output)["generation"]
     assert (generation["number"], generation["t0"], generation["users"]) == (1, "2026-02-02T00:00:00+00:00", 1)
+    logged, lake = asks(logins_1d=1), Lake(url=(tmp_path / "lake").as_uri())
+    lake.replace("serving_log", [ASKED], logged)
+    lake.replace("served_drift", [ASKED], drift_of(ASKED, PIN, logged, trained_on().lazy()))
+    served = json.loads(asked("status", "--json")[1])["served"]
+    assert served["skew"] == {"equal": 180, "behind": 0, "different": 0}
+    assert [one["column"] for one in served["drift"]["features"] if one["is_alarm"]] == ["logins_1d"]
+    _, output = asked("status")
+    assert "180 asks on 2026-02-10" in output
+    assert "logins_1d" in output
     assert asked("sweep", "--dry-run") == (0, "0 values that nobody reads would be removed.\n")

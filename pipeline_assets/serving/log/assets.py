@@ -12,7 +12,7 @@ from pipeline_assets.features import users
 from pipeline_assets.features.assets import USERS_SQL
 from pipeline_assets.features.user_features import LOOKBACK_DAYS
 from pipeline_assets.framework.declaration import RunOfDays, Table
-from pipeline_assets.framework.partitions import DECLARED, Days
+from pipeline_assets.framework.partitions import Days
 from pipeline_assets.framework.table_asset import table_asset
 from pipeline_assets.serving.log import checks, drift, quality, replay, segments
 from pipeline_assets.serving.log.schemas import ServedDrift, ServedQuality, ServingLog
@@ -28,8 +28,6 @@ PREFIX = "serving/"
 LOOKBACK = Days(-LOOKBACK_DAYS, 0)
 NEAR = Days(-1, 1)
 """Days of upload of the photos that are asked for on a day: a posting may be a day from its upload."""
-PINS = Days(-DECLARED.training_window_days, 0)
-"""The nights whose models may still answer: drift from an older one is not measured."""
 
 
 def _segments(lake_bucket: Objects, days: Sequence[date]) -> dict[date, list[ObjectInfo]]:
@@ -80,13 +78,14 @@ def serving_log(
     From the segments of JSON lines that the servers put under `serving/{day}/` of the lake. Texts and photos are not logged.
     Each ask is replayed with the offline features, without tolerance. The days are those of the event log.
     """
-    known, _ = users.judge(database.read(USERS_SQL), run.days)
     found = _segments(lake_bucket, run.days)
     for day in run.days:
         fetched = lake_bucket.store.get_many(found[day], key=lambda info: info.key)
         rows, rejected = segments.rows_of(day, (_whole(info.key, data) for info, data in fetched))
-        outcomes = replay.replayed(rows, known, event_log, photo_metadata)
-        yield Table(rows.update(outcomes, on="ask_id"), rejected=rejected)
+        if not rows.is_empty():
+            known, _ = run.once("users", lambda: users.judge(database.read(USERS_SQL), run.days))
+            rows = rows.update(replay.replayed(rows, known, event_log, photo_metadata), on="ask_id")
+        yield Table(rows, rejected=rejected)
 
 
 def _whole(key: str, data: bytes | ObjectError) -> tuple[str, bytes]:
@@ -123,36 +122,49 @@ def served_quality(run: RunOfDays, serving_log: pl.LazyFrame, training_table: pl
 @table_asset(
     schema=ServedDrift,
     group="serving",
-    inputs={"serving_log": Days(), "training_pin": PINS},
+    inputs={"serving_log": Days()},
     code=[drift, comparing, day_tests],
     checks=[checks.LIKE_TRAINING],
     kinds={"polars", "numpy"},
     days="logs",
     days_per_run=60,
     lineage={
-        "psi": [("serving_log", "as_of"), ("training_pin", "identity")],
+        "psi": [("serving_log", "as_of"), ("serving_log", "pin_identity")],
         "null_share": [("serving_log", "followers_at_post")],
     },
 )
-def served_drift(run: RunOfDays, serving_log: pl.LazyFrame, training_pin: pl.LazyFrame, lake: Lake) -> pl.DataFrame:
+def served_drift(run: RunOfDays, serving_log: pl.LazyFrame, lake: Lake) -> pl.DataFrame:
     """How far each feature of a day's predictions is from the rows that their model was trained on.
 
-    The measures and tests are those of `drift`, with the pinned training set in place of the days before.
+    The measures and tests are those of `drift`, with the pinned training set in place of the days before. A pin's identity
+    is that of its rows: which ones they are is read from `training_pin` and the lake when they are compared.
     """
     asks = serving_log.filter(pl.col("pin_identity").is_not_null()).collect()
-    pins = {pin["identity"]: pin for pin in training_pin.sort("day").collect().iter_rows(named=True)}
-    found = [ServedDrift.create_empty()]
+    pins = _pins(lake, asks["pin_identity"].unique())
+    found: list[pl.DataFrame] = [ServedDrift.create_empty()]
     for (day, pin), of_pin in asks.group_by("day", "pin_identity", maintain_order=True):
-        try:
-            found.append(drift.drift_of(day, pin, of_pin, _trained_on(lake, pins[pin])))
-        except (KeyError, TableMissing) as error:
-            nothing = drift.drift_of(day, pin, of_pin, TrainingTable.create_empty().lazy())
-            reason = "its pin is of no night of the window" if isinstance(error, KeyError) else "its rows were cleaned up"
-            found.append(nothing.with_columns(reason=pl.lit(reason)))
+        trained_on, reason = _trained_on(lake, pins.get(pin))
+        compared = drift.drift_of(day, pin, of_pin, trained_on)
+        found.append(compared.with_columns(reason=pl.lit(reason)) if reason else compared)
     return pl.concat(found)
 
 
-def _trained_on(lake: Lake, pin: Mapping[str, Any]) -> pl.LazyFrame:
-    """The rows of a pin that a model learns from. Raises TableMissing if the version was cleaned up."""
+def _pins(lake: Lake, identities: pl.Series) -> dict[str, dict[str, Any]]:
+    """Rows of `TrainingPin` by identity; of two nights with the same, either has the rows."""
+    if not lake.exists("training_pin"):
+        return {}
+    rows = lake.scan("training_pin").filter(pl.col("identity").is_in(identities.implode())).collect()
+    return {pin["identity"]: pin for pin in rows.iter_rows(named=True)}
+
+
+def _trained_on(lake: Lake, pin: Mapping[str, Any] | None) -> tuple[pl.LazyFrame, str | None]:
+    """The rows of a pin that a model learns from; none, with the reason, if they can't be read any more."""
+    nothing = TrainingTable.create_empty().lazy()
+    if pin is None:
+        return nothing, "its pin is of no night"
     days = [pin["first_day"] + timedelta(number) for number in range((pin["last_day"] - pin["first_day"]).days + 1)]
-    return lake.scan("training_table", days, pin["table_version"]).filter(pl.col("popularity").is_not_null())
+    try:
+        rows = lake.scan("training_table", days, pin["table_version"])
+    except TableMissing:
+        return nothing, "the rows of its pin were cleaned up"
+    return rows.filter(pl.col("popularity").is_not_null()), None

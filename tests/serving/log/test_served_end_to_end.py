@@ -291,6 +291,4 @@ def test_drift_names_its_pin_and_says_why_nothing_was_compared(
     assert world.run("served_drift", ASKED)["like_training"]
     reasons = world.lake.scan("served_drift").select("pin_identity", "reason", "rows").unique().collect()
     assert reasons.filter(pl.col("pin_identity") == pin)["reason"].unique().to_list() == ["fewer than 30 rows"]
-    assert reasons.filter(pl.col("pin_identity") != pin)["reason"].unique().to_list() == [
-        "its pin is of no night of the window"
-    ]
+    assert reasons.filter(pl.col("pin_identity") != pin)["reason"].unique().to_list() == ["its pin is of no night"]

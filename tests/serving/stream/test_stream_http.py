@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from page_blocks import ROOT, blocks
 from stream_world import Process, StreamWorld, streaming, wait_for
 
 from pipeline_assets.errors import AskRefused
@@ -60,6 +61,16 @@ def test_batches_are_counted_by_what_became_of_them(stream: Process) -> None:
     for body in ([event("n-3")], {"events": [event("n-4"), event("n-2")]}, event("n-5")):
         status, counts = stream.post(json.dumps(body).encode(), JSON)
         assert (status, counts["accepted"]) == (202, 1)
+
+
+@pytest.mark.slow
+def test_the_request_of_the_page_is_taken(stream: Process) -> None:
+    [page] = [block.code for block in blocks(ROOT / "docs" / "serving.md") if block.code.startswith("darkroom stream  ")]
+    [request] = [line for line in page.splitlines() if line.startswith("curl ")]
+    ours = request.replace("http://127.0.0.1:8901", f"http://127.0.0.1:{stream.port}").replace("1002", "1")
+    assert ours != request
+    done = subprocess.run(["bash", "-c", ours], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == {"accepted": 1, "duplicate": 0, "rejected": 0, "rejections": []}
 
 
 @pytest.mark.slow
