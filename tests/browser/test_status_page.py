@@ -1,6 +1,5 @@
 """The status page of `darkroom serve` in a real Chromium: it lives, shows no person, asks nobody else, and needs its token."""
 
-import os
 from pathlib import Path
 
 import polars as pl
@@ -76,8 +75,6 @@ def test_the_status_page_shows_skew_and_drift_of_the_newest_day_that_was_judged(
             expect(first).to_contain_text(text)
         served.predict(shipped_file("rocket.jpg"), user_id=1)
         expect(tab.locator("#last tr")).to_have_count(1, timeout=SLOW_MS)
-        if folder := os.environ.get("DARKROOM_SCREENSHOTS"):
-            tab.screenshot(path=f"{folder}/serving-status.png", full_page=True)
         assert faults == []
         browser.close()
 
