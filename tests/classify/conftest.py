@@ -1,5 +1,6 @@
 """Classifiers that the tests share."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +20,23 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def tiny_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "tiny"
+@pytest.fixture(scope="session")
+def saved_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "tiny"
     save_classifier(folder, export_tiny(), ("red", "green", "blue"), TINY_PREPROCESSING)
     return folder
 
 
 @pytest.fixture
-def tiny(tiny_folder: Path) -> Classifier:
-    return load_classifier(str(tiny_folder))
+def tiny_folder(saved_tiny: Path, tmp_path: Path) -> Path:
+    """The files of the tiny classifier, for a test to change."""
+    return shutil.copytree(saved_tiny, tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny(saved_tiny: Path) -> Classifier:
+    """Loaded once: each load runs the network in a trial process, which imports torch. No test changes it."""
+    return load_classifier(str(saved_tiny))
 
 
 @pytest.fixture(scope="session")
