@@ -90,8 +90,9 @@ class _Autocast(torch.nn.Module):
 def _compile(classifier: Classifier, artefact: Path, x: torch.Tensor, dtype: torch.dtype) -> None:
     import torch._inductor
 
-    # One thread, because the runner has one thread per core already; freezing folds norms and packs weights.
-    config = {"cpp.threads": 1, "freezing": True}
+    # One thread, because the runner has one thread per core already; freezing folds norms and packs weights. Precompiling
+    # torch's headers takes as long as all else, and makes that no quicker.
+    config = {"cpp.threads": 1, "freezing": True, "aot_inductor.precompile_headers": False}
     with torch.no_grad(), tempfile.TemporaryDirectory(dir=artefact.parent) as scratch:
         program = torch.export.export(_Autocast(classifier.module, dtype), (x,))
         package = torch._inductor.aoti_compile_and_package(
