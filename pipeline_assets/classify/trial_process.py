@@ -30,7 +30,7 @@ def main(arguments_json: str) -> None:
     weights = Path(path)
     _limit(weights, cpu_limit_s)
     try:
-        answer: dict[str, Any] = {"width": _width(weights, crop_px, classes)}
+        answer: dict[str, Any] = {"width": width(weights, crop_px, classes)}
     except ModelUnusable as refusal:
         answer = {"refused": str(refusal)}
     except MemoryError:
@@ -51,8 +51,8 @@ def _limit(weights: Path, cpu_limit_s: int) -> None:
         resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _width(weights: Path, crop_px: int, classes: int) -> int:
-    """The embedding's width. Raises ModelUnusable."""
+def width(weights: Path, crop_px: int, classes: int) -> int:
+    """The width of the embedding that a network gives for grey photos, in this process. Raises ModelUnusable."""
     network = load_archive(weights)
     exported_shape, expected_shape = network.meta["photos"][1:], [3, crop_px, crop_px]
     if any(size not in (None, side) for size, side in zip(exported_shape, expected_shape, strict=False)):

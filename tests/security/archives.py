@@ -1,5 +1,6 @@
 """Classifier archives as a stranger would write them: what `torch.export.save` writes, changed in one place."""
 
+import functools
 import io
 import json
 import zipfile
@@ -23,6 +24,7 @@ def exported(network: torch.nn.Module, side: int = 32, decomposed: bool = False)
     return buffer.getvalue()
 
 
+@functools.cache
 def tiny() -> bytes:
     return exported(TinyNet(has_embedding=True))
 

@@ -3,7 +3,6 @@
 import io
 import pickle
 import resource
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 import torch
 
 from pipeline_assets.classify.archive import load_archive
-from pipeline_assets.classify.compiled import compiled_or_eager
 from pipeline_assets.classify.models import load_classifier
+from pipeline_assets.classify.trial_process import width
 from pipeline_assets.errors import ModelUnusable
 from tests.security.archives import PROGRAM, calling, changed, folder, given, members, packed, renamed, tensor, tiny
 
@@ -81,15 +80,6 @@ def test_a_network_has_no_name_of_its_file_in_what_is_compiled_for_it(tmp_path):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's compiler, of torch's own parts
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-def test_a_renamed_network_compiles_under_our_names(tmp_path):
-    classifier = load_classifier(str(folder(tmp_path / "m", renamed(tiny(), "last.weight", "theirs.weight"))))
-    forward = compiled_or_eager(classifier, classifier.module, tmp_path / "cache", rows=4, dtype=torch.float32, runners=1)
-    assert [tuple(out.shape) for out in forward(torch.zeros(4, 3, 32, 32))] == [(4, 3), (4, 3)]
-
-
 # Operators
 
 
@@ -145,8 +135,15 @@ def test_an_operator_that_crashes_ends_its_trial_alone(tmp_path):
     ],
 )  # fmt: skip
 def test_an_operator_with_impossible_arguments_is_an_error_with_its_reason(tmp_path, operator, arguments, weights):
+    (tmp_path / "model.pt2").write_bytes(calling(f"torch.ops.aten.{operator}", *arguments, weights=weights))
     with pytest.raises(ModelUnusable, match="It says"):
-        load_classifier(str(folder(tmp_path / "m", calling(f"torch.ops.aten.{operator}", *arguments, weights=weights))))
+        width(tmp_path / "model.pt2", 32, 3)
+
+
+def test_the_reason_of_a_trial_process_is_that_of_the_refusal(tmp_path):
+    archive = calling("torch.ops.aten.select.int", X, given("dim", as_int=0), given("index", as_int=99))
+    with pytest.raises(ModelUnusable, match=r"It says: select\(\): index 99 out of range"):
+        load_classifier(str(folder(tmp_path / "m", archive)))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +156,9 @@ def test_an_operator_with_impossible_arguments_is_an_error_with_its_reason(tmp_p
     ids=["a mask", "a division"],
 )  # fmt: skip
 def test_what_is_harmless_on_grey_photos_alone_is_refused(tmp_path, operator, arguments, weights):
+    (tmp_path / "model.pt2").write_bytes(calling(f"torch.ops.aten.{operator}", *arguments, weights=weights))
     with pytest.raises(ModelUnusable, match=r"indexes with booleans|divides integers"):
-        load_classifier(str(folder(tmp_path / "m", calling(f"torch.ops.aten.{operator}", *arguments, weights=weights))))
+        width(tmp_path / "model.pt2", 32, 3)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +245,9 @@ def test_a_network_that_still_trains_is_refused(tmp_path, kind):
     )
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
+    (tmp_path / "model.pt2").write_bytes(buffer.getvalue())
     with pytest.raises(ModelUnusable, match=r"eval\(\)"):
-        load_classifier(str(folder(tmp_path / "m", buffer.getvalue())))
+        width(tmp_path / "model.pt2", 32, 3)
 
 
 def test_a_network_that_changes_its_weights_is_refused(tmp_path):
@@ -274,8 +273,9 @@ def test_a_network_that_changes_its_weights_is_refused(tmp_path):
         }
         nodes += [mean, added]
 
+    (tmp_path / "model.pt2").write_bytes(changed(archive, PROGRAM, expand))
     with pytest.raises(ModelUnusable, match="changes its own weights"):
-        load_classifier(str(folder(tmp_path / "m", changed(archive, PROGRAM, expand))))
+        width(tmp_path / "model.pt2", 32, 3)
 
 
 # Sizes
