@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import imagehash
 import numpy as np
@@ -97,9 +96,10 @@ def test_the_same_picture_is_near_itself_in_every_format_of_full_colour(name: st
     assert distance(inspect(STILLS[name], name).phash, inspect(PNG, "a.png").phash) <= 4
 
 
-@pytest.mark.parametrize("odd", list(odd_files()), ids=lambda odd: odd.name)
-def test_every_odd_file_gets_a_right_verdict(odd: Any) -> None:
-    assert inspect(odd.data, odd.name).verdict in odd.verdicts
+def test_every_odd_file_gets_a_right_verdict() -> None:
+    verdicts = [(odd, inspect(odd.data, odd.name).verdict) for odd in odd_files()]
+
+    assert {odd.name: verdict for odd, verdict in verdicts if verdict not in odd.verdicts} == {}
 
 
 @pytest.mark.parametrize("keep", [0.05, 0.3, 0.6, 0.95, 0.995, 0.9999])
@@ -136,28 +136,28 @@ def half_clear() -> Image.Image:
     return image
 
 
-MODES: dict[str, tuple[bytes, str]] = {
-    "cmyk.jpg": (encoded(drawing().convert("CMYK"), "JPEG"), "CMYK"),
-    "grey.jpg": (encoded(drawing().convert("L"), "JPEG"), "L"),
-    "one-bit.png": (encoded(drawing().convert("1"), "PNG"), "1"),
-    "palette.png": (encoded(drawing().quantize(32), "PNG"), "P"),
-    "rgba.png": (encoded(drawing().convert("RGBA"), "PNG"), "RGBA"),
-    "la.png": (encoded(drawing().convert("LA"), "PNG"), "LA"),
-    "clear.gif": (encoded(drawing().quantize(32), "GIF", transparency=3), "P"),
-    "sixteen.png": (encoded(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16), "PNG"), "I;16"),
-    "sixteen.tif": (encoded(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16), "TIFF"), "I;16"),
-    "cmyk.tif": (encoded(drawing().convert("CMYK"), "TIFF"), "CMYK"),
-    "ycbcr.tif": (encoded(drawing().convert("YCbCr"), "TIFF"), "YCbCr"),
-    "rgba.webp": (encoded(half_clear(), "WEBP"), "RGBA"),
-    "one-bit.bmp": (encoded(drawing().convert("1"), "BMP"), "1"),
+MODES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "cmyk.jpg": (lambda: encoded(drawing().convert("CMYK"), "JPEG"), "CMYK"),
+    "grey.jpg": (lambda: encoded(drawing().convert("L"), "JPEG"), "L"),
+    "one-bit.png": (lambda: encoded(drawing().convert("1"), "PNG"), "1"),
+    "palette.png": (lambda: encoded(drawing().quantize(32), "PNG"), "P"),
+    "rgba.png": (lambda: encoded(drawing().convert("RGBA"), "PNG"), "RGBA"),
+    "la.png": (lambda: encoded(drawing().convert("LA"), "PNG"), "LA"),
+    "clear.gif": (lambda: encoded(drawing().quantize(32), "GIF", transparency=3), "P"),
+    "sixteen.png": (lambda: encoded(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16), "PNG"), "I;16"),
+    "sixteen.tif": (lambda: encoded(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16), "TIFF"), "I;16"),
+    "cmyk.tif": (lambda: encoded(drawing().convert("CMYK"), "TIFF"), "CMYK"),
+    "ycbcr.tif": (lambda: encoded(drawing().convert("YCbCr"), "TIFF"), "YCbCr"),
+    "rgba.webp": (lambda: encoded(half_clear(), "WEBP"), "RGBA"),
+    "one-bit.bmp": (lambda: encoded(drawing().convert("1"), "BMP"), "1"),
 }
 
 
 @pytest.mark.parametrize("name", MODES)
 def test_every_mode_that_converts_is_ok_and_named(name: str) -> None:
-    data, mode = MODES[name]
+    build, mode = MODES[name]
 
-    found = inspect(data, name)
+    found = inspect(build(), name)
 
     assert (found.verdict, found.mode) == ("ok", mode)
     assert found.phash is not None
@@ -402,35 +402,35 @@ def tiff_loop() -> bytes:
     return TIFF[:end] + struct.pack("<I", first) + TIFF[end + 4 :]
 
 
-HARMLESS: dict[str, tuple[bytes, set[str]]] = {
+HARMLESS: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "text that inflates": (
-        png_with(*[png_chunk(b"zTXt", b"x\0\0" + zlib.compress(b"\0" * 8_000_000)) for _ in range(50)]),
+        lambda: png_with(png_chunk(b"zTXt", b"x\0\0" + zlib.compress(b"\0" * 8_000_000)) * 50),
         {"ok"},
     ),
-    "a profile that inflates": (png_with(png_chunk(b"iCCP", b"x\0\0" + zlib.compress(b"\0" * 50_000_000))), {"ok"}),
-    "two animation headers": (png_with(png_chunk(b"acTL", bytes(8)), png_chunk(b"acTL", bytes(8))), {"ok"}),
-    "an animation of 2^32-1 frames": (png_with(png_chunk(b"acTL", b"\xff" * 8)), {"animated"}),
-    "a broken exif chunk": (png_with(png_chunk(b"eXIf", b"II*\0\xff\xff\xff\xff")), {"ok"}),
-    "a slow comment": (slow_gif(), {"unsupported_format"}),
-    "many scans": (jpeg_of_many_scans(), {"unsupported_format"}),
-    "a loop of directories": (tiff_loop(), {"ok"}),
-    "a million empty chunks": (png_with(png_chunk(b"teSt", b"") * 1_000_000), {"truncated"}),
+    "a profile that inflates": (lambda: png_with(png_chunk(b"iCCP", b"x\0\0" + zlib.compress(b"\0" * 50_000_000))), {"ok"}),
+    "two animation headers": (lambda: png_with(png_chunk(b"acTL", bytes(8)), png_chunk(b"acTL", bytes(8))), {"ok"}),
+    "an animation of 2^32-1 frames": (lambda: png_with(png_chunk(b"acTL", b"\xff" * 8)), {"animated"}),
+    "a broken exif chunk": (lambda: png_with(png_chunk(b"eXIf", b"II*\0\xff\xff\xff\xff")), {"ok"}),
+    "a slow comment": (slow_gif, {"unsupported_format"}),
+    "many scans": (jpeg_of_many_scans, {"unsupported_format"}),
+    "a loop of directories": (tiff_loop, {"ok"}),
+    "a million empty chunks": (lambda: png_with(png_chunk(b"teSt", b"") * 1_000_000), {"truncated"}),
     "exif of 65,535 entries": (
-        JPEG[:2] + b"\xff\xe1\xff\xfdExif\0\0" + EXIF_HEAD[:8] + b"\xff\xff" * 32_760 + b"\0" + JPEG[2:],
+        lambda: JPEG[:2] + b"\xff\xe1\xff\xfdExif\0\0" + EXIF_HEAD[:8] + b"\xff\xff" * 32_760 + b"\0" + JPEG[2:],
         {"ok", "truncated"},
     ),
-    "a run-length bitmap": (BMP[:30] + struct.pack("<I", 1) + BMP[34:], {"unsupported_format"}),
-    "no side": (bomb_png(0, 10), {"truncated"}),
-    "text after the end": (JPEG + b"<?php system($_GET['x']); ?>", {"ok"}),
-    "a second picture after the end": (JPEG + PNG, {"ok"}),
+    "a run-length bitmap": (lambda: BMP[:30] + struct.pack("<I", 1) + BMP[34:], {"unsupported_format"}),
+    "no side": (lambda: bomb_png(0, 10), {"truncated"}),
+    "text after the end": (lambda: JPEG + b"<?php system($_GET['x']); ?>", {"ok"}),
+    "a second picture after the end": (lambda: JPEG + PNG, {"ok"}),
 }
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_a_trap_costs_little_and_gets_a_verdict(name: str) -> None:
-    data, verdicts = HARMLESS[name]
+    build, verdicts = HARMLESS[name]
 
-    assert inspect(data, "a").verdict in verdicts
+    assert inspect(build(), "a").verdict in verdicts
 
 
 def test_a_phone_photo_with_a_second_picture_in_it_is_one_still() -> None:
