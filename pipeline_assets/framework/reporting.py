@@ -1,6 +1,6 @@
 """Metadata that the Dagster UI shows for a table asset: schema, lineage, previews.
 
-Events contain no personal data: columns whose description says "personal" are left out of previews.
+Events contain no personal data: what `personal.py` declares as such is left out of previews.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import dataframely as dy
 import polars as pl
 
 from pipeline_assets.framework.judging import PREVIEW_ROWS, Judged
+from pipeline_assets.framework.personal import draws_text, is_shown
 from pipeline_assets.runtime.visible import markdown
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def materialization(
         "preview": dg.MetadataValue.md(preview(rows, asset.schema)),
         **(asset.day_metadata(rows) if asset.day_metadata else {}),
         **judged.table.metadata,
-        **_pictures(judged, day),
+        **({} if draws_text(asset.schema) else _pictures(judged, day)),
     }
 
 
@@ -124,7 +125,7 @@ def picture(title: str, png: bytes) -> dg.MetadataValue[Any]:
 
 def preview(rows: pl.DataFrame, schema: type[dy.Schema]) -> str:
     """The first rows as a Markdown table that the UI shows in place; long values are cut, personal columns left out."""
-    names = [n for n, c in schema.columns().items() if n in rows.columns and "personal" not in (c.description or "")]
+    names = [name for name, column in schema.columns().items() if name in rows.columns and is_shown(name, column)]
     table = "| " + " | ".join(names) + " |\n|" + "-|" * len(names)
     for number, row in enumerate(rows.select(names).head(PREVIEW_ROWS).iter_rows()):
         longer = f"{table}\n| " + " | ".join(_cell(value) for value in row) + " |"
