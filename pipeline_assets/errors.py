@@ -92,6 +92,10 @@ class ExportRefused(DarkroomError):
     """A data set can't be exported: the format does not support it, bytes are missing, or foreign files are in the way."""
 
 
+class UnknownPerson(DarkroomError):
+    """Nothing is held of a person."""
+
+
 class ImportRefused(DarkroomError):
     """Another tool's data can't be imported: broken files, unsafe paths, missing contents, or no data."""
 

@@ -1,8 +1,8 @@
 """Which columns hold data of a person, declared by their names: in every table, a name says what its values are.
 
 A column of your own says the same in its metadata, which goes before its name: `metadata=personal("key", subject=True)`, or
-`metadata=personal(None)` for nobody's. What is declared neither way is `undeclared`, and fails a test. Where the data of
-a person lie beside tables is in `privacy/places.py`.
+`metadata=personal(None)` for nobody's. What is declared neither way is `undeclared`, and fails a test. `privacy/places.py`
+lists where data of a person lie beside tables.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,8 +56,8 @@ _MARKS: dict[Mark, str] = {
         "ask_id bucket campaign campaign_json change column confusion_json dtype encoding event_id function "
         "functions_json given identity kind label look look_model_id manifest_sha256 map_version media_type method mode "
         "model_id model_sha256 not_label object_sha256 pin_identity prediction_model reason recipe recipe_json "
-        "reference_json route scene_json shadow_sha256 shard slice split styles_id suggested table table_digest table_versions_json target "
-        "teacher tier top5_label top_class values verdict version_id weights_sha256"
+        "reference_json route scene_json shadow_sha256 shard slice split styles_id suggested table table_digest "
+        "table_versions_json target teacher tier top5_label top_class values verdict version_id weights_sha256"
     ),
 }
 MARKS: dict[str, Mark] = {name: mark for mark, names in _MARKS.items() for name in names.split()}

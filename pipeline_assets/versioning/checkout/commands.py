@@ -5,12 +5,13 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_assets.runtime.terminal import Terminal
 from pipeline_assets.runtime.visible import one_line
-from pipeline_assets.versioning.checkout import checkout
+from pipeline_assets.versioning.checkout import checkout, register
 from pipeline_assets.versioning.checkout.content_cache import ContentCache
 from pipeline_assets.versioning.checkout.selection import Selection, select
 from pipeline_assets.versioning.pin import commands
@@ -41,6 +42,7 @@ def check_out(
 ) -> None:
     """Check out and print a report. Raises as `checkout.checkout`."""
     pinned, selection = _selected(settings, request)
+    register.enter(settings.home, target, pinned.reference.name, pinned.reference.identity, datetime.now(UTC))
     report = checkout.checkout(
         pinned,
         target,
