@@ -61,10 +61,10 @@ def build(store: OnlineStore, users: pl.DataFrame, events: pl.LazyFrame, photos:
     publish(store, built, "t0", owner="benchmark", t0=T0, horizon_s=HORIZON // timedelta(seconds=1), format=FORMAT)
 
 
-def read(store: OnlineStore, wanted: Callable[[Items], list[bytes]]) -> Items:
+def read(store: OnlineStore, wanted: Callable[[Items], Iterator[list[bytes]]]) -> Items:
     """The values that a batch needs."""
     values: Items = {}
-    while keys := wanted(values):
+    for keys in wanted(values):
         values.update(zip(keys, store.read(keys)[1], strict=True))
     return values
 
@@ -79,7 +79,9 @@ def stream(store: OnlineStore, events: pl.DataFrame, photos: pl.DataFrame) -> tu
         store.apply(lease, add_photos(some, values, PERIOD), position="0")
     for some in events.iter_slices(BATCH):
         values = read(store, lambda values, some=some: missing_keys(some, values, PERIOD))
-        _, s = timed(lambda some=some, values=values: (missing_keys(some, values, PERIOD), apply(some, values, PERIOD)))
+        _, s = timed(
+            lambda some=some, values=values: (list(missing_keys(some, values, PERIOD)), apply(some, values, PERIOD))
+        )
         changes, position, pure_s = apply(some, values, PERIOD), position + some.height, pure_s + s
         store.apply(lease, changes, position=str(position))
     store.release(lease)

@@ -47,7 +47,8 @@ def _translated(error: redis.RedisError, was_filled: bool, of: Generation | None
             "The online store's Redis refuses: correct user and password in DARKROOM_ONLINE_URL, name the primary instead "
             f"of a replica, or add cluster=true for a cluster. It said: {code} {rest}"
         )
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.BusyLoadingError):
+    # BUSY: a script has run for five seconds, as on a machine that is overloaded.
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.BusyLoadingError) or code == "BUSY":
         return _away(str(error))
     return error
 

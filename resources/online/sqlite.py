@@ -13,11 +13,12 @@ from pathlib import Path
 from resources.online import advice
 from resources.online.contract import Generation, Statistics
 from resources.online.ranks import Row, built, generation_of, microseconds, streamed
-from resources.online.sql_store import BUILT, CURRENT, NUMBERED, VALUE, SqlStore, lease_of
+from resources.online.sql_store import CURRENT, NUMBERED, VALUE, SqlStore, lease_of
 from resources.online.sqlite_file import SqliteConnection, SqliteFile
 
 _VALUE = VALUE.format(key="?1", rank="?2")
-_BUILT = BUILT.format(key="?1", rank="?2")
+_TOGETHER = 500
+"""Keys of one statement: half the cost of one each."""
 
 
 class SqliteStore(SqlStore):
@@ -90,8 +91,7 @@ class SqliteStore(SqlStore):
             if connection is None:
                 raise advice.draft_gone(draft)
             with connection.snapshot():
-                rows = [connection.run(_BUILT, (key, built(draft.number))).fetchone() for key in keys]
-        return [row[0] if row else None for row in rows]
+                return _values(connection, keys, built(draft.number))
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -111,5 +111,21 @@ def _read(
         else:
             row = connection.run(NUMBERED, {"number": of.number, "built_us": microseconds(of.built_at)}).fetchone()
         rank = streamed(row[0]) if row else 0
-        rows = [connection.run(_VALUE, (key, rank)).fetchone() for key in keys] if row else []
-    return row, [one[0] if one else None for one in rows]
+        return row, _values(connection, keys, rank) if row else []
+
+
+def _values(connection: SqliteConnection, keys: Sequence[bytes], rank: int) -> list[bytes | None]:
+    """The values that are shown of the keys. rank: of a generation's streamed values, or of its built ones."""
+    if len(keys) == 1:
+        row = connection.run(_VALUE, (keys[0], rank)).fetchone()
+        return [row[0] if row else None]
+    shown: dict[bytes, bytes | None] = {}
+    for first in range(0, len(keys), _TOGETHER):
+        some = keys[first : first + _TOGETHER]
+        places = ",".join("?" * len(some))
+        query = (
+            f"select key, value from items where key in ({places}) and rank <= ? and (rank = ? or rank & 1 = 0) "  # noqa: S608
+            "order by key, rank"  # the last one of a key is shown
+        )
+        shown.update(connection.execute(query, (*some, rank, rank)))
+    return [shown.get(key) for key in keys]

@@ -46,7 +46,7 @@ class SqliteConnection(sqlite3.Connection):
         """Insert items of a rank, or replace their values."""
         self.executemany(
             "insert into items (key, rank, value) values (?, ?, ?) on conflict do update set value = excluded.value",
-            [(key, rank, value) for key, value in values],
+            [(key, rank, value) for key, value in sorted(values)],  # in the order of the pages
         )
 
 

@@ -1,8 +1,10 @@
 """An OnlineStore under processes that read, write and are killed at the same time: on every backend."""
 
 import signal
+import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,6 +209,27 @@ def test_a_redis_without_room_says_so_and_keeps_what_it_has() -> None:
         draft = store.begin(T0, 1, 1)
         with pytest.raises(NoSpace, match="darkroom online sweep"):
             store.write(draft, ((b"u:%d" % key, bytes(200)) for key in range(50_000)))
+        assert store.read([b"u:1"]) == (first, [b"old"])
+        store.close()
+
+
+def test_a_redis_that_is_busy_with_a_script_is_away_and_comes_back() -> None:
+    with served("redis", "--lua-time-limit", "1") as socket, redis.Redis(unix_socket_path=str(socket)) as other:
+        store = open_store(f"unix://{socket}", Path())
+        first = build(store, [(b"u:1", b"old")])
+
+        def be_busy() -> None:
+            with suppress(redis.ResponseError):  # it is killed
+                other.eval("while true do end", 0)
+
+        busy = threading.Thread(target=be_busy)
+        busy.start()
+        with pytest.raises(StoreUnavailable, match="BUSY"):
+            while busy.is_alive():
+                store.read([b"u:1"])
+        with redis.Redis(unix_socket_path=str(socket)) as killer:
+            killer.script_kill()
+        busy.join()
         assert store.read([b"u:1"]) == (first, [b"old"])
         store.close()
 

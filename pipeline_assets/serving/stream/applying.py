@@ -27,6 +27,8 @@ from resources.objects.store import ObjectStore
 LOOK_S = 2.0
 """Seconds between two looks for a draft that waits to be published."""
 WAIT_S = 0.2
+MOST_TOGETHER = 10_000
+"""Events of the stream that are applied at once, if so many wait: the more, the fewer pages an event writes."""
 NO_GENERATION = "the online store has no states yet: materialize online_features (`darkroom run`). Events are kept."
 
 
@@ -173,12 +175,12 @@ class Applier:
         """Apply the events behind `place`, and new photos and users. Returns whether there were events."""
         assert self.place is not None  # noqa: S101
         quiet_us, end = self.quiet_us(), self._journal.end
-        stretch = self._backlog.next(self.place.position, MOST)
+        stretch = self._backlog.next(self.place.position, MOST_TOGETHER)
         if stretch:
             place = Place(self._journal.lineage, stretch.end, stretch.arrived_us)
             self._writer.apply_events(current, stretch.events, str(place))
             self.place, self._told_segment = place, place.position.segment
-            self.applied += stretch.events.height
+            self.applied += len(stretch.events)
         else:
             self.place = replace(self.place, position=end)  # of another segment, if one has ended since
         if not stretch and quiet_us > self.place.arrived_us and time.monotonic() - self._told_s >= 1:

@@ -7,22 +7,20 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pipeline_assets.ingestion.logs.event_lines import Event
 from pipeline_assets.ingestion.logs.events import parse_log
-from pipeline_assets.ingestion.schemas import EventLog
+from pipeline_assets.serving.state.events import Delivered, deliveries, delivery_of
 from pipeline_assets.serving.state.period import moment_of
 from pipeline_assets.serving.stream.journal import Block, Journal, Position
 from pipeline_assets.serving.stream.receiving import Written
 
 MAX_HELD = 100_000
 """Events in memory. Beyond that, they are read from the journal again."""
-_TYPES = {name: kind for name, kind in EventLog.create_empty().schema.items() if name in Event._fields}
 
 
 class Stretch(NamedTuple):
-    """Events between two places, and the newest `arrived_at` up to its end. events: the fields of `Event`."""
+    """Events between two places, and the newest `arrived_at` up to its end."""
 
-    events: pl.DataFrame
+    events: list[Delivered]
     end: Position
     arrived_us: int
 
@@ -56,8 +54,8 @@ class Backlog:
         """About `most` events behind a place, at least a block; None if there are none. Raises JournalDamaged."""
         blocks = self._from_memory(place, most)
         if blocks:
-            events = [event for block in blocks for event in block.events]
-            return Stretch(pl.DataFrame(events, schema=_TYPES, orient="row"), blocks[-1].end, blocks[-1].arrived_us)
+            delivered = (delivery_of(*event[:6]) for block in blocks for event in block.events)
+            return Stretch([one for one in delivered if one], blocks[-1].end, blocks[-1].arrived_us)
         return next(stretches(self._journal.blocks(place), most), None)
 
     def _from_memory(self, place: Position, most: int) -> list[Written]:
@@ -82,10 +80,10 @@ def stretches(blocks: Iterator[Block], most: int) -> Iterator[Stretch]:
     count = 0
     block = None
     for block in blocks:
-        parsed.append(parse_log(block.lines, "", moment_of(block.arrived_us).date()).events.select(list(_TYPES)))
+        parsed.append(parse_log(block.lines, "", moment_of(block.arrived_us).date()).events)
         count += parsed[-1].height
         if count >= most:
-            yield Stretch(pl.concat(parsed), block.end, block.arrived_us)
+            yield Stretch(deliveries(pl.concat(parsed)), block.end, block.arrived_us)
             parsed, count = [], 0
     if block is not None and parsed:
-        yield Stretch(pl.concat(parsed), block.end, block.arrived_us)
+        yield Stretch(deliveries(pl.concat(parsed)), block.end, block.arrived_us)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from itertools import chain
 
 from pipeline_assets.ingestion.logs.event_lines import BadLine, Event, parse_line
@@ -66,13 +67,13 @@ class Batch:
 
 @dataclass
 class Judged:
-    """What became of several batches. lines: of the log, one for each of `events`; receipts: one for each batch."""
+    """What became of several batches. events, lines of the log, digests of ids: one each; receipts: one for each batch."""
 
     lines: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
-    ids: set[bytes] = field(default_factory=set)
+    ids: list[bytes] = field(default_factory=list)
 
 
 class RecentIds:
@@ -107,7 +108,7 @@ def judge(batches: Sequence[Batch], recent: RecentIds, arrivals: Arrivals) -> Ju
     All events arrive on one day (UTC). Raises ClockSetBack.
     """
     arrived_at = arrivals.next()
-    judged = Judged()
+    judged, ids = Judged(), set[bytes]()
     texts = [with_arrival(line, arrived_at) for batch in batches for line in batch.lines]
     verdicts = iter(zip(texts, _parsed(texts, arrived_at.date()), strict=True))
     for batch in batches:
@@ -121,10 +122,11 @@ def judge(batches: Sequence[Batch], recent: RecentIds, arrivals: Arrivals) -> Ju
                 judged.dead.append(DeadLetter(batch.source, arrived_at, verdict.reason, verdict.detail, line))
                 continue
             digest = digest_of(verdict.event_id)
-            if digest in judged.ids or digest in recent:
+            if digest in ids or digest in recent:
                 duplicate += 1
                 continue
-            judged.ids.add(digest)
+            ids.add(digest)
+            judged.ids.append(digest)
             judged.lines.append(text)
             judged.events.append(verdict)
         accepted = len(batch.lines) - duplicate - len(rejections)
@@ -157,6 +159,7 @@ def _decoded_with_arrival(text: str, arrived_at: datetime) -> str:
     return json.dumps({**value, "arrived_at": _written(arrived_at)}, separators=(",", ":"))
 
 
+@lru_cache(16)
 def _written(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 

@@ -185,22 +185,23 @@ class Receiver:
             future.set_result(receipt)
 
     def _write(self, judged: Judged) -> None:
-        for lines, events in _in_blocks(judged):
+        for part in _in_blocks(judged):
+            events = judged.events[part]
             arrived_us = max(microseconds(event.arrived_at) for event in events)
             if self._newest_us // _DAY_US != arrived_us // _DAY_US:
                 self.end_segment()
             start = self._written_to
-            self._written_to = self.journal.append("".join(f"{line}\n" for line in lines).encode(), arrived_us)
+            self._written_to = self.journal.append("".join(f"{line}\n" for line in judged.lines[part]).encode(), arrived_us)
             self._newest_us = arrived_us
-            self.remember(event.event_id for event in events)
+            self._recent.add(judged.ids[part])
             self._on_written(Written(start, self._written_to, arrived_us, events))
 
 
-def _in_blocks(judged: Judged) -> Iterator[tuple[list[str], list[Event]]]:
+def _in_blocks(judged: Judged) -> Iterator[slice]:
     """Lines and events in parts of about BLOCK_CHARACTERS."""
     start = characters = 0
     for at, line in enumerate(judged.lines):
         characters += len(line)
         if characters >= BLOCK_CHARACTERS or at == len(judged.lines) - 1:
-            yield judged.lines[start : at + 1], judged.events[start : at + 1]
+            yield slice(start, at + 1)
             start, characters = at + 1, 0

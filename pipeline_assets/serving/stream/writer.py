@@ -4,7 +4,7 @@ What does not live here: what an event changes (`serving/state`), and what is ap
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -19,12 +19,12 @@ from resources.online.contract import Generation, Lease, OnlineStore
 
 LEASE_S = 30.0
 MOST = 5_000
-"""Events or photos that are applied at once."""
+"""Photos, or events of a replay, that are applied at once."""
 MAX_HELD = 200_000
 """Values in memory, so that those of busy users and photos are not read again and again."""
 Changes = Mapping[bytes, bytes | None]
 Rows = TypeVar("Rows")
-Missing = Callable[[Rows, states.Values, Period], list[bytes]]
+Missing = Callable[[Rows, states.Values, Period], Iterator[list[bytes]]]
 Change = Callable[[Rows, states.Values, Period], Changes]
 
 
@@ -61,9 +61,10 @@ class Writer:
         self._held.pop(target.generation.number, None)
         self._positions[target.generation.number] = target.generation.position
 
-    def apply_events(self, target: "Target", events: pl.DataFrame, position: str) -> None:
+    def apply_events(self, target: "Target", events: states.Events, position: str) -> None:
         """Apply events and the position behind them, in one transaction. Without a change, the position alone."""
-        self._write(target, self._changes(target, states.deliveries(events), states.missing_keys, states.apply), position)
+        delivered = states.deliveries(events) if isinstance(events, pl.DataFrame) else events
+        self._write(target, self._changes(target, delivered, states.missing_keys, states.apply), position)
 
     def add_postings(self, target: "Target", photos: pl.DataFrame, users: pl.DataFrame, position: str) -> None:
         """Make photos (day, photo_id, user_id, posted_at) and users (user_id, joined_at) known."""
@@ -86,7 +87,7 @@ class Writer:
 
     def _changes(self, target: "Target", rows: Rows, missing: Missing[Rows], change: Change[Rows]) -> Changes:
         values = self._values(target)
-        while keys := missing(rows, values, target.period):
+        for keys in missing(rows, values, target.period):
             self._read(target, keys)
         return change(rows, values, target.period)
 

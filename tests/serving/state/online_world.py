@@ -38,16 +38,14 @@ class Store(dict[bytes, bytes | None]):
 
     def deliver(self, events: pl.DataFrame) -> None:
         values: dict[bytes, bytes | None] = {}
-        rounds = 0
-        while keys := missing_keys(events, values, self.period):
-            rounds += 1
+        for rounds, keys in enumerate(missing_keys(events, values, self.period), start=1):
             assert rounds <= 3
             values |= {key: self.get(key) for key in keys}
         self |= apply(events, values, self.period)
 
     def add_photos(self, photos: pl.DataFrame) -> None:
         values: dict[bytes, bytes | None] = {}
-        while keys := missing_keys_of_photos(photos, values, self.period):
+        for keys in missing_keys_of_photos(photos, values, self.period):
             values |= {key: self.get(key) for key in keys}
         self |= add_photos(photos, values, self.period)
 

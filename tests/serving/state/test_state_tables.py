@@ -1,5 +1,8 @@
 """Hand-worked tables: what single events and photos do to a state, from both sides of every limit."""
 
+import itertools
+import random
+from array import array
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -7,10 +10,11 @@ import pytest
 from online_world import EVENT_TYPES, PHOTO_TYPES, USER_TYPES, Store, built, offline
 
 from pipeline_assets.errors import MomentBeforeState, StateIncomplete, StateTooOld
+from pipeline_assets.features.history import COUNTS
 from pipeline_assets.features.popularity import FIXED_POINT, in_fixed_point
 from pipeline_assets.serving.state.answers import features_at
-from pipeline_assets.serving.state.events import add_users, apply
-from pipeline_assets.serving.state.layout import UserState, user_key
+from pipeline_assets.serving.state.events import add_users, apply, deliveries, delivery_of
+from pipeline_assets.serving.state.layout import KINDS, UserState, user_key
 from pipeline_assets.serving.state.period import LONGEST_HORIZON, Period
 
 HOUR = timedelta(hours=1)
@@ -219,6 +223,32 @@ def test_values_that_were_not_read_are_no_empty_values():
     with pytest.raises(KeyError):
         apply(event_frame(("e", 1, None, "login", HOUR, HOUR)), {}, PERIOD)
     assert apply(event_frame(), {}, PERIOD) == {}
+
+
+def test_a_user_with_many_steps_has_the_counts_of_the_same_steps_one_by_one():
+    rng = random.Random(0)
+    steps = sorted(
+        (PERIOD.start_us + rng.randrange(10**6)) << 4 | rng.randrange(len(COUNTS)) << 1 | rng.randrange(2)
+        for _ in range(5_000)
+    )
+    user = UserState(counts=[900, 901, 902, 903, 904, 905], steps=array("q", steps))
+    for offset in (0, 1, 2, 10**5, steps[2_500] >> 4 & 15, 10**6 - 1, 10**6, 10**7):
+        features = features_at(user, PERIOD, T0 + offset * TICK)
+        taken = [step for step in steps if step >> 4 < PERIOD.start_us + offset]
+        for place, name in enumerate(COUNTS):
+            rises = [1 if step & 1 else -1 for step in taken if step >> 1 & 7 == place]
+            assert features[name] == 900 + place + sum(rises), (offset, name)
+
+
+def test_an_event_alone_is_delivered_as_in_a_frame():
+    rows = [
+        (f"e{number}", 7, photo, kind, at * HOUR, HOUR)
+        for number, (photo, kind, at) in enumerate(itertools.product((None, 0, 9), KINDS, (-1, 1, 24, 25, 26)))
+    ]
+    frame = event_frame(*rows)
+    one_by_one = [delivery_of(*row) for row in frame.select(list(EVENT_TYPES)).iter_rows()]
+    assert [one for one in one_by_one if one] == deliveries(frame)
+    assert 0 < one_by_one.count(None) < len(rows)
 
 
 def test_many_views_have_the_popularity_of_the_tables():
