@@ -215,7 +215,8 @@ def serve(settings: Settings, asked: Asked, address: tuple[str, int], version: s
     access = access_to(settings, address[0])
     with service_of(settings, asked, tell) as service:
         night = f"the model of the night of {service.model.night}" if service.model else "no model yet"
-        started = partial(_tell_address, tell, f"Serving {night} on {access.scheme}://{address[0]}")
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        started = partial(_tell_address, tell, f"Serving {night} on {access.scheme}://{host}")
         server_of(_application(service, access.gate, version), address, access.tls, started).run()
 
 

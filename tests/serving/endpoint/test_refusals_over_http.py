@@ -173,6 +173,14 @@ def test_a_header_that_says_two_things_is_refused(served: Served, case: str) -> 
     assert answer.startswith(b"HTTP/1.1 4") and b'"reason":"' + reason in answer
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1", 200), ("LOCALHOST:8900", 200), ("[::1]", 200), ("[::1]:8900", 200), ("[::2]:8900", 421), ("::1", 421)],
+)
+def test_this_machine_is_known_by_each_of_its_names(served: Served, host: str, status: int) -> None:
+    assert raw(served, f"GET /metrics HTTP/1.1\nHost: {host}").startswith(f"HTTP/1.1 {status} ".encode())
+
+
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(
     running: tuple[Settings, Service], tmp_path: Path, access: Access
 ) -> None:
