@@ -55,7 +55,7 @@ _MARKS: dict[Mark, str] = {
     NOBODY: (
         "ask_id bucket campaign campaign_json change column confusion_json dtype encoding event_id function "
         "functions_json given identity kind label look look_model_id manifest_sha256 map_version media_type method mode "
-        "model_id model_sha256 not_label object_sha256 pin_identity prediction_model reason recipe recipe_json "
+        "model_id model_sha256 not_label object_sha256 outcome pin_identity prediction_model reason recipe recipe_json "
         "reference_json route scene_json shadow_sha256 shard slice split styles_id suggested table table_digest "
         "table_versions_json target teacher tier top5_label top_class values verdict version_id weights_sha256"
     ),
