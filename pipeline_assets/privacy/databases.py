@@ -127,13 +127,14 @@ def online(stores: Stores, person: Person) -> Iterator[Holding]:
 def dagster(stores: Stores, person: Person) -> Iterator[Holding]:
     """Rows of Dagster's own database that name the person, by table. Pictures in it can't be searched."""
     url = plain(stores.settings.dagster_postgres_url)
-    found = _in_postgres(url, person) if url else _in_sqlite(stores.settings.dagster_home, person)
+    found = _in_postgres(url, person) if url else naming_rows(stores.settings.dagster_home, person)
     for name, count in found:
         if count:
             yield Holding(name, count)
 
 
-def _in_sqlite(folder: Path, person: Person) -> Iterator[tuple[str, int]]:
+def naming_rows(folder: Path, person: Person) -> Iterator[tuple[str, int]]:
+    """How many rows of each table name the person, of all SQLite files of Dagster below a folder."""
     for path in sorted(folder.rglob("*.db")):
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
