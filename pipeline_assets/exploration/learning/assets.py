@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from pipeline_assets.exploration import answers, embeddings
 from pipeline_assets.exploration.learning import few_labels, pseudo, teaching
 from pipeline_assets.exploration.learning.schemas import PseudoLabels
+from pipeline_assets.exploration.suspects import neighbours
 from pipeline_assets.framework.code_version import Chosen
 from pipeline_assets.framework.declaration import RunOfDays, Table
 from pipeline_assets.framework.partitions import DECLARED, Days
 from pipeline_assets.framework.table_asset import table_asset
+from pipeline_assets.ingestion import duplicates
+from pipeline_assets.runtime import one_thread
 from pipeline_assets.variants import families
 from resources.pseudo_labels import PseudoLabelPolicy
 
@@ -34,7 +38,7 @@ POLICY = Chosen.by(
     schema=PseudoLabels,
     group="exploration",
     inputs=dict.fromkeys(("label_consensus", "photo_classes", "raw_uploads"), WINDOW),
-    code=[teaching, pseudo, few_labels, families, POLICY],
+    code=[teaching, pseudo, few_labels, answers, embeddings, neighbours, families, duplicates, one_thread, POLICY],
     kinds={"numpy", "polars"},
     days="nights",
     days_per_run=1,
@@ -58,13 +62,13 @@ def pseudo_labels(
     direction do not, either, and are in the night's `embedding_map_rejected`. Training reads no pseudo-label by itself;
     `is_taken` says which a reader of your own may take.
     """
-    answers = teaching.agreed(label_consensus)
+    agreed = teaching.agreed(label_consensus)
     for night in run.days:
         rows: pl.DataFrame = PseudoLabels.create_empty()
-        if answers.height:
+        if agreed.height:
             rows = teaching.night_rows(
                 night,
-                answers,
+                agreed,
                 photo_classes,
                 raw_uploads,
                 code=run.code_version,

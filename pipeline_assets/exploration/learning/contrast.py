@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline_assets.exploration.learning.few_labels import Floats, Ints, unit
+from pipeline_assets.runtime.one_thread import one_thread
 
 DIMENSIONS = 128
 STEPS, BATCH = 100, 128
@@ -44,6 +46,7 @@ class Projection:
         return cls(arrays["mean"], arrays["weights"])
 
 
+@one_thread()
 def fit(
     embeddings: Floats,
     families: Ints,
@@ -74,16 +77,22 @@ def fit(
     mean = inputs.mean(axis=0)
     centered = torch.from_numpy(inputs - mean)
     weights = _components(inputs - mean, dimensions).requires_grad_()
+    pairs = (_pairs(members, rng) for _ in range(steps))
+    _train(weights, centered, torch.from_numpy(families), pairs, rate, temperature)
+    return Projection(mean, weights.detach().numpy())
+
+
+@one_thread()  # once more: torch may be imported by `fit` only
+def _train(weights, rows, families, steps: Iterator[Ints], rate: float, temperature: float) -> None:  # type: ignore[no-untyped-def]
+    """Move the weights (D, P), a step for each (B, 2) pairs of rows (N, D) of one family."""
+    import torch
+
     optimizer = torch.optim.Adam([weights], lr=rate * float(weights.detach().square().mean().sqrt()))
-    for _ in range(steps):
-        pairs = _pairs(members, rng)
-        rows = torch.from_numpy(pairs.T.ravel())
-        family = torch.from_numpy(families[pairs[:, 0]])
+    for pairs in steps:
         optimizer.zero_grad()
-        loss = contrastive_loss(centered[rows] @ weights, family, temperature)
+        loss = contrastive_loss(rows[pairs.T.ravel()] @ weights, families[pairs[:, 0]], temperature)
         loss.backward()
         optimizer.step()
-    return Projection(mean, weights.detach().numpy())
 
 
 def contrastive_loss(projected, family, temperature: float):  # type: ignore[no-untyped-def]  # torch is not imported here

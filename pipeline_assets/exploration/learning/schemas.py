@@ -14,7 +14,7 @@ class PseudoLabels(dy.Schema):
     photo_day = dy.Date(description="the newest upload day of the photo in the window")
     label = dy.String(description="the most probable class")
     probability = dy.Float64(min=0, max=1, description="of this class among the photos near it; it is not calibrated")
-    threshold = dy.Float64(min=0, max=1, description="of probabilities of rows; 0: each photo has a row")
+    threshold = dy.Float64(min=0, max=1, description="of probabilities of rows; 0: any that a label reaches has a row")
     teacher = dy.String(
         regex="^[0-9a-f]{64}$",
         description="digest of the labels that are spread, of the embedding and the code",

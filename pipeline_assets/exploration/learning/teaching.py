@@ -7,10 +7,15 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
+from pipeline_assets.exploration import embeddings
+from pipeline_assets.exploration.answers import ARE_CLASSES, CHOICE
 from pipeline_assets.exploration.learning import pseudo
 from pipeline_assets.exploration.learning.few_labels import Floats, Ints, unit
 from pipeline_assets.exploration.learning.pseudo import Items
 from pipeline_assets.exploration.learning.schemas import PseudoLabels
+from pipeline_assets.exploration.suspects.neighbours import COPIES, directions
+from pipeline_assets.exploration.suspects.neighbours import families as joined
+from pipeline_assets.runtime.one_thread import one_thread
 from pipeline_assets.variants import families
 
 WINDOW_DAYS = 30
@@ -19,17 +24,14 @@ MAX_ITEMS = 1_000
 """Labelled photos, and others, of a campaign: those with the smallest sha256, which is as good as random."""
 DIMENSIONS = 64
 DECIMALS = 4
-"""Of probabilities: sums in another order change no row."""
+"""Of probabilities: another processor's sums change hardly a row."""
 SEED = 0
 _QUESTION = ["campaign", "version"]
 
 
 def agreed(label_consensus: pl.LazyFrame) -> pl.DataFrame:
     """Classes of photos that need no adjudication, of all versions: day, campaign, version, sha256, choice."""
-    answers = label_consensus.filter(
-        ~pl.col("needs_adjudication"), pl.col("answer_json").is_not_null(), kind="class", target="upload"
-    )
-    choices = answers.select("day", *_QUESTION, "sha256", choice=pl.col("answer_json").str.json_path_match("$.choice"))
+    choices = label_consensus.filter(ARE_CLASSES).select("day", *_QUESTION, "sha256", choice=CHOICE)
     return choices.drop_nulls("choice").collect()
 
 
@@ -47,7 +49,7 @@ def night_rows(
     answers: `agreed`; the frames may have more days than the window. A photo whose answers differ has no label.
     """
     window = pl.col("day").is_between(night - timedelta(days=WINDOW_DAYS - 1), night)
-    photos = photo_classes.filter(window)
+    photos, uploads = photo_classes.filter(window), raw_uploads.filter(window)
     rows: list[pl.DataFrame] = [PseudoLabels.create_empty()]
     for asked in answers.filter(window).partition_by("campaign"):
         known = _labels(asked)
@@ -55,14 +57,11 @@ def night_rows(
         if not _are_enough(known) or newest.is_empty():
             continue
         model_id = newest["model_id"][0]
-        of_model = photos.filter(model_id=model_id)
-        labelled = _embedded(of_model, known.lazy(), "semi").join(known, on="sha256", maintain_order="left")
-        others = _embedded(of_model, asked.lazy(), "anti")
-        labelled, others = _of_one_width(labelled, others)
+        labelled, others = _taking_part(photos.filter(model_id=model_id), uploads, asked["sha256"], known)
         if _are_enough(labelled) and others.height:
             identity = json.dumps([code, model_id, labelled.select("sha256", "choice").rows()])
             rows.append(
-                _said(labelled, others, _families(labelled, raw_uploads.filter(window))).with_columns(
+                _said(labelled, others, uploads).with_columns(
                     day=pl.lit(night),
                     campaign=pl.lit(asked["campaign"][0]),
                     version=pl.lit(asked["version"].max(), pl.Int64),
@@ -87,30 +86,40 @@ def _are_enough(labels: pl.DataFrame) -> bool:
     return labels.height >= MIN_LABELS and labels["choice"].n_unique() > 1
 
 
-def _embedded(photo_classes: pl.LazyFrame, answered: pl.LazyFrame, how: str) -> pl.DataFrame:
-    """photo_day, sha256 and embedding of up to MAX_ITEMS photos with answers, or of others; of embeddings with a direction.
+def _taking_part(
+    photo_classes: pl.LazyFrame, raw_uploads: pl.LazyFrame, answered: pl.Series, known: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Labelled photos (with their choice), and those without an answer: photo_day, sha256, embedding; MAX_ITEMS of each.
 
-    A photo is of its newest day. how: semi or anti.
+    Photos that are still there, of their newest day, with an embedding that has a direction and the width that most have.
     """
-    keys = photo_classes.group_by("sha256").agg(pl.col("day").max())
-    chosen = keys.join(answered, on="sha256", how="semi" if how == "semi" else "anti").sort("sha256").head(MAX_ITEMS)
-    rows = photo_classes.select("day", "sha256", "embedding").join(chosen, on=["day", "sha256"], how="semi")
-    is_finite = pl.col("embedding").list.eval(pl.element().is_finite().fill_null(False)).list.all()
-    is_direction = is_finite & pl.col("embedding").list.eval(pl.element() != 0).list.any()
-    return rows.rename({"day": "photo_day"}).filter(is_direction).sort("sha256").collect()
+    is_there = photo_classes.join(raw_uploads.select("day", "sha256"), on=["day", "sha256"], how="semi")
+    newest = is_there.group_by("sha256").agg(pl.col("day").max()).sort("sha256").collect()
+    is_known, is_answered = (pl.col("sha256").is_in(names.implode()) for names in (known["sha256"], answered))
+    chosen = pl.concat([newest.filter(is_known).head(MAX_ITEMS), newest.filter(~is_answered).head(MAX_ITEMS)])
+    # Named photos: the reader decodes no other's embedding.
+    named = photo_classes.filter(
+        pl.col("day").is_in(chosen["day"].unique().implode()), pl.col("sha256").is_in(chosen["sha256"].implode())
+    )
+    rows = (
+        named.select("day", "sha256", "embedding")
+        .filter(embeddings.HAVE_DIRECTION)
+        .collect()
+        .join(chosen, on=["day", "sha256"], how="semi")
+        .rename({"day": "photo_day"})
+        .sort("sha256")
+    )
+    rows = rows.filter(pl.col("embedding").list.len() == rows["embedding"].list.len().mode().min())
+    return rows.join(known, on="sha256", maintain_order="left"), rows.filter(~is_answered)
 
 
-def _of_one_width(*parts: pl.DataFrame) -> list[pl.DataFrame]:
-    """The rows whose embedding has the most frequent width of all parts, the smaller one of two."""
-    width = pl.concat([part["embedding"].list.len() for part in parts]).mode().min()
-    return [part.filter(pl.col("embedding").list.len() == width) for part in parts]
-
-
-def _said(labelled: pl.DataFrame, others: pl.DataFrame, relatives: Ints) -> pl.DataFrame:
-    """photo_day, sha256 of the others with label, probability, threshold, labels and the gain with its interval."""
+@one_thread()
+def _said(labelled: pl.DataFrame, others: pl.DataFrame, raw_uploads: pl.LazyFrame) -> pl.DataFrame:
+    """photo_day, sha256 of the others that a label reaches, with label, probability, threshold, labels and the gain."""
     classes = labelled["choice"].unique().sort().to_list()
     numbers = np.array([classes.index(choice) for choice in labelled["choice"]], np.int64)
     inputs = _components(unit(np.concatenate([_array(labelled), _array(others)])))
+    relatives = _families(labelled, raw_uploads)
     known, asked = Items(inputs[: labelled.height]), Items(inputs[labelled.height :])
     found = pseudo.spread_labels(known, numbers, asked, len(classes))
     gain = pseudo.measured_gain(known, numbers, relatives, asked, len(classes), SEED)
@@ -124,21 +133,22 @@ def _said(labelled: pl.DataFrame, others: pl.DataFrame, relatives: Ints) -> pl.D
         gain=pl.lit(gain.difference if gain else None, pl.Float64),
         gain_low=pl.lit(gain.low if gain else None, pl.Float64),
         gain_high=pl.lit(gain.high if gain else None, pl.Float64),
-    )
+    ).filter(pl.Series(found.is_sure))
 
 
 def _array(rows: pl.DataFrame) -> Floats:
-    """(N, D), of `_of_one_width`."""
+    """(N, D), of rows of `_taking_part`."""
     return rows["embedding"].explode().to_numpy().astype(np.float32).reshape(rows.height, -1)
 
 
 def _families(labelled: pl.DataFrame, raw_uploads: pl.LazyFrame) -> Ints:
-    """The family of each labelled photo: those that look alike are held out together."""
+    """The family of each labelled photo: those that look alike, by hash or embedding, are held out together."""
     hashes = raw_uploads.select("sha256", "phash").join(labelled.lazy().select("sha256"), on="sha256", how="semi")
     of_one = hashes.group_by("sha256").agg(pl.col("phash").max()).collect()
     items = labelled.select("sha256").join(of_one, on="sha256", how="left")
     found = labelled.select("sha256").join(families.families(items), on="sha256", how="left", maintain_order="left")
-    return np.unique(found["family"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+    by_hash = np.unique(found["family"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+    return joined(directions(_array(labelled)), by_hash, COPIES)
 
 
 def _components(rows: Floats) -> Floats:

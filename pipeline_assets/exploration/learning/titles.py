@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline_assets.exploration.learning.few_labels import Floats, Ints, unit
+from pipeline_assets.runtime.one_thread import one_thread
 
 if TYPE_CHECKING:
     import torch
@@ -122,15 +123,25 @@ def fit_masked_words(texts: Sequence[str], seed: int, epochs: int = EPOCHS) -> M
     Source: Devlin et al. 2019, "BERT", section 3.1, without its next sentences. Raises ValueError without a known word.
     """
     import torch
-    import torch.nn.functional as functional
 
     vocabulary = Vocabulary.of(texts)
     rows = torch.from_numpy(vocabulary.encode(texts))
     rows = rows[(rows > UNKNOWN).any(dim=1)]
     if not len(rows):
         raise ValueError("no word is in two texts: give more texts")
-    generator = torch.Generator().manual_seed(seed)
     network = _network(len(vocabulary), seed)
+    losses = _train(network, rows, torch.Generator().manual_seed(seed), epochs)
+    return MaskedWords(vocabulary, network.eval(), losses)
+
+
+@one_thread()
+def _train(
+    network: "torch.nn.ModuleDict", rows: "torch.Tensor", generator: "torch.Generator", epochs: int
+) -> tuple[float, ...]:
+    """Mean loss of each epoch. rows: (N, L) word numbers."""
+    import torch
+    import torch.nn.functional as functional
+
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     losses = []
     for _ in range(epochs):
@@ -148,7 +159,7 @@ def fit_masked_words(texts: Sequence[str], seed: int, epochs: int = EPOCHS) -> M
             optimizer.step()
             total, count = total + float(loss.detach()) * int(is_masked.sum()), count + int(is_masked.sum())
         losses.append(total / max(count, 1))
-    return MaskedWords(vocabulary, network.eval(), tuple(losses))
+    return tuple(losses)
 
 
 def _network(words_known: int, seed: int) -> "torch.nn.ModuleDict":

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline_assets.exploration.answers import ARE_CLASSES, CHOICE
+
 FALLBACK_AXES = ("brightness", "saturation")
 """Of the map, where no photo has a place on the map of embeddings."""
 FIRST = ("photo_id", "day", "top_class", "look", "cluster", "owner", "split", "title")
@@ -99,11 +101,8 @@ def class_labels(consensus: pl.DataFrame) -> pl.DataFrame:
 
     Those to a campaign's newest question alone: two versions may ask different things.
     """
-    answers = consensus.join(_newest_versions(consensus), on=["campaign", "version"], how="semi").filter(
-        pl.col("target") == "upload", pl.col("kind") == "class", ~pl.col("needs_adjudication")
-    )
-    choice = pl.col("answer_json").str.json_path_match("$.choice")
-    return answers.select("day", "key", "sha256", column="label " + pl.col("campaign"), value=choice)
+    answers = consensus.join(_newest_versions(consensus), on=["campaign", "version"], how="semi").filter(ARE_CLASSES)
+    return answers.select("day", "key", "sha256", column="label " + pl.col("campaign"), value=CHOICE)
 
 
 def suspects(rows: pl.DataFrame, consensus: pl.DataFrame) -> pl.DataFrame:

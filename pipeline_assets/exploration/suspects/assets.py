@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipeline_assets.exploration import answers, embeddings
 from pipeline_assets.exploration.suspects import items as items_module
 from pipeline_assets.exploration.suspects.schemas import LabelSuspects
 from pipeline_assets.framework.declaration import RunOfDays
@@ -24,7 +25,7 @@ WINDOW = Days(1 - DECLARED.training_window_days, 0)
     schema=LabelSuspects,
     group="exploration",
     inputs=dict.fromkeys(("label_consensus", "label_tasks", "raw_uploads", "photo_classes"), WINDOW),
-    code=[*CODE, families, duplicates],
+    code=[*CODE, answers, embeddings, families, duplicates],
     kinds={"numpy", "polars"},
     days="nights",
     days_per_run=1,

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline_assets.exploration.answers import ARE_CLASSES, CHOICE
+from pipeline_assets.exploration.embeddings import ARE_FINITE
+
 Floats = npt.NDArray[np.float32]
 
 MAX_ITEMS = 20_000
@@ -20,10 +23,7 @@ def labels(label_consensus: pl.LazyFrame, first: date, last: date) -> pl.DataFra
     return (
         label_consensus.filter(
             pl.col("day").is_between(first, last),
-            pl.col("kind") == "class",
-            pl.col("target") == "upload",
-            pl.col("answer_json").is_not_null(),
-            ~pl.col("needs_adjudication"),
+            ARE_CLASSES,
         )
         .select(
             "task_key",
@@ -33,7 +33,7 @@ def labels(label_consensus: pl.LazyFrame, first: date, last: date) -> pl.DataFra
             "target",
             "sha256",
             photo_day="day",
-            given=pl.col("answer_json").str.json_path_match("$.choice"),
+            given=CHOICE,
             is_adjudicated=pl.col("adjudicator").is_not_null(),
         )
         .drop_nulls("given")
@@ -86,7 +86,7 @@ def embedded(items: pl.DataFrame) -> tuple[pl.DataFrame, Floats]:
     with_embedding = items.filter(
         pl.col("embedding").is_not_null(),
         pl.col("embedding").list.len() > 0,
-        pl.col("embedding").list.eval(pl.element().is_finite().fill_null(False)).list.all(),
+        ARE_FINITE,
     ).with_columns(width=pl.col("embedding").list.len())
     if with_embedding.is_empty():
         return with_embedding.drop("width"), np.empty((0, 1), np.float32)

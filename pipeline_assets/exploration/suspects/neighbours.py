@@ -14,6 +14,8 @@ Ints = npt.NDArray[np.int64]
 COMPONENTS = 128
 OVERSAMPLED, ITERATIONS = 16, 3
 BLOCK_ROWS = 1_024
+COPIES = 0.98
+"""Similarity from which two photos are copies of one another, beside equal bytes and near perceptual hashes."""
 
 
 class Nearest(NamedTuple):

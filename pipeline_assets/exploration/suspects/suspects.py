@@ -6,15 +6,13 @@ import polars as pl
 from pipeline_assets.exploration.slices.predicates import quoted
 from pipeline_assets.exploration.suspects import confident, outliers
 from pipeline_assets.exploration.suspects.items import embedded
-from pipeline_assets.exploration.suspects.neighbours import Floats, Ints, directions, families, nearest
+from pipeline_assets.exploration.suspects.neighbours import COPIES, Floats, Ints, directions, families, nearest
 from pipeline_assets.exploration.suspects.probabilities import SCALES, probabilities
 from pipeline_assets.exploration.suspects.schemas import LabelSuspects
 from pipeline_assets.variants.families import families as look_alikes
 
 MIN_FAMILIES = 5
 """Of a class: with fewer, nobody can judge its items, and they judge nobody."""
-COPIES = 0.98
-"""Similarity from which two photos are copies of one another, beside equal bytes and near perceptual hashes."""
 FOUND = {name: dtype for name, dtype in LabelSuspects.create_empty().schema.items() if name != "day"}
 _JUDGED = {"probability_given": pl.Float64(), "suggested": pl.String(), "probability_suggested": pl.Float64()}
 

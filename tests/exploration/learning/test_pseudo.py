@@ -116,3 +116,35 @@ def test_to_exchange_the_sides_turns_the_sign(won, lost, same):
     one, other = paired(won, lost, items), paired(lost, won, items)
     assert_allclose([one.low, one.high], [-other.high, -other.low])
     assert one.low <= one.high
+
+
+def test_an_item_that_no_label_reaches_gets_none_and_teaches_nothing():
+    rng = np.random.default_rng(0)
+    known = np.array([1, 0, 0]) + 0.1 * np.array([[0, 1, 0], [0, -1, 0]]).repeat(10, 0) + 0.01 * rng.random((20, 3))
+    far = np.array([-1.0, 0, 0]) + 0.01 * rng.random((20, 3))
+    labelled, labels = Items(known.astype(np.float32)), np.arange(20) // 10
+    found = spread_labels(labelled, labels, Items(far.astype(np.float32)), 2)
+    assert not found.is_sure.any()
+    taught = taught_by_spreading(labelled, labels, Items(far.astype(np.float32)), 2)
+    assert_allclose(taught.weights, supervised(labelled, labels, 2).weights)
+
+
+def test_copies_of_a_picture_count_as_one_item_in_a_gain():
+    rows, labels = moons(items=40)
+    copies = np.repeat(rows[:20], 10, axis=0)
+    gain = measured_gain(Items(copies), labels[:20].repeat(10), np.arange(20).repeat(10), Items(rows[20:]), 2, 0)
+    assert gain is not None
+    assert gain.items == 20
+
+
+@pytest.mark.slow
+def test_labels_that_mean_nothing_bring_no_sure_gain_however_many_copies_there_are():
+    sure = 0
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        pictures, labels = rng.normal(size=(6, 16)), rng.integers(0, 2, 6)
+        copies = (pictures.repeat(20, axis=0) + 1e-3 * rng.normal(size=(120, 16))).astype(np.float32)
+        others = Items(rng.normal(size=(60, 16)).astype(np.float32))
+        gain = measured_gain(Items(copies), labels.repeat(20), np.arange(6).repeat(20), others, 2, 0)
+        sure += gain is not None and gain.low > 0
+    assert sure <= 1

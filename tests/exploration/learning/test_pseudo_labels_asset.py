@@ -103,6 +103,27 @@ def test_labels_of_one_family_have_no_gain_and_are_not_taken():
     assert not rows["is_taken"].any()
 
 
+def test_photos_that_look_the_same_to_the_classifier_are_one_family_whatever_their_hashes():
+    same = pl.lit([1.0] * 23 + [2.0], pl.List(pl.Float32))
+    is_labelled = pl.col("sha256").is_in([sha256(number) for number in range(LABELLED)])
+    photos = items().with_columns(
+        day="photo_day",
+        embedding=pl.when(is_labelled).then(same).otherwise("embedding"),
+        phash=pl.col("sha256").str.head(16),
+    )
+    written = tables(items()) | {"photo_classes": filled(PhotoClasses, photos), "raw_uploads": filled(RawUploads, photos)}
+    rows = night(written, may_be_taken=True)
+    assert rows["gain"].null_count() == rows.height
+
+
+def test_a_photo_that_is_no_upload_any_more_neither_teaches_nor_gets_a_label():
+    written = tables(items())
+    erased = written["raw_uploads"].filter(~pl.col("sha256").is_in([sha256(0), sha256(149)]))
+    rows = night(written | {"raw_uploads": erased})
+    assert sha256(149) not in rows["sha256"]
+    assert rows["labels"].unique().to_list() == [LABELLED - 1]
+
+
 @pytest.mark.parametrize("bad", [[], [1.0], [1.0] * 25, [0.0] * 24, [None, *[1.0] * 23], None])
 @pytest.mark.parametrize("number", [0, 149])
 def test_an_embedding_without_a_direction_or_of_another_width_breaks_no_other(bad, number):

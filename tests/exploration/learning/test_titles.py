@@ -69,3 +69,18 @@ def test_training_leaves_the_random_state_of_the_caller():
     before = torch.random.get_rng_state()
     fit_masked_words(TEXTS, 3, epochs=1)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_sum_and_stays_the_callers():
+    import torch
+
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(fit_masked_words([f"{text} number {text}" for text in TEXTS * 80], 0, epochs=1).losses)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
