@@ -224,11 +224,17 @@ def test_ids_are_downloaded_and_a_command_is_copied_that_a_shell_reads(shown) ->
     ids = [int(line) for line in Path(download.value.path()).read_text().split()]
     assert sorted(ids) == rows["photo_id"].sort().to_list()
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for name in ("checkout", "export", "label push"):
+    commands = {
+        "checkout": ["checkout", "NAME", "./selection"],
+        "export": ["export", "NAME", "./selection", "--format", "parquet"],
+        "pin": ["pin", "NAME"],
+        "label push": ["label", "push", "CAMPAIGN"],
+    }
+    for name, words in commands.items():
         tab.get_by_role("button", name=f"Copy {name}").click()
         expect(tab.locator("#copied")).to_contain_text("Copied")
-    words = shlex.split(tab.evaluate("navigator.clipboard.readText()"))
-    assert words == ["darkroom", "label", "push", "CAMPAIGN", "--where", where(tab)]
+        copied = shlex.split(tab.evaluate("navigator.clipboard.readText()"))
+        assert copied == ["darkroom", *words, "--where", where(tab)]
 
 
 def test_nothing_that_is_planted_runs_or_becomes_an_element(shown) -> None:

@@ -76,6 +76,7 @@ const inShell = (value) => `'${value.replaceAll("'", "'\\''")}'`;
 const COMMANDS = {
   checkout: "darkroom checkout NAME ./selection",
   export: "darkroom export NAME ./selection --format parquet",
+  pin: "darkroom pin NAME",
   push: "darkroom label push CAMPAIGN",
 };
 const commandOf = (verb, where) => COMMANDS[verb] + (where ? ` --where ${inShell(where)}` : "");
