@@ -108,3 +108,17 @@ def test_one_user_and_one_value_have_no_slices():
         top_class=pl.lit("a"), brightness=pl.lit(0.5), has_location=True, logins_30d=1, followers_at_post=None
     )
     assert slices(same, COLUMNS).is_empty()
+
+
+def test_a_look_or_a_cluster_where_the_model_is_worse_is_found_by_its_name():
+    random = np.random.default_rng(1)
+    looks, clusters = (
+        random.choice(["sepia", "natural"], 3_000, p=[0.2, 0.8]),
+        random.integers(-1, 14, 3_000).astype(np.int32),
+    )
+    for condition in ("look = 'sepia'", '"cluster" = 7', '"cluster" = -1'):
+        rows = photos().with_columns(look=pl.Series(looks), cluster=pl.Series(clusters))
+        is_weak = rows.select(pl.sql_expr(condition)).to_series()
+        error = (pl.col("prediction") - pl.col("popularity")) * pl.when(is_weak).then(3.0).otherwise(1.0)
+        found = slices(rows.with_columns(prediction=pl.col("popularity") + error), (*COLUMNS, "look", "cluster"))
+        assert found.filter("is_weak").select("slice", "is_of_training_table").rows() == [(condition, False)]

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline_assets.catalog import slices as assets
+from pipeline_assets.classify.schemas import PhotoStyles
 from pipeline_assets.errors import ModelUnusable
 from pipeline_assets.exploration.slices import held_out
 from pipeline_assets.framework.partitions import daily
@@ -55,6 +56,23 @@ def weights(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> byt
     return train(folder, seed=0, max_epochs=2).weights
 
 
+def styles_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """A natural look of each photo."""
+    types = PhotoStyles.create_empty().schema
+    known = rows.with_columns(look=pl.lit("natural")).unique(["day", "sha256"], maintain_order=True)
+    return known.select(
+        (pl.col(name) if name in known.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in types.items()
+    )
+
+
+def others(rows: pl.DataFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Looks and clusters of all photos but the sixth."""
+    photos = rows.filter(pl.int_range(pl.len()) != 5).select("day", "sha256", "model_id").unique()
+    looks = photos.with_columns(look=pl.when(pl.col("sha256").str.head(1) < "8").then(pl.lit("sepia")))
+    # Of a photo that was uploaded under two keys, the map has two rows.
+    return looks.lazy(), pl.concat([photos, photos]).with_columns(cluster=pl.lit(3, pl.Int32)).lazy()
+
+
 def test_only_mature_photos_of_held_out_users_are_predicted(rows: pl.DataFrame, weights: bytes) -> None:
     broken = rows["embedding"].to_list()
     broken[0], broken[1], broken[4] = [float("nan")] * DIM, None, [None, *broken[4][1:]]
@@ -64,13 +82,18 @@ def test_only_mature_photos_of_held_out_users_are_predicted(rows: pl.DataFrame, 
         popularity=pl.when(pl.int_range(pl.len()) == 3).then(None).otherwise("popularity"),
         split=pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("test")).otherwise("split"),
     )
-    found = held_out.predicted(changed.lazy(), weights)
+    found = held_out.predicted(changed.lazy(), weights, *others(changed))
     assert set(rows["photo_id"][:10].to_list()) - set(found["photo_id"]) == set(rows["photo_id"][:5].to_list())
     assert found["prediction"].is_finite().all()
+    assert found.height == found["photo_id"].n_unique()
+    is_sixth = found["photo_id"] == rows["photo_id"][5]
+    assert found.filter(is_sixth).select("look", "cluster").rows() == [(None, None)]
+    assert found.filter(~is_sixth)["cluster"].unique().to_list() == [3]
+    assert set(found.filter(look="sepia")["sha256"].str.head(1)) <= set("01234567")
     assert not set(found["photo_id"]) & set(rows.filter(split="train")["photo_id"][10:].to_list())
-    assert held_out.predicted(changed.clear().lazy(), weights).is_empty()
+    assert held_out.predicted(changed.clear().lazy(), weights, *others(changed)).is_empty()
     with pytest.raises(ModelUnusable):
-        held_out.predicted(changed.lazy(), b"no weights")
+        held_out.predicted(changed.lazy(), b"no weights", *others(changed))
 
 
 def test_a_nights_slices_are_a_table_and_a_night_without_a_model_has_none(
@@ -84,6 +107,7 @@ def test_a_nights_slices_are_a_table_and_a_night_without_a_model_has_none(
     tables = {
         "training_table": rows.select(TrainingTable.column_names()),
         "popularity_model": pl.DataFrame([model], schema=PopularityModel.create_empty().schema),
+        "photo_styles": styles_of(rows),
     }
     empty_night = NIGHT + timedelta(days=1)
     for name, table in tables.items():
@@ -96,7 +120,7 @@ def test_a_nights_slices_are_a_table_and_a_night_without_a_model_has_none(
         ledger.record(database, entries)
     for night in (NIGHT, empty_night):
         done = dg.materialize(
-            [assets.slices, *(dg.AssetSpec(name, partitions_def=daily) for name in tables)],
+            [assets.slices, *(dg.AssetSpec(name, partitions_def=daily) for name in (*tables, "embedding_map"))],
             selection=["slices"],
             partition_key=str(night),
             resources={"lake": lake, "io_manager": LakeIO(lake=lake), "database": database, "objects": objects},
@@ -107,5 +131,6 @@ def test_a_nights_slices_are_a_table_and_a_night_without_a_model_has_none(
     assert found["weights_sha256"].unique().to_list() == [stored.sha256]
     weak = found.filter("is_weak")
     assert weak["slice"].to_list() == ["has_location = true"]
+    assert weak["is_of_training_table"].to_list() == [True]
     held_out_rows = rows.filter(split="test")
     assert weak["rows"].item() == held_out_rows.filter(pl.sql_expr(weak["slice"].item())).height

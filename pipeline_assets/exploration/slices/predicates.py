@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,12 @@ COLUMNS = (
     "mean_popularity_30d",
 )
 """Of `training_table`: content, style, time and the user's features. Not who the user is: a user is no slice."""
+OF_OTHER_TABLES = ("look", "cluster")
+"""Of `photo_styles` and of the night's `embedding_map`."""
+CATEGORIES = ("cluster",)
+"""Columns of whole numbers that are names: no range of them means anything."""
+RESERVED = ("cluster",)
+"""Words of SQL, which are columns in quotes only."""
 MAX_VALUES = 50
 """The most frequent values of a column of texts that are tried."""
 FEW_VALUES = 8
@@ -46,9 +53,10 @@ DIGITS = 3
 
 @dataclass(frozen=True)
 class Predicates:
-    """texts: SQL, one of several that hold for the same rows; holds: (rows, predicates)."""
+    """texts: SQL, one of several that hold for the same rows; columns: that it names; holds: (rows, predicates)."""
 
     texts: tuple[str, ...]
+    columns: tuple[str, ...]
     holds: npt.NDArray[np.bool_]
 
 
@@ -58,7 +66,8 @@ def predicates(rows: pl.DataFrame, columns: Sequence[str] = COLUMNS, *, min_rows
     Values of texts and of few whole numbers; below, above and between quantiles of other numbers, rounded to 3 digits;
     and null. Cuts depend on the columns alone, never on errors.
     """
-    texts = [text for name in columns for text in _texts(name, rows[name])]
+    named = [(name, text) for name in columns for text in _texts(name, rows[name])]
+    names, texts = [name for name, _ in named], [text for _, text in named]
     held = rows.select(pl.sql_expr(text).fill_null(False).alias(str(number)) for number, text in enumerate(texts))
     kept: dict[bytes, int] = {}
     arrays = [held[str(number)].to_numpy() for number in range(len(texts))]
@@ -67,7 +76,7 @@ def predicates(rows: pl.DataFrame, columns: Sequence[str] = COLUMNS, *, min_rows
             kept.setdefault(np.packbits(array).tobytes(), number)
     chosen = list(kept.values())
     holds = np.stack([arrays[number] for number in chosen], axis=1) if chosen else np.empty((rows.height, 0), bool)
-    return Predicates(tuple(texts[number] for number in chosen), holds)
+    return Predicates(tuple(texts[number] for number in chosen), tuple(names[number] for number in chosen), holds)
 
 
 def conjunction(texts: Sequence[str]) -> str:
@@ -80,18 +89,21 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _texts(name: str, values: pl.Series) -> list[str]:
+def _texts(column: str, values: pl.Series) -> list[str]:
+    name = f'"{column}"' if column in RESERVED else column
     nulls = [f"{name} is null"] if values.null_count() else []
     if values.dtype == pl.Boolean:
         return [f"{name} = true", f"{name} = false", *nulls]
     if values.dtype == pl.String:
         return [*(f"{name} = {quoted(value)}" for value in _frequent(values)), *nulls]
+    if column in CATEGORIES:
+        return [*(f"{name} = {value}" for value in _frequent(values)), *nulls]
     if values.dtype.is_integer() and values.n_unique() <= FEW_VALUES:
         return [*(f"{name} = {value}" for value in values.drop_nulls().unique().sort()), *nulls]
     return [*_ranges(name, values), *nulls]
 
 
-def _frequent(values: pl.Series) -> list[str]:
+def _frequent(values: pl.Series) -> list[Any]:
     counts = values.drop_nulls().alias("value").value_counts(name="rows").sort("rows", "value", descending=[True, False])
     return counts["value"].head(MAX_VALUES).to_list()
 

@@ -13,6 +13,9 @@ class Slices(dy.Schema):
     slice = dy.String(
         primary_key=True, description="an SQL condition on `training_table`, as `darkroom checkout --where` takes it"
     )
+    is_of_training_table = dy.Bool(
+        description="false where the slice names `look` (of `photo_styles`) or `cluster` (of the night's `embedding_map`)"
+    )
     is_weak = dy.Bool(description="the corrected p is at most 0.01: the model is worse here, and it is hardly luck")
     found_as = dy.Int32(min=1, description="the order in which the search found it: what it explains, later ones need not")
     predicates = dy.Int32(min=1, max=3, description="conditions in it that are joined by `and`")

@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline_assets.exploration.several_tests import holm
 from pipeline_assets.exploration.slices.differences import Difference, Mask, Users, difference
-from pipeline_assets.exploration.slices.predicates import COLUMNS, Predicates, conjunction, predicates
+from pipeline_assets.exploration.slices.predicates import COLUMNS, OF_OTHER_TABLES, Predicates, conjunction, predicates
 from pipeline_assets.exploration.slices.schemas import Slices
 from pipeline_assets.exploration.slices.search import MIN_ROWS, MIN_USERS, all_hold, search
 from pipeline_assets.training.split import splitmix64
@@ -24,7 +24,7 @@ FOUND = {name: dtype for name, dtype in Slices.create_empty().schema.items() if 
 """Columns of `Slices` that the rows alone tell."""
 
 
-def slices(rows: pl.DataFrame, columns: Sequence[str] = COLUMNS) -> pl.DataFrame:
+def slices(rows: pl.DataFrame, columns: Sequence[str] = (*COLUMNS, *OF_OTHER_TABLES)) -> pl.DataFrame:
     """The slices found, in the order of FOUND's `found_as`. The order of rows does not matter.
 
     rows: photos on which the model was not trained: user_id, sha256, popularity, prediction, and `columns`, of which
@@ -37,7 +37,7 @@ def slices(rows: pl.DataFrame, columns: Sequence[str] = COLUMNS) -> pl.DataFrame
     signed = (rows["prediction"].cast(pl.Float64) - rows["popularity"].cast(pl.Float64)).to_numpy()
     offered = predicates(rows, columns, min_rows=2 * MIN_ROWS)
     searched, tested = _halves(rows)
-    half = Predicates(offered.texts, offered.holds[searched])
+    half = Predicates(offered.texts, offered.columns, offered.holds[searched])
     found = list(search(half, np.abs(signed[searched]), users[searched]))
     facts = list(_tested(offered, found, signed, users, tested))
     corrected = holm([fact["p"] for fact in facts]).tolist()
@@ -70,6 +70,7 @@ def _tested(
             measured = difference(np.abs(signed[left]), users[left], inside_left)
         yield {
             "slice": conjunction([offered.texts[at] for at in one]),
+            "is_of_training_table": not any(offered.columns[at] in OF_OTHER_TABLES for at in one),
             "predicates": len(one),
             "rows": int(inside.sum()),
             "share": float(inside.mean()),
