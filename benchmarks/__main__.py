@@ -56,6 +56,7 @@ BENCHMARKS = (
     "exploration_suspects",
     "learning_photos",
     "learning_text",
+    "online_historical",
     "online_state",
     "online_store",
     "online_stream",
