@@ -150,10 +150,10 @@ def served_drift(run: RunOfDays, serving_log: pl.LazyFrame, lake: Lake) -> pl.Da
 
 
 def _pins(lake: Lake, identities: pl.Series) -> dict[str, dict[str, Any]]:
-    """Rows of `TrainingPin` by identity; of two nights with the same, either has the rows."""
+    """Rows of `TrainingPin` by identity; of nights with the same one, the newest, whose version is kept for longest."""
     if not lake.exists("training_pin"):
         return {}
-    rows = lake.scan("training_pin").filter(pl.col("identity").is_in(identities.implode())).collect()
+    rows = lake.scan("training_pin").filter(pl.col("identity").is_in(identities.implode())).sort("day").collect()
     return {pin["identity"]: pin for pin in rows.iter_rows(named=True)}
 
 
