@@ -278,6 +278,8 @@ def test_drift_names_its_pin_and_says_why_nothing_was_compared(
     world: World, answers: dict[str, list[dict[str, Any]]]
 ) -> None:
     world.run("serving_log", ASKED)
+    world.run("user_features", ASKED)
+    world.run("training_table", ASKED)
     (pin,) = {one["model"]["pin"] for one in answers["b"]}
     row = {
         "day": ASKED - DAY,
