@@ -4,8 +4,9 @@ A new version of Dagster may move or change them: `tests/resources/test_dagster_
 exports do not belong here. Modules that load slowly, or that only some processes need, are imported in functions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ __all__ = [
 NO_COMPUTE_LOGS = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 LOCAL_COMPUTE_LOGS = {"module": "dagster._core.storage.local_compute_log_manager", "class": "LocalComputeLogManager"}
 """In the format of `dagster.yaml`."""
+PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+MATERIALIZED, CHECKED = dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION
+STORED_TOGETHER = 500
+"""Number of events that wait in memory at most."""
 
 
 def execute_in_process(
@@ -124,6 +129,79 @@ def keep_connections(events: Any) -> None:
             kept.popitem()[1].dispose()
 
     vars(events).update(_connect=connect, dispose=dispose_of_all)
+
+
+@contextmanager
+def stored_together(events: Any) -> Iterator[None]:
+    """Let a storage in PostgreSQL store what the block logs in few statements; any other storage is left as it is.
+
+    By itself it stores each materialization, and each result of a check, in several transactions of its own. These two can
+    be read once the block has ended, or has logged an event of another type. An error in the block loses none of them.
+    """
+    from dagster_postgres import PostgresEventLogStorage
+
+    if not isinstance(events, PostgresEventLogStorage):
+        yield
+        return
+    store_one, waiting = events.store_event, list[dg.EventLogEntry]()
+
+    def store_waiting() -> None:
+        stored, waiting[:] = waiting.copy(), []
+        for kind, group in groupby(stored, lambda event: event.dagster_event_type):
+            entries = list(group)
+            if kind is MATERIALIZED:
+                events.store_event_batch(entries)
+            else:
+                for entry, number in zip(entries, _inserted(events, entries), strict=True):
+                    events.store_asset_check_event(entry, number)
+
+    def store(event: dg.EventLogEntry) -> None:
+        can_wait = event.dagster_event_type in (MATERIALIZED, CHECKED)
+        if can_wait:
+            waiting.append(event)
+        if not can_wait or len(waiting) == STORED_TOGETHER:
+            store_waiting()
+        if not can_wait:
+            store_one(event)
+
+    vars(events)["store_event"] = store
+    try:
+        yield
+    finally:
+        del vars(events)["store_event"]
+        store_waiting()
+
+
+def store_plans_together(events: Any) -> None:
+    """Let a storage in PostgreSQL store the planned materializations of a run in one statement, not in two for each day."""
+    from dagster_postgres import PostgresEventLogStorage
+
+    if not isinstance(events, PostgresEventLogStorage):
+        return
+    store_batch = events.store_event_batch
+
+    def store(batch: Sequence[dg.EventLogEntry]) -> None:
+        planned = [event for event in batch if event.dagster_event_type is PLANNED]
+        others = [event for event in batch if event.dagster_event_type is not PLANNED]
+        if others:
+            store_batch(others)
+        if planned:
+            numbers = _inserted(events, planned)
+            newest = {event.get_dagster_event().asset_key: at for at, event in enumerate(planned)}
+            with events.index_transaction() as connection:
+                for at in newest.values():
+                    events._store_asset_event(connection, planned[at], numbers[at])
+
+    vars(events)["store_event_batch"] = store
+
+
+def _inserted(events: Any, rows: Sequence[dg.EventLogEntry]) -> list[int]:
+    """Insert rows into the table of events; their numbers, in order."""
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+    statement = events.prepare_insert_event_batch(rows).returning(SqlEventLogStorageTable.c.id)
+    with events._connect() as connection:
+        return [number for (number,) in connection.execute(statement).fetchall()]
 
 
 def handle_interrupts() -> None:

@@ -27,6 +27,7 @@ from pipeline_assets.framework.declaration import DECLARATIONS, Declaration, Run
 from pipeline_assets.framework.judging import Judged, judge_all
 from pipeline_assets.framework.planning import Plan, open_inputs, plan_days, previous
 from resources import git
+from resources.dagster_private import stored_together
 from resources.database import day_writers, ledger
 from resources.database.contract import Database
 from resources.errors import NoSpace, TypesChanged
@@ -88,10 +89,12 @@ def _report(
     checks = judged.check_results(["schema", *(check.name for check in asset.checks)])
     if not failed and not plan.waiting:
         yield dg.MaterializeResult(check_results=checks)  # it marks every day of the run as materialized
-    yield from _materializations(asset, days, plan, judged, context.resources.lake, written, last_event_id)
+    with stored_together(context.instance.event_log_storage):
+        yield from _materializations(asset, days, plan, judged, context.resources.lake, written, last_event_id)
     context.log.info(_summary(asset, days, plan, judged, written))
     # After the materializations: Dagster counts a day's check only if it targets the day's newest one.
-    yield from judged.evaluations(context.instance, asset.name)
+    with stored_together(context.instance.event_log_storage):
+        yield from judged.evaluations(context.instance, asset.name)
     yield from failed_days.observations(asset.name, failed, plan.waiting)
     for (other, day), metadata in judged.table.about.items():
         yield dg.AssetObservation(other, partition=day.isoformat(), description=f"by {asset.name}", metadata=dict(metadata))

@@ -9,7 +9,7 @@ import sqlalchemy.event
 import sqlalchemy.exc
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from resources.dagster_private import keep_connections, wrap_questions
+from resources.dagster_private import keep_connections, store_plans_together, wrap_questions
 from resources.settings import Settings
 
 IDLE_S = 0.1
@@ -23,7 +23,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
     By default Dagster's storage opens a connection for each event, and asks the database's catalog before each whether a
     table exists. Here connections are pooled or, of SQLite's files, kept; a dead one of a pool is replaced at checkout;
-    what exists is asked once.
+    what exists is asked once; what a run plans is one statement.
     """
     instance = dg.DagsterInstance.from_config(str(settings.dagster_home), "cli.yaml")
     if not sqlalchemy.event.contains(QueuePool, "checkout", _replace_if_dead):
@@ -32,6 +32,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=20)
     wrap_questions(instance.event_log_storage, _yes_once)
     keep_connections(instance.event_log_storage)
+    store_plans_together(instance.event_log_storage)
     return instance
 
 
