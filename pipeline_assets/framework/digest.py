@@ -24,10 +24,21 @@ def rows_digest(frame: pl.DataFrame, key: Sequence[str], exclude: Sequence[str] 
     no effect. Rows with the same `key` must be equal in all columns, otherwise their order counts.
     """
     columns = sorted(set(frame.columns) - set(exclude))
-    ordered = frame.select(columns).sort([name for name in key if name in columns], nulls_last=True)
+    if frame.is_empty():
+        return _digest_of_no_rows(tuple((name, frame.schema[name]) for name in columns))
+    return _digest(frame.select(columns).sort([name for name in key if name in columns], nulls_last=True))
+
+
+@cache
+def _digest_of_no_rows(schema: tuple[tuple[str, pl.DataType], ...]) -> str:
+    """A table has it for each day on which nothing happened."""
+    return _digest(pl.DataFrame(schema=dict(schema)))
+
+
+def _digest(ordered: pl.DataFrame) -> str:
     state = hashlib.sha256(f"{DIGEST_VERSION}:{ordered.height}".encode())
-    for name in columns:
-        state.update(f"|{name}:{ordered.schema[name]}|".encode())
+    for name, dtype in ordered.schema.items():
+        state.update(f"|{name}:{dtype}|".encode())
         _feed(state, ordered[name])
     return state.hexdigest()
 

@@ -189,6 +189,16 @@ def test_names_types_and_columns_count(other: pl.DataFrame) -> None:
     assert rows_digest(other, ["k"]) != rows_digest(pl.DataFrame({"k": [1]}), ["k"])
 
 
+def test_the_digest_of_no_rows_depends_on_names_and_types_alone() -> None:
+    empty = pl.DataFrame(schema=SCHEMA)
+    other_type = empty.with_columns(pl.col("size_bytes").cast(pl.Int32))
+    digests = [rows_digest(frame, ["day"]) for frame in (empty, empty, other_type, empty.rename({"ok": "fine"}))]
+    assert digests[0] == digests[1] == "81b82b6de917e4e0b56478264473f23aa96d4ee490ce8e8036322f56bbc5bc91"
+    assert len(set(digests)) == 3
+    assert rows_digest(empty.select(reversed(list(SCHEMA))), ["key"]) == digests[0]
+    assert rows_digest(other_type, ["day"], exclude=["size_bytes"]) == rows_digest(empty, ["day"], exclude=["size_bytes"])
+
+
 def test_the_bits_of_a_float_do_not_count_where_its_value_is_the_same() -> None:
     quiet, signed = pl.Series([float("nan"), 0.0]), pl.Series([-float("nan"), -0.0])
     assert rows_digest(pl.DataFrame({"k": quiet}), []) == rows_digest(pl.DataFrame({"k": signed}), [])
