@@ -92,7 +92,7 @@ class Writer:
         return change(rows, values, target.period)
 
     def _values(self, target: "Target") -> dict[bytes, bytes | None]:
-        """Values as the store has them: nobody else may change them."""
+        """Values as the store has them: nobody else may change them. Called once a batch, since it may forget them."""
         values = self._held.setdefault(target.generation.number, {})
         if len(values) > MAX_HELD:
             values.clear()
@@ -106,7 +106,7 @@ class Writer:
             raise StoreUnavailable(
                 "The online store has lost the last changes, as after a failure of its server: they are applied again."
             )
-        self._values(target).update(zip(keys, values, strict=True))
+        self._held.setdefault(target.generation.number, {}).update(zip(keys, values, strict=True))
 
     def _write(self, target: "Target", changes: Changes, position: str) -> None:
         values = self._held.pop(target.generation.number, {})  # unknown from now on, if the outcome is

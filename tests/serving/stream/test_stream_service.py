@@ -16,6 +16,7 @@ from pipeline_assets.errors import JournalDamaged
 from pipeline_assets.serving.state.period import Period, microseconds
 from pipeline_assets.serving.stream import segments as segments_module
 from pipeline_assets.serving.stream import service
+from pipeline_assets.serving.stream import writer as writer_module
 from pipeline_assets.serving.stream.intake import Batch, Receipt
 from pipeline_assets.serving.stream.journal import Journal, Position
 from pipeline_assets.serving.stream.places import Place
@@ -244,6 +245,19 @@ def test_changes_of_values_in_memory_do_not_reach_a_store_that_went_back(world: 
     with pytest.raises(StoreRewound):
         writer.apply_events(target, some, "2")
     writer.release()
+
+
+def test_values_that_fill_the_memory_in_the_middle_of_a_batch_are_kept_until_it_is_applied(
+    world: StreamWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish()
+    monkeypatch.setattr(writer_module, "MAX_HELD", 30)
+    with streaming(world) as stream:
+        for name in "abc":
+            send(stream, events(world, name))
+        wait_for(lambda: is_applied(stream) or stream.failure is not None)
+        assert stream.failure is None
+    assert world.differing() == []
 
 
 def test_segments_that_nobody_needs_are_deleted_and_the_others_kept(
