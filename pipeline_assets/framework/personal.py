@@ -43,8 +43,8 @@ _MARKS: dict[Mark, str] = {
     Mark("key", content=True): "source duplicate_of near_duplicate_of",
     Mark("hash", subject=True): "sha256 parent_sha256 other_parent_sha256",
     Mark("hash"): "content_sha256 variant_id mask_sha256 phash neighbours duplicate_group",
-    Mark("pseudonym", subject=True): "user",
-    Mark("pseudonym"): "annotator adjudicator",
+    Mark("pseudonym", subject=True): "user annotator",
+    Mark("pseudonym"): "adjudicator",
     Mark("task", subject=True): "task_key",
     Mark("text", content=True): (
         "title text parent_text location details_json extra_json labels_json provenance_json raw detail verdict_detail why "

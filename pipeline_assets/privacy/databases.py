@@ -31,11 +31,11 @@ TABLES: Mapping[str, Mapping[str, Mark]] = {
     "import_runs": {"source": TEXT},
     "simulated_truth": {"photo_id": PHOTO},
     "queue_rejects": {"body": TEXT},
-    "annotations": {"key": KEY, "labels": TEXT, "annotator": Mark("pseudonym")},
+    "annotations": {"key": KEY, "labels": TEXT, "annotator": WHO},
     "unread": {"item": TEXT},
     "label_requests": {"task_key": TASK, "key": KEY, "sha256": Mark("hash")},
     "label_annotators": {"pseudonym": WHO},
-    "label_answers": {"task_key": TASK, "annotator": Mark("pseudonym"), "answer_json": TEXT, "extra_json": TEXT},
+    "label_answers": {"task_key": TASK, "annotator": WHO, "answer_json": TEXT, "extra_json": TEXT},
     "label_campaigns": {"definition": TEXT},
 }
 """Columns of the application's tables that hold something of a person."""

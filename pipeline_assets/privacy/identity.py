@@ -33,9 +33,9 @@ def identify(stores: Stores, user_id: int) -> Person:
         for column in ("content_sha256", "variant_id")
         for value in _values(rows, column)
     )
-    tasks = frozenset(
-        value for table in _LABELS for rows, _ in [table_rows(stores, table, person)] for value in _values(rows, "task_key")
-    )
+    asked = [rows for table in _LABELS for rows, _ in [table_rows(stores, table, person)] if rows.height]
+    about_own = [rows.filter(pl.col("key").is_in(sorted(person.keys))) for rows in asked]  # others are those they answered
+    tasks = frozenset(value for rows in about_own for value in _values(rows, "task_key"))
     return replace(person, hashes=person.hashes | made, tasks=tasks)
 
 

@@ -37,7 +37,7 @@ PLACES = (
     Place("Dagster", "runs, events and keys in Dagster's database", "any text", LISTED, databases.dagster),
     Place("run logs", "what runs printed, in the lake", "any text", LISTED, stored.run_logs),
     Place("labeling tools", "questions that a tool was sent", "key", "rows", databases.labeling_tools),
-    Place("stream", "journal, dead letters, and asks that wait for the lake", "any text", "lines", local.journals),
+    Place("stream", "journal, dead letters, and asks that wait for the lake", "ids, hash", "lines", local.journals),
     Place("stagings", "staged training sets on this machine", "photo id", "rows", local.stagings),
     Place("cache", "files and thumbnails that checkouts and pages share", "hash", "files, rows", local.cache),
     Place("vectors", "vectors of photos, mapped into memory", "hash", LISTED, local.vectors),

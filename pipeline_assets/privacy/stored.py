@@ -4,7 +4,6 @@ Each function yields one holding after the other and has one file in memory. Rai
 """
 
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -15,7 +14,16 @@ from pipeline_assets.framework.personal import MARKS, Mark
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX, UploadKey, parse_upload_key
 from pipeline_assets.ingestion.logs.log_files import Damage, line_blocks
 from pipeline_assets.privacy.holding import Holding, Stores
-from pipeline_assets.privacy.person import Person, Rows, found_in, lines_of, rows_of, without_others
+from pipeline_assets.privacy.person import (
+    Person,
+    Rows,
+    found_in,
+    lines_of,
+    owned_in,
+    rows_of,
+    without_others,
+    without_others_in,
+)
 from resources.errors import InvalidRange, ObjectError
 from resources.objects.object_info import content_key
 from resources.objects.removal import Stored, holdings
@@ -57,8 +65,10 @@ def asks(stores: Stores, person: Person) -> Iterator[Holding]:
 
 def run_logs(stores: Stores, person: Person) -> Iterator[Holding]:
     """Lines that runs printed, which name the person."""
-    for holding in _lines_below(stores, person, "dagster/logs/"):
-        yield Holding(holding.name, holding.count)
+    for info in stores.lake_files.list("dagster/logs/"):
+        count = sum(int(found_in(lines, person).sum()) for lines in _blocks(stores.lake_files.get(info.key)))
+        if count:
+            yield Holding(info.key, count)
 
 
 def _lines_below(stores: Stores, person: Person, prefix: str) -> Iterator[Holding]:
@@ -69,23 +79,16 @@ def _lines_below(stores: Stores, person: Person, prefix: str) -> Iterator[Holdin
 
 
 def own_lines(data: bytes, person: Person) -> pl.DataFrame:
-    """The lines of a file, gzip or plain, that name the person: one column, `line`, without other people's ids."""
-    parts = []
-    for block in line_blocks(data, LARGEST_LOG_BYTES):
-        lines = lines_of(block.tail if isinstance(block, Damage) else block)
-        parts.append(lines.filter(found_in(lines, person)))
+    """The lines of a file, gzip or plain, that are the person's: one column, `line`, without other people's ids."""
+    parts = [lines.filter(owned_in(lines, person)) for lines in _blocks(data)]
     lines = pl.concat(parts) if parts else pl.Series(_COLUMN, [], dtype=pl.String)
-    return pl.DataFrame({_COLUMN: [_without_another_user(line, person) for line in lines]}, schema={_COLUMN: pl.String})
+    return pl.DataFrame({_COLUMN: [without_others_in(line, person) for line in lines]}, schema={_COLUMN: pl.String})
 
 
-def _without_another_user(line: str, person: Person) -> str:
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return line
-    if not isinstance(fields, dict) or fields.get("user_id", person.user_id) == person.user_id:
-        return line
-    return json.dumps({**fields, "user_id": None})
+def _blocks(data: bytes) -> Iterator[pl.Series]:
+    """The lines of a file, gzip or plain, block by block."""
+    for block in line_blocks(data, LARGEST_LOG_BYTES):
+        yield lines_of(block.tail if isinstance(block, Damage) else block)
 
 
 def tables(stores: Stores, person: Person) -> Iterator[Holding]:
