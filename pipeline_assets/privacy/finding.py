@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline_assets.errors import ExportRefused, UnknownPerson
 from pipeline_assets.ingestion.keys import safe_name
-from pipeline_assets.privacy.holding import Holding, Stores
+from pipeline_assets.privacy.holding import VERSION, Holding, Stores
 from pipeline_assets.privacy.identity import identify
 from pipeline_assets.privacy.person import Person
 from pipeline_assets.privacy.places import PLACES, Place
@@ -64,8 +64,8 @@ def _known(found: list[Held], person: Person) -> list[Held]:
 def export(stores: Stores, user_id: int, folder: Path, now: datetime, tell: Tell) -> list[Held]:
     """Write a copy of what is held of a person, and an index.html of it. Returns the counts, which equal those of `find`.
 
-    Called again for the same person, it continues: files that are there are not read again. Raises ExportRefused for a
-    folder with anything else, and UnknownPerson.
+    Called again after a kill, it continues: files that are there are not read again. Raises ExportRefused for a complete
+    copy, which is that of its day, and for a folder with anything else; and UnknownPerson.
     """
     person = identify(stores, user_id)
     _begin(folder, user_id)
@@ -76,8 +76,9 @@ def export(stores: Stores, user_id: int, folder: Path, now: datetime, tell: Tell
     try:
         _known(found, person)
     except UnknownPerson:
-        (folder / MARKER).unlink()
-        folder.rmdir()
+        if [path.name for path in folder.iterdir()] == [MARKER]:  # otherwise it is a part of an earlier copy
+            (folder / MARKER).unlink()
+            folder.rmdir()
         raise
     counts = [vars(held) for held in found]
     files.write(folder / MARKER, json.dumps({"user_id": user_id, "places": counts}, indent=1), mode=0o600)
@@ -95,18 +96,21 @@ def _begin(folder: Path, user_id: int) -> None:
         is_ours = False
     if not is_ours and any(folder.iterdir()):
         raise ExportRefused(f"{folder} has files that are no copy of this person's data: name a new or an empty folder.")
-    (folder / INDEX).unlink(missing_ok=True)
+    if (folder / INDEX).exists():
+        raise ExportRefused(f"{folder} has a complete copy of this person's data: name a new or an empty folder.")
     if not is_ours:
+        folder.chmod(0o700)
         files.write(marker, json.dumps({"user_id": user_id}), mode=0o600, is_synced=True)
 
 
 def _copied(holdings: Iterator[Holding], folder: Path) -> Iterator[Holding]:
     """The same holdings, each after its copy was written."""
     for holding in holdings:
-        if holding.rows is not None or holding.read is not None:
+        has_rows = holding.rows is not None and holding.rows.height > 0
+        if has_rows or holding.read is not None:
             folder.mkdir(mode=0o700, exist_ok=True)
-        if holding.rows is not None and holding.rows.height:
-            files.write(folder / f"{_name(holding.name)}.json", _json(holding.rows), mode=0o600)
+        if holding.rows is not None and has_rows:
+            files.write(folder / f"{safe_name(holding.name)}.json", _json(holding.rows), mode=0o600)
         if holding.read is not None and not any(folder.glob(f"{_digest(holding.name)} *")):
             data = holding.read()
             files.write(folder / _file_name(holding.name, data), data, mode=0o600)
@@ -118,17 +122,13 @@ def _json(rows: pl.DataFrame) -> str:
     return "[" + ",\n".join(rows.with_columns(binary).write_ndjson().splitlines()) + "]\n"
 
 
-def _name(name: str) -> str:
-    return safe_name(name.replace("/", " "))
-
-
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _file_name(name: str, data: bytes) -> str:
     """A digest, so that equal names of two days or versions are two files, and the name by which the person knows it."""
-    base = safe_name(name.rpartition("@")[0].rpartition("/")[2] or name.rpartition("/")[2])
+    base = safe_name(name.partition(VERSION)[0].rpartition("/")[2])
     ending = "" if "." in base else next((end for head, end in _ENDINGS.items() if data.startswith(head)), "")
     return f"{_digest(name)} {base}{ending}"
 

@@ -17,6 +17,9 @@ from resources.lake.lake import Lake
 from resources.objects.store import ObjectStore
 from resources.settings import Settings
 
+VERSION = "//"
+"""Between a key and its version in the name of a holding: no legal key has it."""
+
 
 @dataclass(frozen=True)
 class Holding:

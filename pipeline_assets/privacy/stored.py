@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 from pipeline_assets.framework.personal import MARKS, Mark
 from pipeline_assets.ingestion.keys import UPLOADS_PREFIX, UploadKey, parse_upload_key
 from pipeline_assets.ingestion.logs.log_files import Damage, line_blocks
-from pipeline_assets.privacy.holding import Holding, Stores
+from pipeline_assets.privacy.holding import VERSION, Holding, Stores
 from pipeline_assets.privacy.person import (
     Person,
     Rows,
@@ -37,7 +37,7 @@ _COLUMN = "line"
 def uploads(stores: Stores, person: Person) -> Iterator[Holding]:
     """Each version of each upload with the person's id in its key; delete markers count, and have no bytes."""
     for stored in own_uploads(stores, person.user_id):
-        name = stored.key if stored.version_id is None else f"{stored.key}@{stored.version_id}"
+        name = stored.key if stored.version_id is None else f"{stored.key}{VERSION}{stored.version_id}"
         yield Holding(name, 1, read=None if stored.is_marker else _reader(stores.uploads, stored))
 
 
