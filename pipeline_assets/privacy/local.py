@@ -107,9 +107,12 @@ def checkouts(stores: Stores, person: Person) -> Iterator[Holding]:
             if sha256 in person.hashes and (folder / path).is_file():
                 yield Holding(f"{folder}/{path}", 1, read=(folder / path).read_bytes)
         for rows in sorted(folder.glob("rows-*.parquet")):
-            own = rows_of(_short(rows), MARKS | CHECKOUT_MARKS, person).own
+            try:
+                own = rows_of(_short(rows), MARKS | CHECKOUT_MARKS, person).own
+            except (OSError, PolarsError):
+                continue  # being replaced, or none of ours
             if own.height:
-                yield Holding(rows.as_posix(), own.height, rows=without_others(own, MARKS, person))
+                yield Holding(rows.as_posix(), own.height, rows=without_others(own, MARKS | CHECKOUT_MARKS, person))
 
 
 def _short(path: Path) -> pl.DataFrame:

@@ -10,8 +10,10 @@ from planted import DAY, Planted, plant
 
 from pipeline_assets.catalog import DECLARED
 from pipeline_assets.errors import ExportRefused, UnknownPerson
+from pipeline_assets.privacy import local
 from pipeline_assets.privacy.finding import export, find
 from pipeline_assets.privacy.holding import Stores
+from pipeline_assets.privacy.person import Person
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -50,6 +52,13 @@ def test_a_copy_is_a_closed_folder_in_which_like_names_are_files_of_their_own(
     with pytest.raises(ExportRefused, match="complete"):
         export(stores, person.user_id, folder, NOW, quiet)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_broken_file_in_a_checkout_hides_no_other(world: tuple[Stores, Planted], tmp_path: Path) -> None:
+    stores, person = world
+    (tmp_path / "then" / "rows-broken.parquet").write_bytes(b"PAR1 and no more")
+    found = [holding for holding in local.checkouts(stores, Person(person.user_id)) if holding.count]
+    assert [Path(holding.name).name for holding in found] == ["rows-photo_metadata.parquet"]
 
 
 def test_who_is_only_mentioned_is_refused_without_a_trace(world: tuple[Stores, Planted], tmp_path: Path) -> None:

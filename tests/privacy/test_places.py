@@ -67,6 +67,11 @@ def test_the_register_has_the_newest_checkout_of_each_folder_that_is_there(tmp_p
         register.enter(home, tmp_path / name, "popularity", "1", NOW)
     register.enter(home, tmp_path / "a", "popularity", "2", NOW)
     assert [(Path(one["folder"]).name, one["identity"]) for one in register.read(home)] == [("b", "1"), ("a", "2")]
+    register.enter(home, tmp_path / "of a moment later", "popularity", "3", NOW)
+    register.enter(home, tmp_path / "a", "popularity", "2", NOW)
+    (tmp_path / "of a moment later").mkdir()
+    assert [one["identity"] for one in register.read(home)] == ["1", "3", "2"]
+    (tmp_path / "of a moment later").rmdir()
     (tmp_path / "b").rmdir()
     assert [Path(one["folder"]).name for one in register.read(home)] == ["a"]
     assert (home / register.REGISTER).stat().st_mode & 0o077 == 0

@@ -1,7 +1,7 @@
 """A register of the folders into which versions were checked out: HOME/checkouts.jsonl, a line for each.
 
-Whoever looks for data, or removes them, knows from it where copies lie. A folder that is gone is dropped from it. A checkout
-into a folder that another HOME registers is not known to this one.
+Whoever looks for data, or removes them, knows from it where copies lie. A folder that is not there stays in it: it may be
+on a disk that is away, or be made in a moment. A checkout into a folder that another HOME registers is not known to this one.
 """
 
 import fcntl
@@ -33,25 +33,28 @@ class Entry(TypedDict):
 
 
 def enter(home: Path, folder: Path, name: str, identity: str, at: datetime) -> None:
-    """Enter a checkout before its first file is written. An earlier one of the folder is replaced; gone ones are dropped."""
+    """Enter a checkout before its first file is written. An earlier one of the folder is replaced."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     own: Entry = {"folder": str(folder.resolve()), "name": name, "identity": identity, "at": at.isoformat()}
     descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        others = [entry for entry in read(home) if entry["folder"] != own["folder"]]
+        others = [entry for entry in _entries(home) if entry["folder"] != own["folder"]]
         text = "".join(json.dumps(entry) + "\n" for entry in (*others, own))
         whole_files.write(home / REGISTER, text, mode=0o600, is_synced=True)
 
 
 def read(home: Path) -> list[Entry]:
     """The checkouts whose folders are there."""
+    return [entry for entry in _entries(home) if Path(entry["folder"]).is_dir()]
+
+
+def _entries(home: Path) -> list[Entry]:
     try:
         text = (home / REGISTER).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    entries: list[Entry] = [json.loads(line) for line in text.splitlines() if line]
-    return [entry for entry in entries if Path(entry["folder"]).is_dir()]
+    return [json.loads(line) for line in text.splitlines() if line]
 
 
 def files(folder: Path) -> Iterator[tuple[str, str]]:
