@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -10,23 +11,26 @@ from typing import Any
 
 _LIBRARIES = (("numpy", "64_"), ("scipy", ""))
 """The wheels that bring an OpenBLAS of their own, and what the names of its functions end with."""
+_TURN = threading.RLock()
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for the products of numpy, scipy and torch within; afterwards as many as before.
 
-    It holds for the whole process. A build of numpy on another library than OpenBLAS keeps its threads.
+    It holds for the whole process, so blocks of other Python threads wait for their turn. A build of numpy on another
+    library than OpenBLAS keeps its threads.
     """
-    pools = [*_openblas(), *_torch()]
-    before = [count() for count, _ in pools]
-    try:
-        for _, use in pools:
-            use(1)
-        yield
-    finally:
-        for (_, use), threads in zip(pools, before, strict=True):
-            use(threads)
+    with _TURN:
+        pools = [*_openblas(), *_torch()]
+        before = [count() for count, _ in pools]
+        try:
+            for _, use in pools:
+                use(1)
+            yield
+        finally:
+            for (_, use), threads in zip(pools, before, strict=True):
+                use(threads)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,32 @@ def test_there_is_one_thread_within_and_as_many_as_before_after_an_error_too() -
         assert torch.get_num_threads() == of_torch + 1
     finally:
         torch.set_num_threads(of_torch)
+
+
+def test_blocks_of_two_python_threads_leave_as_many_as_before() -> None:
+    if not (pools := module._openblas()):
+        pytest.skip("this numpy is built on another library than OpenBLAS")
+    before = [count() for count, _ in pools]
+    entered, left = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with one_thread():
+            entered.set()
+            left.wait(10)
+
+    thread = threading.Thread(target=other)
+    try:
+        for _, use in pools:
+            use(2)
+        with one_thread():
+            thread.start()
+            entered.wait(0.2)  # in vain: it would take the one thread for what was there before
+        left.set()
+        thread.join()
+        assert [count() for count, _ in pools] == [2] * len(pools)
+    finally:
+        for (_, use), threads in zip(pools, before, strict=True):
+            use(threads)
 
 
 def test_both_wheels_of_openblas_are_found_where_they_are() -> None:

@@ -1,7 +1,7 @@
 """A register of the folders into which versions were checked out: HOME/checkouts.jsonl, a line for each.
 
 Whoever looks for data, or removes them, knows from it where copies lie. A folder that is not there stays in it: it may be
-on a disk that is away, or be made in a moment. A checkout into a folder that another HOME registers is not known to this one.
+on a disk that is away, or be made in a moment. What another HOME registers is not known to this one.
 """
 
 import fcntl
