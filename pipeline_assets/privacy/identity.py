@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from pipeline_assets.privacy.holding import Stores
-from pipeline_assets.privacy.person import FEEDBACK, Person
+from pipeline_assets.privacy.person import FEEDBACK, Person, unmixed
 from pipeline_assets.privacy.stored import own_uploads, table_rows
 from resources.objects.object_info import BY_ETAG
 from resources.objects.removal import Stored
@@ -30,8 +30,9 @@ def identify(stores: Stores, user_id: int) -> Person:
         value
         for table in _VARIANTS
         for rows, _ in [table_rows(stores, table, person)]
+        for own in [unmixed(rows, person)]
         for column in ("content_sha256", "variant_id")
-        for value in _values(rows, column)
+        for value in _values(own, column)
     )
     asked = [rows for table in _LABELS for rows, _ in [table_rows(stores, table, person)] if rows.height]
     about_own = [rows.filter(pl.col("key").is_in(sorted(person.keys))) for rows in asked]  # others are those they answered

@@ -202,6 +202,13 @@ def _own_values(name: str, sort: Sort, dtype: pl.DataType, shown: pl.Expr, perso
     return pl.when(is_own).then(shown)
 
 
+def unmixed(rows: pl.DataFrame, person: Person) -> pl.DataFrame:
+    """Rows of variants that were made of this person's contents alone: a mixed one shows another's photo, too."""
+    hashes = person.values("hash")
+    parents = [pl.col(name) for name in ("parent_sha256", "other_parent_sha256") if name in rows.columns]
+    return rows.filter(parent.is_null() | parent.is_in(hashes) for parent in parents)
+
+
 def lines_of(data: bytes) -> pl.Series:
     """The lines of a text of any encoding."""
     text = pl.Series("line", [data.decode("utf-8", "replace")], dtype=pl.String)

@@ -21,6 +21,7 @@ from pipeline_assets.privacy.person import (
     lines_of,
     owned_in,
     rows_of,
+    unmixed,
     without_others,
     without_others_in,
 )
@@ -189,9 +190,10 @@ def packs(stores: Stores, person: Person) -> Iterator[Holding]:
             yield from _rows_in_variants(stores, person)
         elif table.endswith(("_variants", "_renders")):
             rows, _ = table_rows(stores, table, person)
+            shown = set(_places(unmixed(rows, person)))
             for place in _places(rows):
                 if stores.objects.exists(content_key(place[1])):
-                    yield Holding(place[0], 1, read=partial(_part, stores.objects, place))
+                    yield Holding(place[0], 1, read=partial(_part, stores.objects, place) if place in shown else None)
 
 
 def _part(store: ObjectStore, place: tuple[str, str, int, int]) -> bytes:

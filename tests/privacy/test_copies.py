@@ -54,6 +54,27 @@ def test_a_copy_is_a_closed_folder_in_which_like_names_are_files_of_their_own(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_variant_that_shows_another_persons_photo_is_listed_and_not_copied(
+    world: tuple[Stores, Planted], tmp_path: Path
+) -> None:
+    stores, person = world
+    mixed = b"a photo of another person, blended with this one's"
+    sha256 = stores.objects.put_if_absent(mixed).sha256
+    row = person.row("photo_variants") | {
+        "day": DAY + timedelta(1),
+        "parent_sha256": Planted(2).sha256,
+        "content_sha256": sha256,
+        "object_sha256": sha256,
+        "object_offset": 0,
+        "size_bytes": len(mixed),
+    }
+    schema = DECLARED["photo_variants"].schema.create_empty().schema
+    stores.lake.replace("photo_variants", [row["day"]], pl.DataFrame([row], schema=schema, orient="row"))
+    found = {held.place: held for held in export(stores, person.user_id, tmp_path / "copy", NOW, quiet)}
+    assert found["packs"].parts[sha256] == 1
+    assert [path for path in (tmp_path / "copy").rglob("*") if path.is_file() and mixed in path.read_bytes()] == []
+
+
 def test_a_broken_file_in_a_checkout_hides_no_other(world: tuple[Stores, Planted], tmp_path: Path) -> None:
     stores, person = world
     (tmp_path / "then" / "rows-broken.parquet").write_bytes(b"PAR1 and no more")
