@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 from uuid import NAMESPACE_URL, uuid5
 
 import polars as pl
@@ -99,7 +99,7 @@ def _rewrite(lake: Lake, name: str, condemned: pl.Expr) -> dict[str, NewFile]:
     paths = {unquote(path): path for path in _paths(store, name) if unquote(path) in existing}
     schema = pl.DataFrame(pl.from_arrow(pa.schema(lake.table(name).schema().to_arrow()).empty_table())).schema
     counts = _counts(lake, name, sorted(paths), condemned, schema)
-    return {paths[path]: _rewritten(store, prefix, path, paths[path], condemned, schema) for path in sorted(counts)}
+    return {paths[path]: _rewritten(store, prefix, paths[path], condemned, schema) for path in sorted(counts)}
 
 
 def _paths(store: ObjectStore, name: str) -> set[str]:
@@ -137,10 +137,14 @@ def _counts(lake: Lake, name: str, paths: list[str], condemned: pl.Expr, schema:
     return {file.removeprefix(f"{uri}/"): count for file, count in counts.iter_rows()}
 
 
-def _rewritten(store: ObjectStore, prefix: str, path: str, logged: str, condemned: pl.Expr, schema: pl.Schema) -> NewFile:
-    """Write a file without its condemned rows. Its name follows from the old one, so that a repetition leaves no other."""
-    folder = path.rpartition("/")[0]
-    new = f"{folder}/part-00000-{uuid5(NAMESPACE_URL, f'{prefix}{path}')}-c000.snappy.parquet".lstrip("/")
+def _rewritten(store: ObjectStore, prefix: str, logged: str, condemned: pl.Expr, schema: pl.Schema) -> NewFile:
+    """Write a file without its condemned rows. Its name follows from the old one, so that a repetition leaves no other.
+
+    logged: the old file's path as the log has it, URL-encoded.
+    """
+    path = unquote(logged)
+    file = f"part-00000-{uuid5(NAMESPACE_URL, f'{prefix}{path}')}-c000.snappy.parquet"
+    new = f"{logged.rpartition('/')[0]}/{file}".lstrip("/")
     with tempfile.TemporaryDirectory(prefix="darkroom-") as scratch:
         old_file, new_file = Path(scratch) / "old", Path(scratch) / "new"
         _download(store, f"{prefix}{path}", old_file)
@@ -155,8 +159,8 @@ def _rewritten(store: ObjectStore, prefix: str, path: str, logged: str, condemne
                 sink.write_batch(kept)
             erased = source.metadata.num_rows - rows
         size = new_file.stat().st_size
-        store.put(f"{prefix}{new}", new_file)
-    return NewFile(quote(new, safe="/=-_.") if "%" in logged else new, size, rows, erased)
+        store.put(f"{prefix}{unquote(new)}", new_file)
+    return NewFile(new, size, rows, erased)
 
 
 def _download(store: ObjectStore, key: str, file: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from pipeline_assets.serving.log.schemas import OUTCOMES
+
 SHOWN = 8
 """Features of the drift, those that differ most."""
 
@@ -33,7 +35,7 @@ def lately(tables: Tables) -> dict[str, Any] | None:
         return None
     outcomes = tables.scan("serving_log", [day]).select("outcome").collect()["outcome"].value_counts()
     counts = dict(outcomes.iter_rows())
-    skew = {name: counts.get(name, 0) for name in ("equal", "behind", "different")}
+    skew = {name: counts.get(name, 0) for name in OUTCOMES}
     return {"day": str(day), "asks": sum(counts.values()), "skew": skew, "drift": _drift(tables)}
 
 
