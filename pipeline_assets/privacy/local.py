@@ -54,17 +54,21 @@ def cache(stores: Stores, person: Person) -> Iterator[Holding]:
 
 
 def _tables_below(root: Path, patterns: Sequence[str], person: Person) -> Iterator[Holding]:
-    marks = {**MARKS, **CHECKOUT_MARKS}
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        try:
-            own = rows_of(pl.read_parquet(path, hive_partitioning=False), marks, person).own
-        except (OSError, PolarsError):
-            continue  # being replaced, or none of ours
-        if own.height:
-            yield Holding(path.relative_to(root).as_posix(), own.height, rows=without_others(own, marks, person))
+        yield from _rows_in(path, path.relative_to(root).as_posix(), person)
 
 
-CHECKOUT_MARKS = {"path": MARKS["source"], "file_path": MARKS["source"]}
+CHECKOUT_MARKS = {**MARKS, "path": MARKS["source"], "file_path": MARKS["source"]}
+
+
+def _rows_in(path: Path, name: str, person: Person) -> Iterator[Holding]:
+    """The person's rows of a Parquet file, without long lists."""
+    try:
+        own = rows_of(_short(path), CHECKOUT_MARKS, person).own
+    except (OSError, PolarsError):
+        return  # being replaced, or none of ours
+    if own.height:
+        yield Holding(name, own.height, rows=without_others(own, CHECKOUT_MARKS, person))
 
 
 def vectors(stores: Stores, person: Person) -> Iterator[Holding]:
@@ -107,12 +111,7 @@ def checkouts(stores: Stores, person: Person) -> Iterator[Holding]:
             if sha256 in person.hashes and (folder / path).is_file():
                 yield Holding(f"{folder}/{path}", 1, read=(folder / path).read_bytes)
         for rows in sorted(folder.glob("rows-*.parquet")):
-            try:
-                own = rows_of(_short(rows), MARKS | CHECKOUT_MARKS, person).own
-            except (OSError, PolarsError):
-                continue  # being replaced, or none of ours
-            if own.height:
-                yield Holding(rows.as_posix(), own.height, rows=without_others(own, MARKS | CHECKOUT_MARKS, person))
+            yield from _rows_in(rows, rows.as_posix(), person)
 
 
 def _short(path: Path) -> pl.DataFrame:
